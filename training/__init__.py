@@ -1,0 +1,1 @@
+"""How the weights are made: recipes a person edits, a loop a person reads."""
