@@ -1,0 +1,132 @@
+"""What every reader refuses before it allocates, and the failures of foreign readers. Knows no format."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mediround.errors import UnreadableFileError
+
+MAX_BYTES = 8 * 2**30
+"""Voxels of one study, in bytes, above which a file is refused."""
+
+DEFLATE_RATIO = 1032
+"""A deflate stream never grows to more than this many times its size (zlib's documentation)."""
+
+FOREIGN_FAILURES = (
+    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
+    MemoryError, RuntimeError, ArithmeticError, SyntaxError, struct.error, zlib.error,
+)  # fmt: skip
+"""What numpy, nibabel, pydicom, Pillow and SimpleITK were seen to raise on damaged files."""
+
+
+def check_size(path: Path, values: int, itemsize: int, stored: int | None = None, ratio: float = 1.0) -> None:
+    """Refuse a header that promises more than may be allocated or than the file can hold.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    values : int
+        Number of values the header promises.
+    itemsize : int
+        Bytes of one value.
+    stored : int, optional
+        Bytes of pixel data in the file.
+    ratio : float
+        How many times their stored size the values may be (compression).
+
+    Raises
+    ------
+    UnreadableFileError
+        When either limit is passed.
+    """
+    needed = values * itemsize
+    if values < 1:
+        raise UnreadableFileError(path, "it holds no voxels", "Export the image again.")
+    if stored is not None and needed > stored * ratio:
+        raise UnreadableFileError(
+            path,
+            f"it is cut short or damaged: the header promises {needed:,} bytes of voxels, {stored:,} are there",
+            "Copy or export the file again.",
+        )
+    if needed > MAX_BYTES:
+        raise UnreadableFileError(
+            path,
+            f"its voxels take {needed / 2**30:.1f} GiB, more than the {MAX_BYTES / 2**30:.0f} GiB allowed",
+            "Crop or resample it first.",
+        )
+
+
+def replace_non_finite(path: Path, pixels: NDArray) -> tuple[NDArray, tuple[str, ...]]:
+    """Replace NaN and −∞ by the smallest and +∞ by the largest finite value.
+
+    Returns
+    -------
+    pixels : ndarray
+        The same array when every value is finite.
+    notes : tuple of str
+        How many were replaced.
+
+    Raises
+    ------
+    UnreadableFileError
+        When no value is finite.
+    """
+    if pixels.dtype.kind != "f":
+        return pixels, ()
+    finite = np.isfinite(pixels)
+    bad = int(finite.size - np.count_nonzero(finite))
+    if not bad:
+        return pixels, ()
+    if bad == finite.size:
+        raise UnreadableFileError(path, "not one of its voxels is a finite number", "Export the image again.")
+    low, high = pixels[finite].min(), pixels[finite].max()
+    return np.nan_to_num(pixels, nan=low, posinf=high, neginf=low), (f"{bad} voxels were not finite numbers",)
+
+
+def pick_volume(path: Path, count: int, volume: int | None, what: str = "volumes") -> int:
+    """Return which of `count` volumes of a 4-D file to read.
+
+    Raises
+    ------
+    UnreadableFileError
+        When there are several and none was chosen, or the chosen one is not there.
+    """
+    if volume is None and count == 1:
+        return 0
+    choice = "volume=0" if count == 1 else f"volume=0…{count - 1}"
+    if volume is None:
+        raise UnreadableFileError(path, f"it holds {count} {what} on one grid (4-D)", f"Choose one with {choice}.")
+    if not 0 <= volume < count:
+        raise UnreadableFileError(path, f"it has no volume {volume}", f"Choose one with {choice}.")
+    return int(volume)
+
+
+def check_right_angles(path: Path, shear_degrees: float, remedy: str) -> None:
+    """Refuse a grid whose axes do not stand at right angles (gantry tilt, affine registration).
+
+    A sheared grid shown as pixels on a screen has wrong shapes and distances.
+
+    Raises
+    ------
+    UnreadableFileError
+        From `MAX_SHEAR_DEGREES` on.
+    """
+    if shear_degrees >= MAX_SHEAR_DEGREES:
+        cause = f"its axes do not stand at right angles (sheared by {shear_degrees:.1f}°, as by a gantry tilt)"
+        raise UnreadableFileError(path, cause, remedy)
+
+
+MAX_SHEAR_DEGREES = 0.3
+"""Below this, a shear is rounding in the header: 0.3° moves the far end of a 200 mm stack by one millimetre."""
+
+
+def product(shape) -> int:
+    """Return the number of values of a shape as a Python int, which does not overflow."""
+    return math.prod(int(n) for n in shape)

@@ -1,0 +1,279 @@
+"""NIfTI and MGH through nibabel, NRRD and MetaImage through SimpleITK. Knows no DICOM and no viewer.
+
+Decisions, where the formats leave room:
+
+- NIfTI: the sform counts, then the qform (nibabel's and FSL's rule); both present and disagreeing about
+  which axis runs to which side is refused. With neither, spacing is read and no left or right is claimed.
+- A grid sheared by 0.3° or more is refused; so is an affine that is not finite and invertible.
+- NaN and infinite voxels are replaced by the finite extremes, with a note.
+- The modality of a file that does not name it is "CT" when its values look like Hounsfield units.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from numpy.typing import NDArray
+
+from napari_mediround.domain.geometry import Geometry
+from napari_mediround.domain.study import Study, make_study
+from napari_mediround.errors import UnreadableFileError
+from napari_mediround.io import limits
+
+NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+# RAS mm of (i, j, k) from/to LPS mm of (plane, row, column) = (k, j, i).
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+
+_FAILURES = (*limits.FOREIGN_FAILURES, ImageFileError, HeaderDataError, HeaderTypeError)
+_DAMAGED = "Copy or export the file again."
+_SHEARED = "Resample it onto a straight grid first (for instance with SimpleITK or 3D Slicer)."
+
+
+def ras_to_lps(affine: NDArray) -> NDArray[np.float64]:
+    """Turn nibabel's affine, (i, j, k) to RAS mm, into ours, (plane, row, column) = (k, j, i) to LPS mm.
+
+    Only signs and columns change, so the way back (`lps_to_ras`) is exact.
+    """
+    return RAS_TO_LPS @ np.asarray(affine, float) @ REVERSE_AXES
+
+
+lps_to_ras = ras_to_lps
+
+
+def guess_modality(pixels: NDArray) -> str:
+    """Return "CT" when the values look like Hounsfield units, else "".
+
+    Air or padding between −3100 and −900, tissue above 100, and whole numbers in a middle plane: no other
+    modality stores such values commonly.
+    """
+    if pixels.ndim != 3 or pixels.dtype.kind not in "if":
+        return ""
+    if not (-3100 <= pixels.min() <= -900 and pixels.max() >= 100):
+        return ""
+    middle = pixels[pixels.shape[0] // 2]
+    return "CT" if np.mean(np.abs(middle - np.rint(middle)) < 1e-3) > 0.5 else ""
+
+
+def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | None = None) -> Study:
+    """Read a NIfTI-1, NIfTI-2 or MGH file.
+
+    Parameters
+    ----------
+    path : Path
+        `.nii`, `.nii.gz`, `.mgz` or `.mgh`.
+    volume : int, optional
+        0-based volume of a 4-D file.
+    slice_axis : {None, "axial", "coronal", "sagittal"}
+        As in `display_order`.
+
+    Returns
+    -------
+    Study
+        Modality "CT" by its values, else "".
+
+    Raises
+    ------
+    UnreadableFileError
+        When the file is damaged, 4-D without `volume`, sheared, or its orientation is contradictory.
+    """
+    try:
+        image = nibabel.load(path)
+        affine = np.asarray(image.affine, float)
+    except _FAILURES as error:
+        raise UnreadableFileError(path, f"it is no readable NIfTI or MGH file ({_first_line(error)})", _DAMAGED) from error
+    _check_promise(path, image)
+    oriented = _check_codes(path, image)
+    shape = [int(n) for n in image.shape]
+    if len(shape) < 2:
+        raise UnreadableFileError(path, f"it has {len(shape)} axes, an image has two or three", _DAMAGED)
+    shape += [1] * (3 - len(shape))
+    k = limits.pick_volume(path, limits.product(shape[3:]), volume)
+    pixels, notes = _nifti_pixels(path, image, shape, k)
+    if not oriented:
+        notes += ("the file does not say where left is (no sform or qform): no side is claimed",)
+    geometry = _geometry(path, pixels.shape[:3], ras_to_lps(affine), oriented)
+    return make_study(pixels, geometry, guess_modality(pixels), slice_axis, notes)
+
+
+def _check_promise(path: Path, image) -> None:
+    """Refuse, before any voxel is read, a header that promises more than the file holds."""
+    header, shape = image.header, image.shape
+    offset = int(header["vox_offset"]) if "vox_offset" in header.keys() else 0
+    stored = Path(image.file_map["image"].filename).stat().st_size
+    packed = stored > 1 and _is_gzip(Path(image.file_map["image"].filename))
+    stored, ratio = (stored, limits.DEFLATE_RATIO) if packed else (stored - offset, 1.0)
+    limits.check_size(path, limits.product(shape), header.get_data_dtype().itemsize, stored, ratio)
+
+
+def _is_gzip(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _check_codes(path: Path, image) -> bool:
+    """Return whether the file states its orientation; refuse two statements that contradict each other."""
+    header = image.header
+    if "sform_code" not in header.keys():
+        return True
+    sform, sform_code = image.get_sform(coded=True)
+    if not sform_code and not int(header["qform_code"]):
+        return False
+    try:
+        qform, qform_code = image.get_qform(coded=True)
+    except _FAILURES as error:
+        if sform_code:
+            return True
+        raise UnreadableFileError(path, "its qform is damaged", _DAMAGED) from error
+    usable = qform_code and sform_code and np.isfinite(sform).all() and np.linalg.det(sform[:3, :3])
+    if usable and nibabel.aff2axcodes(sform) != nibabel.aff2axcodes(qform):
+        raise UnreadableFileError(
+            path,
+            "its sform and qform contradict each other about which way the axes run "
+            f"({''.join(nibabel.aff2axcodes(sform))} and {''.join(nibabel.aff2axcodes(qform))})",
+            "Find out which is right and set the code of the other to 0 (nibabel: image.set_qform(None, 0)).",
+        )
+    return True
+
+
+def _nifti_pixels(path: Path, image, shape: list[int], k: int) -> tuple[NDArray, tuple[str, ...]]:
+    """Return volume `k` as (plane, row, column[, 3])."""
+    extra = np.unravel_index(k, shape[3:]) if len(shape) > 3 else ()
+    try:
+        values = np.asarray(image.dataobj[(..., *extra)] if extra else image.dataobj)
+        if not extra and isinstance(image.dataobj, np.ndarray):
+            values = np.array(values)
+    except (*_FAILURES, gzip.BadGzipFile) as error:
+        raise UnreadableFileError(path, f"its voxels are cut short or damaged ({_first_line(error)})", _DAMAGED) from error
+    values = values.reshape(shape[:3])
+    if values.dtype.names:
+        names = values.dtype.names[:3]
+        if len(names) < 3 or any(values.dtype[name] != np.uint8 for name in names):
+            raise UnreadableFileError(path, f"its voxels are of the kind {values.dtype}", "Export plain grey values.")
+        return np.stack([values[name].transpose(2, 1, 0) for name in names], axis=-1), ()
+    if values.dtype.kind not in "iufb":
+        raise UnreadableFileError(path, f"its voxels are of the kind {values.dtype}", "Export plain grey values.")
+    return limits.replace_non_finite(path, compact(values).transpose(2, 1, 0))
+
+
+def compact(values: NDArray) -> NDArray:
+    """Return grey values in a dtype of at most four bytes: float32 for floats, a fitting integer else."""
+    if values.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32, copy=False)
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype.itemsize <= 2:
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+    for dtype in (np.int16, np.uint16, np.int32):
+        if np.iinfo(dtype).min <= values.min() and values.max() <= np.iinfo(dtype).max:
+            return values.astype(dtype)
+    return values.astype(np.float32)
+
+
+def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None = None) -> Study:
+    """Read a NRRD or MetaImage file.
+
+    Parameters
+    ----------
+    path : Path
+        `.nrrd`, `.nhdr`, `.mha` or `.mhd`.
+    volume : int, optional
+        0-based volume of a 4-D file, or component of a file with several values a voxel.
+    slice_axis : {None, "axial", "coronal", "sagittal"}
+        As in `display_order`.
+
+    Returns
+    -------
+    Study
+        Modality as the file's "modality" key says, else "CT" by its values, else "".
+
+    Raises
+    ------
+    UnreadableFileError
+        When the file is damaged, 4-D without `volume`, or sheared.
+    """
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        itemsize = _itk_dtype(path, reader).itemsize
+        size, components = reader.GetSize(), reader.GetNumberOfComponents()
+        stored = None if path.suffix.lower() in (".nhdr", ".mhd") else path.stat().st_size
+        limits.check_size(path, limits.product(size) * components, itemsize, stored, limits.DEFLATE_RATIO)
+        image = reader.Execute()
+    except limits.FOREIGN_FAILURES as error:
+        raise UnreadableFileError(path, f"it is damaged or cut short ({_first_line(error)})", _DAMAGED) from error
+    if not 2 <= len(size) <= 4:
+        raise UnreadableFileError(path, f"it has {len(size)} axes, an image has two or three", _DAMAGED)
+    pixels = SimpleITK.GetArrayFromImage(image)
+    rgb = components in (3, 4) and pixels.dtype == np.uint8 and len(size) < 4
+    if rgb:
+        pixels = pixels[..., :3]
+        limits.pick_volume(path, 1, volume)
+    else:
+        pixels = _itk_volume(path, pixels, len(size), components, volume)
+    if len(size) == 2:
+        pixels = pixels[None]
+    notes: tuple[str, ...] = ()
+    if not rgb:
+        pixels, notes = limits.replace_non_finite(path, compact(pixels))
+    # Two axes alone cannot say how the plane lies in the patient.
+    affine, oriented = _itk_affine(image), len(size) > 2
+    geometry = _geometry(path, pixels.shape[:3], affine, oriented)
+    modality = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else ""
+    return make_study(pixels, geometry, modality or guess_modality(pixels), slice_axis, notes)
+
+
+def _itk_dtype(path: Path, reader) -> np.dtype:
+    name = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+    if "complex" in name or "label" in name:
+        raise UnreadableFileError(path, f"its voxels are of the kind {name}", "Export plain grey values.")
+    bits = next((n for n in (8, 16, 32, 64) if f"{n}-bit" in name), 64)
+    return np.dtype(f"u{bits // 8}")
+
+
+def _itk_volume(path: Path, pixels: NDArray, axes: int, components: int, volume: int | None) -> NDArray:
+    """Return one volume of (time, plane, row, column, component), where time and component may be absent."""
+    if axes == 4 and components > 1:
+        raise UnreadableFileError(path, "it has five axes", "Save one volume of it as a file of its own.")
+    if axes == 4:
+        return pixels[limits.pick_volume(path, pixels.shape[0], volume)]
+    if components > 1:
+        return pixels[..., limits.pick_volume(path, components, volume, "values a voxel")]
+    limits.pick_volume(path, 1, volume)
+    return pixels
+
+
+def _itk_affine(image) -> NDArray[np.float64]:
+    """Return (plane, row, column) to LPS mm of a 2-D, 3-D or 4-D SimpleITK image (the fourth axis is time)."""
+    n = min(image.GetDimension(), 3)
+    whole = np.array(image.GetDirection()).reshape(image.GetDimension(), -1)
+    matrix = np.eye(3)
+    matrix[:n, :n] = whole[:n, :n] * np.array(image.GetSpacing()[:n])
+    affine = np.eye(4)
+    affine[:3, :3] = matrix
+    affine[:n, 3] = image.GetOrigin()[:n]
+    return affine @ REVERSE_AXES
+
+
+def _geometry(path: Path, shape: tuple[int, ...], affine: NDArray, oriented: bool) -> Geometry:
+    try:
+        geometry = Geometry(tuple(shape), affine, oriented)
+    except ValueError as error:
+        raise UnreadableFileError(path, f"its geometry cannot be used ({error})", _DAMAGED) from error
+    limits.check_right_angles(path, geometry.shear_degrees, _SHEARED)
+    return geometry
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]
