@@ -28,7 +28,7 @@ _SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
 
 
 def _files_of(weight: Weight) -> dict[str, tuple[int, str]]:
-    """List what travels: the pinned file if it is here (it is converted on arrival), else the whole folder."""
+    """List what travels: the pinned file if it is here (converted on arrival), else the whole folder."""
     folder = models_dir() / weight.name
     if weight.file and (folder / weight.file).is_file():
         return {weight.file: (weight.size, weight.sha256)}

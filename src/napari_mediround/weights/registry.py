@@ -257,8 +257,7 @@ def _remedy(weight: Weight, problem: str) -> str:
         return f"{problem}. It is part of the package: install napari-mediround again."
     return (
         f"{problem}. Run `mediround weights fetch {weight.name}` "
-        f"(download of {weight.download / 1e6:.1f} MB), or take it from a folder or a bundle: `mediround weights fetch {weight.name} --from FOLDER`, "
-        "`mediround weights unbundle FILE.zip`."
+        f"(download of {weight.download / 1e6:.1f} MB). Without a network: add `--from FOLDER`, or run `mediround weights unbundle FILE.zip`."
     )
 
 

@@ -1,0 +1,32 @@
+"""The command `mediround`. The only code that prints; imports the model when a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error of ours becomes one line on stderr and exit code 2.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; None takes those of the process.
+
+    Raises
+    ------
+    SystemExit
+        Always: 0 done, 1 a check failed, 2 an error in words.
+    """
+    # Before torch is imported: idle OpenMP threads that spin take the other cores away from everyone.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from napari_mediround.cli.app import app
+    from napari_mediround.errors import MediRoundError
+
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="mediround")
+    except MediRoundError as error:
+        print("Error: " + " ".join(str(error).split()), file=sys.stderr)
+        raise SystemExit(2) from None

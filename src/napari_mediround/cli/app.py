@@ -1,0 +1,136 @@
+"""The commands and their options, and nothing else: each hands over to a module that does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_mediround.cli.weights import weights_app
+
+app = typer.Typer(
+    help="Ask for anatomy in words, round after round. Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(weights_app, name="weights")
+
+Preset = Annotated[str, typer.Option(help="Model size: lite, paper or tiny (random, for tests).")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Adapter = Annotated[Path | None, typer.Option(help="Folder with an adapter to use with the preset.")]
+WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is searched for weights first.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from napari_mediround import __version__
+
+        typer.echo(f"mediround {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def ask(
+    image: Annotated[Path, typer.Argument(help="DICOM file or folder, NIfTI, NRRD, MetaImage or picture.")],
+    text: Annotated[str, typer.Argument(help='The first question: "the liver".')],
+    then: Annotated[
+        list[str] | None, typer.Option(help='A further round: "the vessel behind [1]". May be repeated.')
+    ] = None,
+    plane: Annotated[int | None, typer.Option(help="0-based plane; without it the middle one.")] = None,
+    view: Annotated[
+        str | None, typer.Option(help="axial, coronal or sagittal; without it as stored.")
+    ] = None,
+    series: Annotated[str | None, typer.Option(help="Series UID, for a folder with several series.")] = None,
+    volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
+    window: Annotated[str | None, typer.Option(help="CT window: a name (lung) or LEVEL,WIDTH in HU.")] = None,
+    preset: Preset = "lite",
+    device: Device = "auto",
+    adapter: Adapter = None,
+    weights_dir: WeightsDir = None,
+    out: Annotated[Path | None, typer.Option(help="Label volume: .nii.gz, .nii, .nrrd or .mha.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Picture of the plane with the masks on it.")] = None,
+    json: Annotated[Path | None, typer.Option(help="The rounds, as JSON.")] = None,
+) -> None:
+    """Ask one image a dialogue of one or more rounds."""
+    from napari_mediround.cli.ask import Outputs, run_ask
+    from napari_mediround.cli.model import load_predictor, parse_window, read_image
+
+    chosen_window = parse_window(window)
+    study = read_image(image, series, volume, view)
+    predictor = load_predictor(preset, device, adapter, weights_dir)
+    run_ask(predictor, study, [text, *(then or [])], plane, chosen_window, Outputs(out, png, json))
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the picture, the label volume and the rounds.")
+    ] = Path("demo"),
+    preset: Preset = "lite",
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+) -> None:
+    """Run a short dialogue on the bundled case and compare it with the labels that come with it."""
+    from napari_mediround.cli.demo import run_demo
+
+    run_demo(out, preset, device, weights_dir)
+
+
+@app.command()
+def evaluate(
+    dataset: Annotated[
+        Path, typer.Argument(help="Folder with set.json (or of such folders), or MR-MedSeg JSON.")
+    ],
+    json: Annotated[Path, typer.Option(help="Where the report goes.")],
+    split: Annotated[str, typer.Option(help="Split to use in sets that have splits.")] = "val",
+    min_px: Annotated[int, typer.Option(min=1, help="Masks with fewer pixels are left out.")] = 20,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many planes of each set.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that an MR-MedSeg file's paths start from.")
+    ] = None,
+    preset: Preset = "lite",
+    device: Device = "auto",
+    adapter: Adapter = None,
+    weights_dir: WeightsDir = None,
+) -> None:
+    """Ask for every labelled structure in words, without box or click, and report the agreement."""
+    from napari_mediround.cli.evaluate import run_evaluate
+    from napari_mediround.cli.model import load_predictor, require_path
+
+    require_path(dataset)
+    predictor = load_predictor(preset, device, adapter, weights_dir)
+    run_evaluate(predictor, dataset, json, split=split, min_px=min_px, limit=limit, root=root)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file (.toml), or the name of one that is bundled.")],
+) -> None:
+    """Train as a recipe says."""
+    from napari_mediround.cli.train import find_recipe
+
+    path = find_recipe(recipe)
+    from napari_mediround.training.run import main
+
+    main(path)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing and what to do; exit code 1 when something must be done."""
+    from napari_mediround.cli.doctor import run_doctor
+
+    if not run_doctor():
+        raise typer.Exit(1)

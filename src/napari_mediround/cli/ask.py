@@ -1,0 +1,163 @@
+"""A dialogue on the command line: ask the rounds, show them, write what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mediround.cli.console import make_table, notices, results, say, write_json
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.domain.study import Study
+from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.errors import MediRoundError
+from napari_mediround.io.labels import write_label_volume, write_overlay
+from napari_mediround.session import Segmenter, Session
+
+Window = str | tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go; None for what was not asked for."""
+
+    labels: Path | None = None
+    png: Path | None = None
+    json: Path | None = None
+
+
+def choose_plane(study: Study, plane: int | None) -> int:
+    """Return the plane asked for, or the middle one, and say which."""
+    last = study.planes - 1
+    if plane is None and last > 0:
+        say(f"Plane: {study.planes // 2} of 0 to {last}, the middle one; choose another with --plane")
+    return study.planes // 2 if plane is None else plane
+
+
+def ask_rounds(session: Session, texts: Sequence[str], plane: int, window: Window) -> None:
+    """Ask every question in turn, showing which one runs.
+
+    Raises
+    ------
+    MediRoundError
+        What the round raised, with the round's number when there are several.
+    """
+    for number, text in enumerate(texts, 1):
+        with notices().status(f"Round {number} of {len(texts)} …"):
+            try:
+                session.ask(text, plane, window=window)
+            except MediRoundError as error:
+                if len(texts) == 1:
+                    raise
+                raise MediRoundError(f"Round {number}: {error}") from error
+
+
+def describe_references(round_: Round, conversation: Conversation) -> str:
+    """Return what a round's references resolved to: "[1] liver"; empty without any."""
+    return ", ".join(f"{r} {conversation.target(r).structure}" for r in round_.references)
+
+
+def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
+    """Return a round's table rows: one for each mask, one saying that there is none."""
+    reference = describe_references(round_, session.conversation)
+    head = (str(round_.index), round_.text, reference)
+    rows = []
+    for target in round_.targets:
+        area, unit = session.area(target.mask)
+        quality = f"{target.quality:.2f}" + (" corrected" if target.corrected else "")
+        rows.append((*head, target.structure, f"{area:.0f} {unit}", quality))
+        head = ("", "", "")
+    for name in round_.answer.absent:
+        rows.append((*head, f"{name}: not visible", "–", "–"))
+        head = ("", "", "")
+    rows = rows or [(*head, "no mask", "–", "–")]
+    return [(*row, f"{round_.seconds:.1f}" if row[0] else "") for row in rows]
+
+
+def show_rounds(session: Session) -> None:
+    """Print the table of rounds, then the replies and what the user should know of them."""
+    columns = ("round", "text", "refers to", "structure", "area", "quality", "s")
+    table = make_table("", *columns, right=("round", "area", "s"))
+    for round_ in session.conversation.rounds:
+        for row in round_rows(session, round_):
+            table.add_row(*row)
+    console = results()
+    console.print(table)
+    for round_ in session.conversation.rounds:
+        console.print(f"{round_.index}: {round_.answer.text}", markup=False)
+        if round_.answer.note:
+            console.print(f"   {round_.answer.note}", markup=False)
+
+
+def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
+    """Return a conversation as JSON values; areas in px and mm², boxes half-open xyxy in display order."""
+    rounds = []
+    for round_ in session.conversation.rounds:
+        targets = []
+        for value, target in enumerate(round_.targets, session.first_label(round_.index)):
+            area, unit = session.area(target.mask)
+            targets.append(
+                {
+                    "structure": target.structure,
+                    "label_value": value,
+                    "area_px": target.mask.area,
+                    "area_mm2": round(area, 3) if unit == "mm²" else None,
+                    "box_xyxy": target.mask.box_xyxy,
+                    "quality": round(float(target.quality), 4),
+                    "corrected": target.corrected,
+                }
+            )
+        rounds.append(
+            {
+                "round": round_.index,
+                "text": round_.text,
+                "references": [
+                    {"round": r.round, "target": r.target, "phrase": r.phrase} for r in round_.references
+                ],
+                "reply": round_.answer.text,
+                "targets": targets,
+                "absent": list(round_.answer.absent),
+                "note": round_.answer.note,
+                "seconds": round(round_.seconds, 3),
+            }
+        )
+    return {"image": session.study.name, "plane": plane, "model": segmenter.describe(), "rounds": rounds}
+
+
+def write_outputs(
+    session: Session, segmenter: Segmenter, plane: int, window: Window, outputs: Outputs
+) -> None:
+    """Write the label volume, the picture and the JSON that were asked for, and say where."""
+    written = []
+    if outputs.labels:
+        labels, names = session.label_volume(), session.label_names()
+        written.append(write_label_volume(outputs.labels, labels, session.study, names))
+    if outputs.png:
+        rounds = session.conversation.rounds
+        shown = window or next(filter(None, (window_for_question(r.text) for r in rounds)), None)
+        targets = [t for r in rounds for t in r.targets]
+        image = render_plane(session.study, plane, shown)
+        names = list(session.label_names().values())
+        written.append(write_overlay(outputs.png, image, [t.mask.to_array() for t in targets], names))
+    if outputs.json:
+        written.append(write_json(outputs.json, rounds_to_dict(session, segmenter, plane)))
+    for path in written:
+        say(f"Wrote {path}")
+
+
+def run_ask(
+    segmenter: Segmenter,
+    study: Study,
+    texts: Sequence[str],
+    plane: int | None,
+    window: Window,
+    outputs: Outputs,
+) -> Session:
+    """Ask a dialogue about one plane, print it, write the outputs; return the session."""
+    session = Session(segmenter, study, load_anatomy())
+    plane = choose_plane(study, plane)
+    ask_rounds(session, texts, plane, window)
+    show_rounds(session)
+    write_outputs(session, segmenter, plane, window, outputs)
+    return session
