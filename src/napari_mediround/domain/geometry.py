@@ -110,14 +110,10 @@ class Geometry:
 
     @property
     def plane_name(self) -> str:
-        """"axial", "coronal" or "sagittal", with "oblique " before it from 10° on; "" if not oriented."""
+        """Return "axial", "coronal" or "sagittal", after "oblique " from 10° on; "" if not oriented."""
         if not self.oriented:
             return ""
-        normal = np.cross(self.affine[:3, 1], self.affine[:3, 2])
-        cosines = np.abs(normal) / np.linalg.norm(normal)
-        axis = int(np.argmax(cosines))
-        oblique = cosines[axis] < np.cos(np.radians(OBLIQUE_DEGREES))
-        return ("oblique " if oblique else "") + VIEWS[axis]
+        return plane_of_normal(np.cross(self.affine[:3, 1], self.affine[:3, 2]))
 
     def index_to_world(self, index: NDArray) -> NDArray[np.float64]:
         """Return LPS mm (…, 3) of voxel indices (…, 3) given as (plane, row, column)."""
@@ -179,6 +175,13 @@ class DisplayOrder:
             matrix[source, axis] = -1 if flip else 1
             matrix[source, 3] = shape[axis] - 1 if flip else 0
         return matrix
+
+
+def plane_of_normal(normal: NDArray) -> str:
+    """Return the name of the plane with this normal (3,), any length, LPS: "axial", "oblique coronal", …."""
+    cosines = np.abs(normal) / np.linalg.norm(normal)
+    axis = int(np.argmax(cosines))
+    return ("oblique " if cosines[axis] < np.cos(np.radians(OBLIQUE_DEGREES)) else "") + VIEWS[axis]
 
 
 def nearest_world_axes(geometry: Geometry) -> tuple[int, int, int]:

@@ -40,7 +40,9 @@ class Window:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.level) and np.isfinite(self.width) and self.width > 0):
-            raise ValueError(f"a window needs a finite level and a positive width, not {self.level}, {self.width}")
+            raise ValueError(
+                f"a window needs a finite level and a positive width, not {self.level}, {self.width}"
+            )
 
 
 def _load() -> MappingProxyType:
@@ -84,7 +86,9 @@ def window_for_question(text: str, default: str | tuple[float, float] | None = N
     return default
 
 
-def render_plane(study: Study, plane: int, window: str | tuple[float, float] | None = None) -> NDArray[np.uint8]:
+def render_plane(
+    study: Study, plane: int, window: str | tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
     """Return one plane as a reader sees it.
 
     CT goes through a window. Other greys run from the 0.5 to the 99.5 percentile of the *volume's*

@@ -8,24 +8,91 @@ from pathlib import Path
 from napari_mediround.domain.geometry import VIEWS
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import UnreadableFileError
+from napari_mediround.io import dicom, limits
+from napari_mediround.io.dicom_files import DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
 from napari_mediround.io.picture import PICTURE_SUFFIXES, read_picture
 from napari_mediround.io.volume import ITK_SUFFIXES, NIBABEL_SUFFIXES, read_itk, read_nifti
 
-__all__ = ["read_study"]
+__all__ = ["SeriesInfo", "list_series", "read_study"]
+
+_DAMAGED = "its header is damaged: values in it are of the wrong kind"
+_FORMATS = "DICOM, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha, .mhd), MGH, PNG, JPEG, TIFF and BMP are read"
 
 
-def read_study(path: str | PathLike, *, series=None, volume: int | None = None, view: str | None = None) -> Study:
-    """Read an image into display order."""
-    path = Path(path)
-    name = path.name.lower()
-    if not path.exists():
-        raise UnreadableFileError(path, "there is no such file or folder", "Check the path.")
+def read_study(
+    path: str | PathLike,
+    *,
+    series: str | int | None = None,
+    volume: int | None = None,
+    view: str | None = None,
+) -> Study:
+    """Read an image file, or one DICOM series of a folder, into radiological display order.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A DICOM, NIfTI, MGH, NRRD, MetaImage, PNG, JPEG, TIFF or BMP file, or a folder of DICOM files.
+    series : str or int, optional
+        Which DICOM series of a folder: its SeriesInstanceUID, or its 1-based number in `list_series`.
+    volume : int, optional
+        Which volume of a 4-D image, or page of a TIFF; 0-based.
+    view : {None, "axial", "coronal", "sagittal"}
+        Which planes to show; None shows those acquired.
+
+    Returns
+    -------
+    Study
+        Pixels (plane, row, column[, 3]) in display order, with the way back to the file's grid.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the file is missing, damaged, of an unknown format, or cannot be read exactly (gantry tilt,
+        missing slices, 4-D without `volume`, …). The message names the file and the remedy.
+    SeriesChoiceError
+        When a folder holds several series and none was chosen, or the chosen one is not there.
+    """
+    path = _existing(path)
     if view is not None and view not in VIEWS:
         raise UnreadableFileError(path, f"{view!r} is no view", f"Choose one of {', '.join(sorted(VIEWS))}.")
+    with limits.quiet(), limits.refusal(path, _DAMAGED):
+        study = _read(path, series, volume, view)
+    if view is not None and not study.geometry.oriented:
+        cause = f"it does not say how it lies in the patient, so no {view} view can be made"
+        raise UnreadableFileError(path, cause, "Leave the view out.")
+    return study
+
+
+def list_series(path: str | PathLike) -> tuple[SeriesInfo, ...]:
+    """Return the DICOM image series of a file or folder, in the order of their UIDs.
+
+    Raises
+    ------
+    UnreadableFileError
+        When there is no DICOM image, or a DICOM file is damaged.
+    """
+    path = _existing(path)
+    with limits.quiet(), limits.refusal(path, _DAMAGED):
+        return dicom.list_series(path)
+
+
+def _existing(path: str | PathLike) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise UnreadableFileError(path, "there is no such file or folder", "Check the path.")
+    return path
+
+
+def _read(path: Path, series: str | int | None, volume: int | None, view: str | None) -> Study:
+    name = path.name.lower()
+    if path.is_dir() or name.endswith(DICOM_SUFFIXES):
+        return dicom.read_dicom(path, series, volume, view)
     if name.endswith(NIBABEL_SUFFIXES):
         return read_nifti(path, volume, view)
     if name.endswith(ITK_SUFFIXES):
         return read_itk(path, volume, view)
     if name.endswith(PICTURE_SUFFIXES):
         return read_picture(path, volume)
-    raise UnreadableFileError(path, "its format is not known", "Convert it to NIfTI.")
+    if looks_like_dicom(path):
+        return dicom.read_dicom(path, series, volume, view)
+    raise UnreadableFileError(path, "its format is not known here", f"Convert it; {_FORMATS}.")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import UnreadableFileError
 
 MAX_BYTES = 8 * 2**30
 """Voxels of one study, in bytes, above which a file is refused."""
+
+MAX_SHEAR_DEGREES = 0.3
+"""Below this, a shear is rounding in the header: it moves the far end of a 200 mm stack by one millimetre."""
 
 DEFLATE_RATIO = 1032
 """A deflate stream never grows to more than this many times its size (zlib's documentation)."""
@@ -23,6 +30,23 @@ FOREIGN_FAILURES = (
     MemoryError, RuntimeError, ArithmeticError, SyntaxError, struct.error, zlib.error,
 )  # fmt: skip
 """What numpy, nibabel, pydicom, Pillow and SimpleITK were seen to raise on damaged files."""
+
+
+@contextmanager
+def refusal(path: Path, cause: str) -> Iterator[None]:
+    """Turn what foreign readers raise on damaged files into one `UnreadableFileError`; ours pass through."""
+    try:
+        yield
+    except FOREIGN_FAILURES as error:
+        raise UnreadableFileError(path, cause, "Copy or export the file again.") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Python's warnings while foreign readers run: they quote odd values, which may be a name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def check_size(path: Path, values: int, itemsize: int, stored: int | None = None, ratio: float = 1.0) -> None:
@@ -52,7 +76,7 @@ def check_size(path: Path, values: int, itemsize: int, stored: int | None = None
     if stored is not None and needed > stored * ratio:
         raise UnreadableFileError(
             path,
-            f"it is cut short or damaged: the header promises {needed:,} bytes of voxels, {stored:,} are there",
+            f"it is cut short or damaged: of {needed:,} bytes of voxels promised, {stored:,} are there",
             "Copy or export the file again.",
         )
     if needed > MAX_BYTES:
@@ -102,31 +126,42 @@ def pick_volume(path: Path, count: int, volume: int | None, what: str = "volumes
         return 0
     choice = "volume=0" if count == 1 else f"volume=0…{count - 1}"
     if volume is None:
-        raise UnreadableFileError(path, f"it holds {count} {what} on one grid (4-D)", f"Choose one with {choice}.")
+        raise UnreadableFileError(
+            path, f"it holds {count} {what} on one grid (4-D)", f"Choose one with {choice}."
+        )
     if not 0 <= volume < count:
         raise UnreadableFileError(path, f"it has no volume {volume}", f"Choose one with {choice}.")
     return int(volume)
 
 
-def check_right_angles(path: Path, shear_degrees: float, remedy: str) -> None:
-    """Refuse a grid whose axes do not stand at right angles (gantry tilt, affine registration).
+def product(shape) -> int:
+    """Return the number of values of a shape as a Python int, which does not overflow."""
+    return math.prod(int(n) for n in shape)
 
-    A sheared grid shown as pixels on a screen has wrong shapes and distances.
+
+def make_geometry(path: Path, shape: tuple[int, ...], affine: NDArray, *rest) -> Geometry:
+    """Return a geometry that can be a patient's.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    shape, affine, *rest
+        As for `Geometry`.
 
     Raises
     ------
     UnreadableFileError
-        From `MAX_SHEAR_DEGREES` on.
+        When the affine is not invertible, a voxel is smaller than 10 nm or larger than a metre, or the
+        volume lies more than 100 m from the origin: signs of a damaged header.
     """
-    if shear_degrees >= MAX_SHEAR_DEGREES:
-        cause = f"its axes do not stand at right angles (sheared by {shear_degrees:.1f}°, as by a gantry tilt)"
-        raise UnreadableFileError(path, cause, remedy)
-
-
-MAX_SHEAR_DEGREES = 0.3
-"""Below this, a shear is rounding in the header: 0.3° moves the far end of a 200 mm stack by one millimetre."""
-
-
-def product(shape) -> int:
-    """Return the number of values of a shape as a Python int, which does not overflow."""
-    return math.prod(int(n) for n in shape)
+    try:
+        geometry = Geometry(tuple(shape), affine, *rest)
+    except ValueError as error:
+        cause = f"its geometry cannot be used ({error})"
+        raise UnreadableFileError(path, cause, "Copy or export the file again.") from error
+    spacing, origin = geometry.spacing_mm, np.abs(geometry.affine[:3, 3]).max()
+    if not (min(spacing) >= 1e-5 and max(spacing) <= 1e3 and origin <= 1e5):
+        cause = f"its geometry cannot be a patient's (voxels of {'x'.join(f'{n:.3g}' for n in spacing)} mm)"
+        raise UnreadableFileError(path, cause, "Copy or export the file again.")
+    return geometry

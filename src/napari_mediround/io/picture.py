@@ -55,7 +55,9 @@ def read_picture(path: Path, volume: int | None = None) -> Study:
                 image.seek(page)
             limits.check_size(path, image.width * image.height, 4)
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableFileError(path, f"it has {image.width}x{image.height} pixels", "Crop it first.")
+                raise UnreadableFileError(
+                    path, f"it has {image.width}x{image.height} pixels", "Crop it first."
+                )
             pixels = _to_array(path, image)
     except (*limits.FOREIGN_FAILURES, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UnreadableFileError(path, "it is no readable picture, or it is cut short", _DAMAGED) from error

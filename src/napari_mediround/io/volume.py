@@ -3,7 +3,8 @@
 Decisions, where the formats leave room:
 
 - NIfTI: the sform counts, then the qform (nibabel's and FSL's rule); both present and disagreeing about
-  which axis runs to which side is refused. With neither, spacing is read and no left or right is claimed.
+  the directions of the axes or the size of a voxel is refused. With neither, the spacing is read and no
+  left or right is claimed.
 - A grid sheared by 0.3° or more is refused; so is an affine that is not finite and invertible.
 - NaN and infinite voxels are replaced by the finite extremes, with a note.
 - The modality of a file that does not name it is "CT" when its values look like Hounsfield units.
@@ -18,6 +19,7 @@ import nibabel
 import numpy as np
 import SimpleITK
 from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
@@ -33,7 +35,7 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 
-_FAILURES = (*limits.FOREIGN_FAILURES, ImageFileError, HeaderDataError, HeaderTypeError)
+_FAILURES = (*limits.FOREIGN_FAILURES, ImageFileError, HeaderDataError, HeaderTypeError, MGHError)
 _DAMAGED = "Copy or export the file again."
 _SHEARED = "Resample it onto a straight grid first (for instance with SimpleITK or 3D Slicer)."
 
@@ -89,7 +91,9 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
         image = nibabel.load(path)
         affine = np.asarray(image.affine, float)
     except _FAILURES as error:
-        raise UnreadableFileError(path, f"it is no readable NIfTI or MGH file ({_first_line(error)})", _DAMAGED) from error
+        raise UnreadableFileError(
+            path, f"it is no readable NIfTI or MGH file ({_first_line(error)})", _DAMAGED
+        ) from error
     _check_promise(path, image)
     oriented = _check_codes(path, image)
     shape = [int(n) for n in image.shape]
@@ -107,7 +111,7 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
 def _check_promise(path: Path, image) -> None:
     """Refuse, before any voxel is read, a header that promises more than the file holds."""
     header, shape = image.header, image.shape
-    offset = int(header["vox_offset"]) if "vox_offset" in header.keys() else 0
+    offset = int(header["vox_offset"]) if "vox_offset" in header else 0
     stored = Path(image.file_map["image"].filename).stat().st_size
     packed = stored > 1 and _is_gzip(Path(image.file_map["image"].filename))
     stored, ratio = (stored, limits.DEFLATE_RATIO) if packed else (stored - offset, 1.0)
@@ -122,7 +126,7 @@ def _is_gzip(path: Path) -> bool:
 def _check_codes(path: Path, image) -> bool:
     """Return whether the file states its orientation; refuse two statements that contradict each other."""
     header = image.header
-    if "sform_code" not in header.keys():
+    if "sform_code" not in header:
         return True
     sform, sform_code = image.get_sform(coded=True)
     if not sform_code and not int(header["qform_code"]):
@@ -134,14 +138,23 @@ def _check_codes(path: Path, image) -> bool:
             return True
         raise UnreadableFileError(path, "its qform is damaged", _DAMAGED) from error
     usable = qform_code and sform_code and np.isfinite(sform).all() and np.linalg.det(sform[:3, :3])
-    if usable and nibabel.aff2axcodes(sform) != nibabel.aff2axcodes(qform):
-        raise UnreadableFileError(
-            path,
-            "its sform and qform contradict each other about which way the axes run "
-            f"({''.join(nibabel.aff2axcodes(sform))} and {''.join(nibabel.aff2axcodes(qform))})",
-            "Find out which is right and set the code of the other to 0 (nibabel: image.set_qform(None, 0)).",
+    if usable and (said := _contradiction(sform, qform)):
+        remedy = (
+            "Find out which is right and set the code of the other to 0 (nibabel: image.set_qform(None, 0))."
         )
+        raise UnreadableFileError(path, f"its sform and qform contradict each other about {said}", remedy)
     return True
+
+
+def _contradiction(sform: NDArray, qform: NDArray) -> str:
+    """Return what two affines disagree about: directions, or spacing by more than 2 %; else ""."""
+    axes = ["".join(nibabel.aff2axcodes(affine)) for affine in (sform, qform)]
+    sizes = [nibabel.affines.voxel_sizes(affine) for affine in (sform, qform)]
+    if axes[0] != axes[1]:
+        return f"which way the axes run ({axes[0]} and {axes[1]})"
+    if not np.allclose(*sizes, rtol=0.02):
+        return "the size of a voxel ({} and {} mm)".format(*(size.round(3).tolist() for size in sizes))
+    return ""
 
 
 def _nifti_pixels(path: Path, image, shape: list[int], k: int) -> tuple[NDArray, tuple[str, ...]]:
@@ -152,15 +165,21 @@ def _nifti_pixels(path: Path, image, shape: list[int], k: int) -> tuple[NDArray,
         if not extra and isinstance(image.dataobj, np.ndarray):
             values = np.array(values)
     except (*_FAILURES, gzip.BadGzipFile) as error:
-        raise UnreadableFileError(path, f"its voxels are cut short or damaged ({_first_line(error)})", _DAMAGED) from error
+        raise UnreadableFileError(
+            path, f"its voxels are cut short or damaged ({_first_line(error)})", _DAMAGED
+        ) from error
     values = values.reshape(shape[:3])
     if values.dtype.names:
         names = values.dtype.names[:3]
         if len(names) < 3 or any(values.dtype[name] != np.uint8 for name in names):
-            raise UnreadableFileError(path, f"its voxels are of the kind {values.dtype}", "Export plain grey values.")
+            raise UnreadableFileError(
+                path, f"its voxels are of the kind {values.dtype}", "Export plain grey values."
+            )
         return np.stack([values[name].transpose(2, 1, 0) for name in names], axis=-1), ()
     if values.dtype.kind not in "iufb":
-        raise UnreadableFileError(path, f"its voxels are of the kind {values.dtype}", "Export plain grey values.")
+        raise UnreadableFileError(
+            path, f"its voxels are of the kind {values.dtype}", "Export plain grey values."
+        )
     return limits.replace_non_finite(path, compact(values).transpose(2, 1, 0))
 
 
@@ -211,7 +230,9 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
         limits.check_size(path, limits.product(size) * components, itemsize, stored, limits.DEFLATE_RATIO)
         image = reader.Execute()
     except limits.FOREIGN_FAILURES as error:
-        raise UnreadableFileError(path, f"it is damaged or cut short ({_first_line(error)})", _DAMAGED) from error
+        raise UnreadableFileError(
+            path, f"it is damaged or cut short ({_first_line(error)})", _DAMAGED
+        ) from error
     if not 2 <= len(size) <= 4:
         raise UnreadableFileError(path, f"it has {len(size)} axes, an image has two or three", _DAMAGED)
     pixels = SimpleITK.GetArrayFromImage(image)
@@ -254,7 +275,7 @@ def _itk_volume(path: Path, pixels: NDArray, axes: int, components: int, volume:
 
 
 def _itk_affine(image) -> NDArray[np.float64]:
-    """Return (plane, row, column) to LPS mm of a 2-D, 3-D or 4-D SimpleITK image (the fourth axis is time)."""
+    """Return (plane, row, column) to LPS mm of a 2-D, 3-D or 4-D SimpleITK image (fourth: time)."""
     n = min(image.GetDimension(), 3)
     whole = np.array(image.GetDirection()).reshape(image.GetDimension(), -1)
     matrix = np.eye(3)
@@ -266,11 +287,11 @@ def _itk_affine(image) -> NDArray[np.float64]:
 
 
 def _geometry(path: Path, shape: tuple[int, ...], affine: NDArray, oriented: bool) -> Geometry:
-    try:
-        geometry = Geometry(tuple(shape), affine, oriented)
-    except ValueError as error:
-        raise UnreadableFileError(path, f"its geometry cannot be used ({error})", _DAMAGED) from error
-    limits.check_right_angles(path, geometry.shear_degrees, _SHEARED)
+    geometry = limits.make_geometry(path, shape, affine, oriented)
+    if geometry.shear_degrees >= limits.MAX_SHEAR_DEGREES:
+        # Shown as square pixels, a sheared grid has wrong shapes and distances.
+        cause = f"its axes do not stand at right angles (sheared by {geometry.shear_degrees:.1f}°)"
+        raise UnreadableFileError(path, cause, _SHEARED)
     return geometry
 
 
