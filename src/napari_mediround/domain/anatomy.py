@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from napari_mediround import resources
@@ -148,8 +148,10 @@ class Anatomy:
         "kidney_left", "Left Kidneys" and "ren sinister" are one.
         """
         key = _key(text)
-        spellings = (key, *(re.sub(ending, new, key) for ending, new in _PLURALS))
-        return next((self._index[s] for s in spellings if s in self._index), None)
+        if key in self._index:
+            return self._index[key]
+        singulars = (re.sub(ending, new, key) for ending, new in _PLURALS)
+        return next((self._index[s] for s in singulars if s in self._index), None)
 
     def normalise(self, label: str) -> str:
         """Return the preferred name that `label` means; a label that is not known comes back cleaned."""
@@ -277,6 +279,7 @@ def _adjacency(regions: dict) -> dict[str, frozenset[str]]:
     return {name: frozenset(others) for name, others in links.items()}
 
 
+@lru_cache(maxsize=4096)
 def _key(text: str) -> str:
     """Return what spellings of one name have in common: lower case, side first, no articles or remarks."""
     words = re.sub(r"[^\w\s]|_", " ", re.sub(r"\([^)]*\)", " ", text.casefold())).split()

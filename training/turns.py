@@ -1,0 +1,74 @@
+"""Questions and answers as values, and the one format of an answer. Knows no pixel and no wording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and its answer.
+
+    Parameters
+    ----------
+    question : str
+        With "[k]" or "[k.j]", a pronoun or a name where it refers to an earlier mask.
+    references : tuple of (int, int)
+        (round, target), both from 1, in the order of the text.
+    answer : str
+        "The liver [SEG] and the right kidney [SEG].", "The spleen [ABSENT]." or "" for chat.
+    targets : tuple of int
+        Label values, one for each [SEG].
+    target_names : tuple of str
+        Their names as the answer says them.
+    kind : str
+        What sort of question it is ("name", "mirror", "chat", …).
+    absent : tuple of str
+        Names of the [ABSENT] structures.
+    """
+
+    question: str
+    references: tuple[tuple[int, int], ...]
+    answer: str
+    targets: tuple[int, ...]
+    target_names: tuple[str, ...]
+    kind: str
+    absent: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        marks = self.answer.count("[SEG]"), self.answer.count("[ABSENT]")
+        if marks != (len(self.targets), len(self.absent)) or len(self.targets) != len(self.target_names):
+            raise ValueError(f"{self.answer!r} does not fit {self.target_names} and {self.absent}")
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """The turns of one dialogue, round 1 first; references point back at masks that exist."""
+
+    turns: tuple[Turn, ...]
+
+    def __post_init__(self) -> None:
+        for number, turn in enumerate(self.turns, 1):
+            for round_, target in turn.references:
+                if not 1 <= round_ < number or not 1 <= target <= len(self.turns[round_ - 1].targets):
+                    raise ValueError(f"round {number} refers to [{round_}.{target}], which does not exist")
+
+
+def answer_text(names: tuple[str, ...], absent: tuple[str, ...] = ()) -> str:
+    """Return the answer in the one format the model learns.
+
+    >>> answer_text(("liver", "right kidney"), ("spleen",))
+    'The liver [SEG] and the right kidney [SEG], but the spleen [ABSENT].'
+    """
+    parts = [
+        join_names([f"the {n} {mark}" for n in ns])
+        for ns, mark in ((names, "[SEG]"), (absent, "[ABSENT]"))
+        if ns
+    ]
+    text = ", but ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def join_names(parts: list[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
