@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_mediround.cli.console import make_table, results, say, write_json
-from napari_mediround.predictor import Predictor
+
+if TYPE_CHECKING:
+    from napari_mediround.predictor import Predictor
 
 
 def _number(value: object) -> str:

@@ -4,8 +4,7 @@ The registry is ``resources/models.toml``. Nothing here opens a network connecti
 called, and nothing imports torch except the one conversion after a fetch. Knows no model.
 """
 
-from napari_mediround.weights.bundle import bundle, unbundle
-from napari_mediround.weights.fetch import fetch
+from napari_mediround.weights.archive import bundle, unbundle
 from napari_mediround.weights.registry import (
     Source,
     State,
@@ -18,6 +17,7 @@ from napari_mediround.weights.registry import (
     verify,
     write_manifest,
 )
+from napari_mediround.weights.sources import fetch
 
 __all__ = [
     "Source",

@@ -143,7 +143,8 @@ def _known(cls: type, table: Mapping, where: str) -> dict:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def _parse(text: str) -> Mapping[str, Weight]:
+def parse_registry(text: str) -> Mapping[str, Weight]:
+    """Read a registry from TOML text. Raises as `load_registry`."""
     entries = {}
     for name, table in tomllib.loads(text).items():
         where = f"models.toml, {name}"
@@ -161,7 +162,7 @@ def load_registry() -> Mapping[str, Weight]:
     SettingsError
         For an unknown key or an incomplete entry.
     """
-    return _parse(files("napari_mediround.resources").joinpath("models.toml").read_text("utf-8"))
+    return parse_registry(files("napari_mediround.resources").joinpath("models.toml").read_text("utf-8"))
 
 
 def find_weight(name: str) -> Weight:
@@ -255,9 +256,10 @@ def _looks_like_a_model(folder: Path) -> bool:
 def _remedy(weight: Weight, problem: str) -> str:
     if weight.bundled:
         return f"{problem}. It is part of the package: install napari-mediround again."
+    megabytes = f"{weight.download / 1e6:.1f} MB"
     return (
-        f"{problem}. Run `mediround weights fetch {weight.name}` "
-        f"(download of {weight.download / 1e6:.1f} MB). Without a network: add `--from FOLDER`, or run `mediround weights unbundle FILE.zip`."
+        f"{problem}. Run `mediround weights fetch {weight.name}` (download of {megabytes}). "
+        "Without a network: add `--from FOLDER`, or run `mediround weights unbundle FILE.zip`."
     )
 
 

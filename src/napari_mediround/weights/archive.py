@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from napari_mediround.errors import MissingWeightsError, SettingsError, UnreadableFileError
-from napari_mediround.weights.fetch import finish, require_space, take
 from napari_mediround.weights.registry import (
     MANIFEST,
     Weight,
@@ -21,6 +20,7 @@ from napari_mediround.weights.registry import (
     read_manifest,
     write_manifest,
 )
+from napari_mediround.weights.sources import finish, require_space, take
 
 _INDEX = "bundle.json"
 _INDEX_LIMIT = 1 << 20

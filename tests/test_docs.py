@@ -1,0 +1,71 @@
+"""Documents that cannot go stale: commands, options, make targets and links are looked up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+ROOT = Path(__file__).parent.parent
+CLI = (ROOT / "docs/cli.md").read_text("utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[p.name for p in DOCUMENTS])
+
+
+def commands() -> Iterator[tuple[str, object]]:
+    """Every command with the words that call it: ("weights fetch", command)."""
+    from napari_mediround.cli.app import app
+
+    for name, command in typer.main.get_command(app).commands.items():
+        if not hasattr(command, "commands"):
+            yield name, command
+        for inner, leaf in getattr(command, "commands", {}).items():
+            yield f"{name} {inner}", leaf
+
+
+def section_of(command: str) -> str:
+    """Return the part of cli.md about a command."""
+    title = f"## mediround {command.split()[0]}"
+    assert title in CLI, f"docs/cli.md has no section {title!r}"
+    return CLI.split(title, 1)[1].split("\n## ")[0]
+
+
+def test_cli_md_names_every_command_and_option() -> None:
+    for name, command in commands():
+        section = section_of(name)
+        assert name.split()[-1] in section or " " not in name, f"{name} is not in docs/cli.md"
+        for parameter in command.params:
+            for option in (o for o in parameter.opts if o.startswith("--") and o != "--help"):
+                assert option in section, f"{option} of {name} is not in docs/cli.md"
+
+
+def test_cli_md_names_no_option_that_is_gone() -> None:
+    known = {o for _, command in commands() for p in command.params for o in p.opts} | {"--help", "--version"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", CLI)) <= known
+
+
+@by_document
+def test_a_make_target_that_is_named_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    named = re.findall(r"(?:`|^ {4})make ([a-z]+)", document.read_text("utf-8"), re.MULTILINE)
+    assert set(named) <= targets
+
+
+@by_document
+def test_a_command_that_is_named_exists(document: Path) -> None:
+    known = {name for name, _ in commands()} | {name.split()[0] for name, _ in commands()}
+    for first, second in re.findall(
+        r"(?:`|^ {4})mediround ([a-z]+)(?: ([a-z]+)\b)?", document.read_text("utf-8")
+    ):
+        assert first in known
+        assert first != "weights" or not second or f"{first} {second}" in known
+
+
+@by_document
+def test_a_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
+        assert (document.parent / target).exists(), f"{document.name} links to {target}, which is not there"

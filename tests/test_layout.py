@@ -1,0 +1,181 @@
+"""The rules of docs/architecture.md, kept by a machine: layers, packages, sizes, docstrings, late imports."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NAME = "napari_mediround"
+FOLDERS = {
+    NAME: ROOT / "src" / NAME,
+    f"{NAME}.resources": ROOT / "resources",
+    f"{NAME}.training": ROOT / "training",
+}
+
+# A module imports only from layers above its own, or from its own.
+LAYERS = (
+    ("__init__", "errors", "resources", "weights"),
+    ("domain",),
+    ("io",),
+    ("journal",),
+    ("model",),
+    ("predictor",),
+    ("session",),
+    ("training",),
+    ("cli",),
+    ("widget",),
+)
+EXCEPTIONS = {("training", "session"): "style.md: training uses everything above except session"}
+HEAVY = {"torch", "transformers", "peft", "segment_anything", "safetensors", "accelerate"}
+GUI = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}
+WITHOUT = {
+    "errors": HEAVY | GUI | {"numpy"},
+    "weights": HEAVY | GUI,
+    "domain": HEAVY | GUI | {"scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
+    "io": HEAVY | GUI,
+    "journal": HEAVY | GUI,
+    "model": GUI,
+    "predictor": GUI,
+    "session": HEAVY | GUI,
+    "training": GUI,
+    "cli": GUI - {"qtpy"},
+}
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Every module of the package: dotted name and file."""
+    found = []
+    for package, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found.append((".".join([package, *(p for p in parts if p != "__init__")]), path))
+    return found
+
+
+def layer_of(module: str) -> int:
+    part = [*module.split("."), "__init__"][1]
+    return next(i for i, names in enumerate(LAYERS) if part in names)
+
+
+def imports_of(tree: ast.AST, late: bool = True) -> Iterator[str]:
+    """Names of the modules that a tree imports; without `late`, only those at import time."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"a relative import of {node.module}"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == NAME)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from imports_of(node, late) if late else ()
+        elif late or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from imports_of(node, late)
+
+
+MODULES = modules()
+by_module = pytest.mark.parametrize(("module", "path"), MODULES, ids=[m for m, _ in MODULES])
+
+
+@by_module
+def test_a_module_imports_only_from_layers_above(module: str, path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    for other in imports_of(tree):
+        if other.split(".")[0] != NAME or other == NAME or other == f"{NAME}.__version__":
+            continue
+        assert layer_of(other) <= layer_of(module), f"{module} imports {other} from a lower layer"
+        pair = (module.split(".")[1], other.split(".")[1])
+        assert pair not in EXCEPTIONS, EXCEPTIONS[pair]
+
+
+@by_module
+def test_a_layer_stays_free_of_what_it_must_not_know(module: str, path: Path) -> None:
+    part = [*module.split("."), "errors"][1]
+    roots = {name.split(".")[0] for name in imports_of(ast.parse(path.read_text("utf-8")), late=False)}
+    assert not roots & WITHOUT.get(part, set())
+
+
+@by_module
+def test_a_file_and_its_functions_are_short(module: str, path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno - node.lineno < 80, f"{module}.{node.name} is longer than 80 lines"
+
+
+@by_module
+def test_what_is_public_has_a_docstring(module: str, path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree), f"{module} has no docstring"
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for owner in (n for n in (tree, *tree.body) if isinstance(n, (ast.Module, ast.ClassDef))):
+        for node in (n for n in owner.body if isinstance(n, kinds) and not n.name.startswith("_")):
+            hidden = getattr(owner, "name", "").startswith("_")
+            overload = any("setter" in ast.unparse(d) for d in node.decorator_list)
+            assert hidden or overload or ast.get_docstring(node), f"{module}.{node.name} has no docstring"
+
+
+@by_module
+def test_nothing_prints_or_swallows(module: str, path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        is_print = isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+        assert not is_print or module.startswith(f"{NAME}.cli"), f"{module}:{node.lineno} prints"
+        assert not isinstance(node, ast.Global), f"{module}:{node.lineno} uses global"
+        if isinstance(node, ast.ExceptHandler) and not module.startswith(f"{NAME}.widget"):
+            caught = "" if node.type is None else ast.unparse(node.type)
+            assert caught not in ("", "Exception", "BaseException"), (
+                f"{module}:{node.lineno} catches everything"
+            )
+
+
+def test_setup_cfg_lists_exactly_the_folders_with_code() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    listed = setup["options"]["packages"].split()
+    there = {m if p.name == "__init__.py" else m.rpartition(".")[0] for m, p in MODULES}
+    assert sorted(listed) == sorted(there)
+
+
+def test_every_folder_of_data_is_in_the_wheel() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    for package, folder in FOLDERS.items():
+        patterns = setup["options.package_data"][package].split()
+        packed = {p for pattern in patterns for p in folder.glob(pattern)}
+        data = {p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".part")}
+        assert data - packed == set()
+
+
+def test_the_top_level_manifest_is_the_one_in_the_package() -> None:
+    assert (ROOT / "napari.yaml").resolve() == FOLDERS[NAME] / "napari.yaml"
+
+
+def test_napari_finds_the_plugin_without_importing_the_model() -> None:
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore')\n"
+        "from npe2 import PluginManifest\n"
+        "manifest = PluginManifest.from_distribution('napari-mediround')\n"
+        "modules = {(c.python_name or '').partition(':')[0] for c in manifest.contributions.commands or []}\n"
+        "import napari_mediround\n"
+        "print([m for m in ('torch', 'transformers', 'napari', 'peft') if m in sys.modules])\n"
+        "[__import__(m) for m in modules if m]\n"
+        "print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout.split() == ["[]", "[]"], done.stderr
+
+
+def test_the_command_line_starts_without_the_model_or_numpy() -> None:
+    code = (
+        "import sys\nfrom napari_mediround.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'transformers', 'numpy', 'napari'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd="/")
