@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from napari_mediround.domain.geometry import plane_of_normal
 from napari_mediround.errors import SeriesChoiceError, UnreadableFileError
@@ -120,7 +119,7 @@ def read_header(path: Path) -> Dataset:
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
         for tag in list(header.keys()):
             header[tag]  # converts the raw value, so that damage shows here
-    except (*limits.FOREIGN_FAILURES, InvalidDicomError) as error:
+    except limits.FOREIGN_FAILURES as error:
         raise UnreadableFileError(path, "its DICOM header is damaged or cut short", _DAMAGED) from error
     meta = getattr(header, "file_meta", {})
     if _MEDIA_DIRECTORY in (header.get("SOPClassUID"), meta.get("MediaStorageSOPClassUID")):

@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
+from PIL import Image
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import UnreadableFileError
@@ -25,10 +30,15 @@ MAX_SHEAR_DEGREES = 0.3
 DEFLATE_RATIO = 1032
 """A deflate stream never grows to more than this many times its size (zlib's documentation)."""
 
+# fmt: off
 FOREIGN_FAILURES = (
-    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
-    MemoryError, RuntimeError, ArithmeticError, SyntaxError, struct.error, zlib.error,
-)  # fmt: skip
+    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, RuntimeError,
+    ArithmeticError, SyntaxError, struct.error, zlib.error,
+    BytesLengthException, InvalidDicomError,
+    HeaderDataError, HeaderTypeError, ImageFileError, MGHError,
+    Image.DecompressionBombError,
+)
+# fmt: on
 """What numpy, nibabel, pydicom, Pillow and SimpleITK were seen to raise on damaged files."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.study import Study, make_study
@@ -59,7 +59,7 @@ def read_picture(path: Path, volume: int | None = None) -> Study:
                     path, f"it has {image.width}x{image.height} pixels", "Crop it first."
                 )
             pixels = _to_array(path, image)
-    except (*limits.FOREIGN_FAILURES, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except limits.FOREIGN_FAILURES as error:
         raise UnreadableFileError(path, "it is no readable picture, or it is cut short", _DAMAGED) from error
     notes: tuple[str, ...] = ()
     if pixels.ndim == 2:

@@ -12,15 +12,11 @@ Decisions, where the formats leave room:
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import SimpleITK
-from nibabel.filebasedimages import ImageFileError
-from nibabel.freesurfer.mghformat import MGHError
-from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
 from napari_mediround.domain.geometry import Geometry
@@ -35,7 +31,6 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 
-_FAILURES = (*limits.FOREIGN_FAILURES, ImageFileError, HeaderDataError, HeaderTypeError, MGHError)
 _DAMAGED = "Copy or export the file again."
 _SHEARED = "Resample it onto a straight grid first (for instance with SimpleITK or 3D Slicer)."
 
@@ -90,10 +85,8 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
     try:
         image = nibabel.load(path)
         affine = np.asarray(image.affine, float)
-    except _FAILURES as error:
-        raise UnreadableFileError(
-            path, f"it is no readable NIfTI or MGH file ({_first_line(error)})", _DAMAGED
-        ) from error
+    except limits.FOREIGN_FAILURES as error:
+        raise UnreadableFileError(path, "it is no readable NIfTI or MGH file", _DAMAGED) from error
     _check_promise(path, image)
     oriented = _check_codes(path, image)
     shape = [int(n) for n in image.shape]
@@ -133,7 +126,7 @@ def _check_codes(path: Path, image) -> bool:
         return False
     try:
         qform, qform_code = image.get_qform(coded=True)
-    except _FAILURES as error:
+    except limits.FOREIGN_FAILURES as error:
         if sform_code:
             return True
         raise UnreadableFileError(path, "its qform is damaged", _DAMAGED) from error
@@ -164,10 +157,8 @@ def _nifti_pixels(path: Path, image, shape: list[int], k: int) -> tuple[NDArray,
         values = np.asarray(image.dataobj[(..., *extra)] if extra else image.dataobj)
         if not extra and isinstance(image.dataobj, np.ndarray):
             values = np.array(values)
-    except (*_FAILURES, gzip.BadGzipFile) as error:
-        raise UnreadableFileError(
-            path, f"its voxels are cut short or damaged ({_first_line(error)})", _DAMAGED
-        ) from error
+    except limits.FOREIGN_FAILURES as error:
+        raise UnreadableFileError(path, "its voxels are cut short or damaged", _DAMAGED) from error
     values = values.reshape(shape[:3])
     if values.dtype.names:
         names = values.dtype.names[:3]
@@ -231,7 +222,7 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
         image = reader.Execute()
     except limits.FOREIGN_FAILURES as error:
         raise UnreadableFileError(
-            path, f"it is damaged or cut short ({_first_line(error)})", _DAMAGED
+            path, "it, or the file of voxels it names, is damaged, cut short or missing", _DAMAGED
         ) from error
     if not 2 <= len(size) <= 4:
         raise UnreadableFileError(path, f"it has {len(size)} axes, an image has two or three", _DAMAGED)
@@ -293,8 +284,3 @@ def _geometry(path: Path, shape: tuple[int, ...], affine: NDArray, oriented: boo
         cause = f"its axes do not stand at right angles (sheared by {geometry.shear_degrees:.1f}°)"
         raise UnreadableFileError(path, cause, _SHEARED)
     return geometry
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:200]

@@ -1,0 +1,175 @@
+"""Masks out: label volumes on the source grid, and a picture for the eye. Knows no model and no viewer."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from skimage.segmentation import find_boundaries
+
+from napari_mediround.domain.study import Study
+from napari_mediround.errors import SettingsError
+from napari_mediround.io.volume import ITK_SUFFIXES, REVERSE_AXES, lps_to_ras
+
+LABEL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
+
+PALETTE = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+"""Colours that colour-blind readers can tell apart (Okabe and Ito, 2008)."""
+
+_FILL = 0.25
+_SMALLEST_OVERLAY = 512
+_SCANNER = 1
+
+
+def write_label_volume(
+    path: str | os.PathLike, labels: NDArray, study: Study, names: Mapping[int, str]
+) -> Path:
+    """Write labels on the grid of the study's file, and their names beside them in `<name>.json`.
+
+    The file appears whole or not at all: it is written under another name and moved into place.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        `.nii.gz`, `.nii`, `.nrrd`, `.mha`, or `.png` for a study of one plane.
+    labels : ndarray
+        uint8 or uint16 (plane, row, column) in display order; 0 is background.
+    study : Study
+        The image that the labels belong to.
+    names : mapping of int to str
+        Name of each label value.
+
+    Returns
+    -------
+    Path
+        The file written. NIfTI: the source's affine in sform and qform, both codes "scanner" (1), or 0
+        for a source that does not say how it lies.
+
+    Raises
+    ------
+    SettingsError
+        When the format is not known.
+    ValueError
+        When labels do not fill the study's grid, are of another dtype, or a value has no name.
+    """
+    path = Path(path)
+    suffix = next((s for s in LABEL_SUFFIXES if path.name.lower().endswith(s)), "")
+    if not suffix:
+        raise SettingsError(f"{path.name}: label volumes are written as {', '.join(LABEL_SUFFIXES)}.")
+    if labels.shape != study.geometry.shape or labels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"labels {labels.shape} {labels.dtype} do not fit the grid {study.geometry.shape}")
+    unnamed = set(np.unique(labels).tolist()) - {0} - set(names)
+    if unnamed:
+        raise ValueError(f"label values {sorted(unnamed)} have no name")
+    source = np.ascontiguousarray(study.order.undo(labels))
+    if suffix == ".png" and source.shape[0] > 1:
+        raise SettingsError(f"{path.name}: a PNG holds one plane, the study has {source.shape[0]}.")
+    _replace(path, suffix, lambda target: _write(target, suffix, source, study))
+    sidecar = {"labels": {str(value): names[value] for value in sorted(names)}}
+    text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
+    beside = path.with_name(path.name[: -len(suffix)] + ".json")
+    _replace(beside, ".json", lambda target: target.write_text(text, "utf-8"))
+    return path
+
+
+def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, then move it there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write(target: Path, suffix: str, source: NDArray, study: Study) -> None:
+    if suffix == ".png":
+        Image.fromarray(source[0]).save(target)
+    elif suffix in ITK_SUFFIXES:
+        SimpleITK.WriteImage(_itk_image(source, study.source_geometry.affine), str(target), True)
+    else:
+        code = _SCANNER if study.source_geometry.oriented else 0
+        image = nibabel.Nifti1Image(source.transpose(2, 1, 0), lps_to_ras(study.source_geometry.affine))
+        image.header.set_xyzt_units("mm")
+        image.set_qform(image.affine, code)
+        image.set_sform(image.affine, code)
+        nibabel.save(image, target)
+
+
+def _itk_image(source: NDArray, affine: NDArray) -> SimpleITK.Image:
+    image = SimpleITK.GetImageFromArray(source)
+    matrix = (affine @ REVERSE_AXES)[:3]
+    spacing = np.linalg.norm(matrix[:, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((matrix[:, :3] / spacing).ravel().tolist())
+    image.SetOrigin(matrix[:, 3].tolist())
+    return image
+
+
+def write_overlay(
+    path: str | os.PathLike, image: NDArray[np.uint8], masks: Sequence[NDArray], names: Sequence[str]
+) -> Path:
+    """Write a picture of masks on their plane: outlines, a light fill and a legend below.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A `.png` file.
+    image : ndarray
+        uint8 (row, column, 3), the plane as rendered.
+    masks : sequence of ndarray
+        Each bool (row, column).
+    names : sequence of str
+        One for each mask.
+
+    Returns
+    -------
+    Path
+        The file written; small planes are enlarged by a whole number.
+
+    Raises
+    ------
+    ValueError
+        When masks and names differ in number, or a mask has another shape than the image.
+    """
+    path = Path(path)
+    if len(masks) != len(names) or any(mask.shape != image.shape[:2] for mask in masks):
+        raise ValueError("each mask needs a name and the shape of the image")
+    factor = -(-_SMALLEST_OVERLAY // max(image.shape[:2])) if max(image.shape[:2]) < _SMALLEST_OVERLAY else 1
+    canvas = _enlarge(image, factor).astype(np.float32)
+    masks = [_enlarge(np.asarray(mask, bool), factor) for mask in masks]
+    for k, mask in enumerate(masks):
+        canvas[mask] += _FILL * (np.array(PALETTE[k % len(PALETTE)]) - canvas[mask])
+    for k, mask in enumerate(masks):
+        canvas[find_boundaries(mask, mode="inner")] = PALETTE[k % len(PALETTE)]
+    picture = _with_legend(Image.fromarray(np.rint(canvas).astype(np.uint8)), names)
+    _replace(path, ".png", lambda target: picture.save(target))
+    return path
+
+
+def _enlarge(array: NDArray, factor: int) -> NDArray:
+    return array.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _with_legend(picture: Image.Image, names: Sequence[str]) -> Image.Image:
+    """Return the picture with one line for each name below it."""
+    font, line, margin = ImageFont.load_default(16), 24, 6
+    width = max([picture.width, *(int(font.getlength(name)) + line + 2 * margin for name in names)])
+    page = Image.new("RGB", (width, picture.height + line * len(names) + 2 * margin * bool(names)))
+    page.paste(picture)
+    draw = ImageDraw.Draw(page)
+    for k, name in enumerate(names):
+        y = picture.height + margin + k * line
+        draw.rectangle((margin, y + 4, margin + 16, y + 20), fill=PALETTE[k % len(PALETTE)])
+        draw.text((margin + line, y + 2), name, fill="white", font=font)
+    return page
