@@ -1,0 +1,146 @@
+"""A dialogue about one study: rounds, what they refer to, what they answered. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from napari_mediround.domain.mask import Mask
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A pointer from a question to the mask of an earlier round.
+
+    Parameters
+    ----------
+    round : int
+        1-based number of the round referred to.
+    target : int
+        1-based number of the mask in that round.
+    phrase : str
+        The words of the question that mean it ("[1]", "it", "the liver").
+    """
+
+    round: int
+    target: int = 1
+    phrase: str = ""
+
+    def __str__(self) -> str:
+        return f"[{self.round}]" if self.target == 1 else f"[{self.round}.{self.target}]"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One mask of an answer.
+
+    Parameters
+    ----------
+    structure : str
+        Name as the model says it ("left kidney").
+    mask : Mask
+        On the plane that was asked about, in display order.
+    quality : float
+        Judged IoU, 0…1.
+    corrected : bool
+        Whether the corrector's mask replaced the first one.
+    """
+
+    structure: str
+    mask: Mask
+    quality: float
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a segmenter says to one question.
+
+    Parameters
+    ----------
+    text : str
+        The reply, readable.
+    targets : tuple of Target
+        One for each mask; empty when the reply is chat or the structure is not visible.
+    absent : tuple of str
+        Structures that were asked for and are not visible.
+    image : str
+        Key of the image that the masks lie on (as `set_image` returned it).
+    note : str
+        What the user should know of how it was computed (a fallback after out of memory, say).
+    """
+
+    text: str
+    targets: tuple[Target, ...] = ()
+    absent: tuple[str, ...] = ()
+    image: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A question, what it referred to, and its answer.
+
+    Parameters
+    ----------
+    index : int
+        1-based number in the conversation.
+    plane : int
+        0-based index of the plane asked about, in display order.
+    text : str
+        The question as typed.
+    references : tuple of Reference
+        Resolved before the model ran.
+    answer : Answer
+        The segmenter's reply.
+    seconds : float
+        From question to answer.
+    """
+
+    index: int
+    plane: int
+    text: str
+    references: tuple[Reference, ...]
+    answer: Answer
+    seconds: float = 0.0
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The answer's masks."""
+        return self.answer.targets
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """The rounds so far, in order; adding one gives a new conversation."""
+
+    rounds: tuple[Round, ...] = ()
+
+    def __post_init__(self) -> None:
+        if [r.index for r in self.rounds] != list(range(1, len(self.rounds) + 1)):
+            raise ValueError("rounds are numbered 1, 2, 3, … without gaps")
+        for later in self.rounds:
+            for reference in later.references:
+                if not 1 <= reference.round < later.index:
+                    raise ValueError(f"round {later.index} refers to round {reference.round}")
+
+    def __len__(self) -> int:
+        return len(self.rounds)
+
+    def add(self, round_: Round) -> Conversation:
+        """Return the conversation with `round_` at its end."""
+        return replace(self, rounds=(*self.rounds, round_))
+
+    def target(self, reference: Reference) -> Target:
+        """Return the mask that `reference` means.
+
+        Raises
+        ------
+        LookupError
+            When there is no such round or mask.
+        """
+        if not 1 <= reference.round <= len(self.rounds):
+            raise LookupError(f"there is no round {reference.round}")
+        targets = self.rounds[reference.round - 1].targets
+        if not 1 <= reference.target <= len(targets):
+            raise LookupError(f"round {reference.round} has {len(targets)} masks")
+        return targets[reference.target - 1]

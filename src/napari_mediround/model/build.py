@@ -1,0 +1,195 @@
+"""From a preset to a model: the one place that knows which parts there are.
+
+A preset is a TOML file in ``resources/presets``. Nothing is downloaded: weights come from folders that
+`weights.locate` finds or that the caller gives. Knows no dialogue.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import napari_mediround.resources
+from napari_mediround.errors import MissingWeightsError, SettingsError
+from napari_mediround.model.heads import Corrector, Judge
+from napari_mediround.model.language import LanguageModel, build_random_language, load_language_folder
+from napari_mediround.model.mediround import CorrectionSettings, MediRound
+from napari_mediround.model.prompt import PromptTemplate
+from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
+from napari_mediround.model.tinyvit import TinyViT, fold_batch_norms
+from napari_mediround.model.vision import ClipVision, PooledVision
+from napari_mediround.weights import locate
+
+_SECTIONS = {
+    "image": {"encoder", "size", "channels", "normalise", "weights", "widths", "depths", "heads", "windows",
+              "width", "depth", "global_blocks", "patch"},
+    "decoder": {"mlp", "depth"},
+    "vision": {"kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch"},
+    "language": {"weights", "width", "depth", "heads"},
+    "lora": {"rank", "alpha", "dropout", "targets"},
+    "template": {"system", "user", "user_end", "assistant", "assistant_end"},
+    "judge": {"hidden", "sees"},
+    "corrector": {"hidden", "residual"},
+    "correction": {"threshold", "keep_better", "enabled"},
+    "trained": {"weights"},
+}
+
+
+def preset_names() -> list[str]:
+    """Return the presets that are bundled, sorted."""
+    return sorted(p.stem for p in _presets_folder().glob("*.toml"))
+
+
+def _presets_folder() -> Path:
+    return Path(napari_mediround.resources.__file__).parent / "presets"
+
+
+def read_preset(preset: str | Path) -> dict[str, dict]:
+    """Read a bundled preset by name, or a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such preset, or it has sections or keys that are not known.
+    """
+    path = Path(preset) if str(preset).endswith(".toml") else _presets_folder() / f"{preset}.toml"
+    if not path.is_file():
+        raise SettingsError(f"There is no preset {str(preset)!r}. Choose one of {', '.join(preset_names())}.")
+    with open(path, "rb") as file:
+        settings = tomllib.load(file)
+    for section, values in settings.items():
+        unknown = set(values) - _SECTIONS.get(section, set())
+        if section not in _SECTIONS or unknown:
+            raise SettingsError(f"{path.name}: [{section}] {', '.join(sorted(unknown))} is not known")
+    return settings
+
+
+def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = None,
+                    folders: Mapping[str, Path] | None = None) -> MediRound:
+    """Compose a model and load its weights.
+
+    Parameters
+    ----------
+    preset : str or Path
+        Bundled name or TOML file.
+    seed : int
+        Of every weight that no file gives.
+    trained : Path, optional
+        Folder of trained MediRound weights instead of the preset's own.
+    folders : mapping, optional
+        Weight name to folder or file, instead of `weights.locate`.
+
+    Returns
+    -------
+    MediRound
+        In evaluation mode on the CPU, float32.
+
+    Raises
+    ------
+    MissingWeightsError
+        When a file is not on this machine.
+    """
+    from napari_mediround.model.checkpoint import load_trained
+
+    settings = read_preset(preset)
+    find = {**(folders or {})}
+
+    def path_of(name: str) -> Path:
+        return Path(find[name]) if name in find else locate(name)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _compose(settings, path_of, seed)
+    folder = trained or (path_of(settings["trained"]["weights"]) if "trained" in settings else None)
+    if folder is not None:
+        load_trained(model, folder)
+    return model.eval()
+
+
+def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
+    image, decoder = settings["image"], settings["decoder"]
+    channels, size = image["channels"], image["size"]
+    encoder = _build_encoder(image)
+    grid = size // image.get("patch", 16) if image["encoder"] == "sam_vit" else size // 4
+    prompt_encoder = build_prompt_encoder(size, grid, channels)
+    mask_decoder = build_mask_decoder(channels, decoder["mlp"], decoder["depth"])
+    if "weights" in image:
+        parts = {"image_encoder": encoder, "prompt_encoder": prompt_encoder, "mask_decoder": mask_decoder}
+        _load_parts(parts, read_state(path_of(image["weights"])))
+    if isinstance(encoder, TinyViT):
+        encoder = fold_batch_norms(encoder).to(memory_format=torch.channels_last)
+    vision = _build_vision(settings["vision"], channels, path_of)
+    language = settings["language"]
+    network, tokenizer = (load_language_folder(path_of(language["weights"])) if "weights" in language
+                          else build_random_language(language["width"], language["depth"], language["heads"], seed))
+    lora = dict(settings["lora"])
+    model = LanguageModel(network, tokenizer, **lora | {"targets": tuple(lora["targets"])})
+    template = PromptTemplate(**settings["template"], image_tokens=vision.tokens)
+    judge = Judge(channels, **settings["judge"])
+    corrector = Corrector(channels, **settings["corrector"])
+    composed = MediRound(encoder, vision, model, prompt_encoder, mask_decoder, judge, corrector, template, size,
+                         channels, image["normalise"], CorrectionSettings(**settings.get("correction", {})))
+    for part in (composed.image_encoder, composed.vision, composed.prompt_encoder):
+        part.requires_grad_(False)
+    return composed
+
+
+def _build_encoder(image: dict) -> nn.Module:
+    if image["encoder"] == "tinyvit":
+        names = {"widths": "channels", "depths": "depths", "heads": "heads", "windows": "windows"}
+        return TinyViT(outputs=image["channels"], **{new: tuple(image[old]) for old, new in names.items()
+                                                     if old in image})
+    if image["encoder"] == "sam_vit":
+        return build_sam_vit(image["size"], image["width"], image["depth"], image["heads"],
+                             tuple(image["global_blocks"]), image["channels"], image.get("patch", 16))
+    raise SettingsError(f"There is no image encoder {image['encoder']!r}: choose 'tinyvit' or 'sam_vit'.")
+
+
+def _build_vision(vision: dict, channels: int, path_of) -> PooledVision | ClipVision:
+    if vision["kind"] == "pooled":
+        return PooledVision(channels, vision["grid"])
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    if "weights" in vision:
+        folder = str(path_of(vision["weights"]))
+        tower = CLIPVisionModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    else:
+        tower = CLIPVisionModel(CLIPVisionConfig(
+            hidden_size=vision["width"], intermediate_size=2 * vision["width"], num_hidden_layers=vision["depth"],
+            num_attention_heads=vision["heads"], image_size=vision["size"], patch_size=vision["patch"],
+        ))
+    return ClipVision(tower, vision.get("layer", -2))
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors or .pth file, or of the only such file in a folder; no pickle.
+
+    Raises
+    ------
+    MissingWeightsError
+        When there is none.
+    """
+    if path.is_dir():
+        files = [p for suffix in ("*.safetensors", "*.pth", "*.pt", "*.bin") for p in sorted(path.glob(suffix))]
+        if not files:
+            raise MissingWeightsError(f"{path} holds no weights. Put a .safetensors or .pth file there.")
+        path = files[0]
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return state.get("model", state) if isinstance(state, dict) else state
+
+
+def _load_parts(parts: dict[str, nn.Module], state: dict[str, Tensor]) -> None:
+    """Load each part from the tensors under its name; SAM's own names, as LiteMedSAM and MedSAM use them."""
+    for name, part in parts.items():
+        own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+        missing, unexpected = part.load_state_dict(own, strict=False)
+        if missing or unexpected:
+            raise MissingWeightsError(f"The {name} weights do not fit: {(missing + unexpected)[:3]} …")

@@ -1,0 +1,100 @@
+"""Trained MediRound weights as a folder: ``mediround.safetensors`` and ``card.json`` that explains it.
+
+Only what was trained is stored: projectors, decoder, judge, corrector, LoRA and token rows; the bases are
+named by hash. Knows no recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from napari_mediround.errors import MissingWeightsError
+from napari_mediround.model.mediround import MediRound
+
+WEIGHTS, CARD = "mediround.safetensors", "card.json"
+PARTS = ("image_projector", "box_encoder", "seg_projection", "mask_decoder", "judge", "corrector")
+
+
+def trained_state(model: MediRound) -> dict[str, Tensor]:
+    """Return every trained tensor by name, the adapter's under ``language.``."""
+    from peft import get_peft_model_state_dict
+
+    state = {name: value for name, value in model.state_dict().items() if name.partition(".")[0] in PARTS}
+    adapter = get_peft_model_state_dict(model.language.network, save_embedding_layers=False)
+    return state | {f"language.{name}": value for name, value in adapter.items()}
+
+
+def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
+    """Put trained tensors into `model`.
+
+    Raises
+    ------
+    MissingWeightsError
+        When a tensor is missing, left over or of another shape.
+    """
+    from peft import set_peft_model_state_dict
+
+    own = model.state_dict()
+    parts = {name: value for name, value in state.items() if not name.startswith("language.")}
+    expected = {name for name in own if name.partition(".")[0] in PARTS}
+    adapter = {name.removeprefix("language."): value for name, value in state.items() if name.startswith("language.")}
+    wanted = {name.removeprefix("language.") for name in trained_state(model) if name.startswith("language.")}
+    if set(parts) != expected or set(adapter) != wanted:
+        odd = sorted((set(parts) ^ expected) | (set(adapter) ^ wanted))
+        raise MissingWeightsError(f"These trained weights are for another preset: {odd[:3]} … do not fit.")
+    for name, value in parts.items():
+        if own[name].shape != value.shape:
+            raise MissingWeightsError(f"These trained weights are for another preset: {name} has another shape.")
+    model.load_state_dict({name: value.to(own[name].dtype) for name, value in parts.items()}, strict=False)
+    set_peft_model_state_dict(model.language.network, {k: v.float() for k, v in adapter.items()})
+
+
+def save_trained(model: MediRound, folder: Path, card: dict) -> None:
+    """Write the trained weights as float16 with their card; the weights' hash goes into the card.
+
+    Parameters
+    ----------
+    model : MediRound
+        Trained.
+    folder : Path
+        Made if missing; written through temporary names.
+    card : dict
+        Recipe, data, metrics, base hashes: whatever JSON holds.
+    """
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in trained_state(model).items()}
+    content = save(tensors)
+    card = {**card, "parameters": sum(t.numel() for t in tensors.values()),
+            "sha256": hashlib.sha256(content).hexdigest()}
+    for name, data in ((WEIGHTS, content), (CARD, json.dumps(card, indent=1, sort_keys=True).encode())):
+        temporary = folder / f".{name}.part"
+        temporary.write_bytes(data)
+        temporary.replace(folder / name)
+
+
+def load_trained(model: MediRound, folder: Path) -> dict:
+    """Load a folder that `save_trained` wrote; return its card.
+
+    Raises
+    ------
+    MissingWeightsError
+        When files are missing or damaged, or the weights are for another preset.
+    """
+    from safetensors.torch import load
+
+    try:
+        content, card = (folder / WEIGHTS).read_bytes(), json.loads((folder / CARD).read_text())
+    except (OSError, ValueError) as error:
+        raise MissingWeightsError(f"{folder} holds no trained MediRound weights ({error}).") from error
+    if hashlib.sha256(content).hexdigest() != card.get("sha256"):
+        raise MissingWeightsError(f"{folder / WEIGHTS} is damaged: its hash is not the card's. Install again.")
+    with torch.no_grad():
+        load_trained_state(model, load(content))
+    return card

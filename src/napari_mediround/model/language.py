@@ -1,0 +1,184 @@
+"""The language model: a frozen causal LM, a LoRA adapter beside it, a few trained token rows.
+
+Knows no image: it takes embeddings and gives hidden states.
+
+References
+----------
+peft's LoRA (`LoraConfig`, `trainable_token_indices`); SmolLM2-135M-Instruct (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_mediround.model.prompt import NEW_TOKENS
+
+
+class LanguageModel(nn.Module):
+    """A causal language model with its tokenizer and adapter.
+
+    Parameters
+    ----------
+    network : PreTrainedModel
+        Any causal LM of transformers; frozen here.
+    tokenizer : PreTrainedTokenizerBase
+        Its tokenizer; MediRound's tokens are added to it.
+    rank, alpha, dropout : int, float, float
+        Of the LoRA adapter.
+    targets : list of str
+        Module names that get LoRA.
+    """
+
+    def __init__(self, network: nn.Module, tokenizer, rank: int = 16, alpha: float = 32, dropout: float = 0.0,
+                 targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")) -> None:
+        from peft import LoraConfig, get_peft_model
+
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.base_vocabulary = network.get_input_embeddings().weight.shape[0]
+        tokenizer.add_tokens(list(NEW_TOKENS), special_tokens=True)
+        if len(tokenizer) > self.base_vocabulary:
+            network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            rows = network.get_input_embeddings().weight
+            with torch.no_grad():  # a fixed start: trained values come with the adapter
+                rows[self.base_vocabulary :] = rows[: self.base_vocabulary].mean(0)
+        token_ids = tokenizer.convert_tokens_to_ids(list(NEW_TOKENS))
+        self.new_ids = dict(zip(NEW_TOKENS, token_ids, strict=True))
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets),
+                            trainable_token_indices=token_ids, task_type="CAUSAL_LM")
+        if not network.config.tie_word_embeddings:
+            config.trainable_token_indices = {"embed_tokens": token_ids, "lm_head": token_ids}
+        self.network = get_peft_model(network, config)
+
+    @property
+    def width(self) -> int:
+        """Hidden size D."""
+        return self.network.config.hidden_size
+
+    @property
+    def end_id(self) -> int:
+        """Token id that ends an answer."""
+        return self.tokenizer.eos_token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Return token ids of a text, special tokens in it recognised, none added."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return input embeddings (…, D) of token ids (…)."""
+        return self.network.get_input_embeddings()(ids)
+
+    def hidden(self, embeddings: Tensor, cache=None) -> Tensor:
+        """Return the last hidden states.
+
+        Parameters
+        ----------
+        embeddings : Tensor
+            (B, T, D), the tokens that are not yet in `cache`.
+        cache : DynamicCache, optional
+            Keys and values so far; grows by T.
+
+        Returns
+        -------
+        Tensor
+            (B, T, D).
+        """
+        core = self.network.get_base_model().model
+        return core(inputs_embeds=embeddings, past_key_values=cache, use_cache=cache is not None).last_hidden_state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return next-token logits (…, V) of hidden states (…, D)."""
+        return self.network.get_output_embeddings()(hidden)
+
+    @contextmanager
+    def adapter_off(self) -> Iterator[None]:
+        """Run as the frozen base model."""
+        with self.network.disable_adapter():
+            yield
+
+    @torch.no_grad()
+    def generate(self, embeddings: Tensor, cache, limit: int, cancelled=None,
+                 base: bool = False) -> tuple[list[int], list[Tensor]]:
+        """Answer greedily.
+
+        Parameters
+        ----------
+        embeddings : Tensor
+            (1, T, D), the end of the prompt that is not in `cache` yet.
+        cache : DynamicCache
+            Grows by T and by every token of the answer but the last.
+        limit : int
+            Most tokens of the answer.
+        cancelled : callable, optional
+            Asked between tokens; the answer ends early when it returns true.
+        base : bool
+            Use the frozen base model and its own vocabulary.
+
+        Returns
+        -------
+        ids : list of int
+            The answer, its end token included if there was one.
+        hidden : list of Tensor
+            (D,) for each id: the state that predicted it.
+        """
+        ids, states = [], []
+        with self.adapter_off() if base else nullcontext():
+            while True:
+                state = self.hidden(embeddings, cache)[:, -1]
+                scores = self.logits(state)[0]
+                token = int((scores[: self.base_vocabulary] if base else scores).argmax())
+                ids.append(token)
+                states.append(state[0])
+                if token == self.end_id or len(ids) == limit or (cancelled is not None and cancelled()):
+                    return ids, states
+                embeddings = self.embed(torch.tensor([[token]], device=state.device))
+
+    def answer_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy of hidden states (M, D) that should predict token ids (M,)."""
+        return F.cross_entropy(self.logits(hidden).float(), targets)
+
+
+def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
+    """Return (network, tokenizer) from a folder that transformers reads; no network, no remote code.
+
+    Raises
+    ------
+    OSError
+        When the folder is not a model.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    network = AutoModelForCausalLM.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
+    )
+    return network, tokenizer
+
+
+def build_random_language(width: int, depth: int, heads: int, seed: int):
+    """Return (network, tokenizer): a random Llama over bytes, for tests."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<|im_start|>", "<|im_end|>", *alphabet])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>"
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LlamaForCausalLM(LlamaConfig(
+            vocab_size=len(vocabulary), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=depth,
+            num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=4096,
+            tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+        ))
+    return network, tokenizer

@@ -1,0 +1,297 @@
+"""MediRound: the paper's figure.
+
+Image encoder → prompt embedding of earlier masks → language model → `[SEG]` → SAM's mask decoder →
+judgment & correction. The parts are given from outside; nothing here branches on a preset's name. Knows
+no cache, file or viewer.
+
+References
+----------
+MediRound, arXiv 2511.12110 (ECCV 2026), figure 2; released code Edisonhimself/MediRound at 770a5c7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_mediround.errors import SettingsError
+from napari_mediround.model.heads import Corrector, Judge, build_mlp
+from napari_mediround.model.language import LanguageModel
+from napari_mediround.model.prompt import PromptTemplate, Slot
+from napari_mediround.model.sam import decode_masks, fit_to_square, fitted_shape, logits_to_plane
+from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale
+
+_SAM_MEAN, _SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """An encoded image: all that later rounds need of it.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        (1, C, h, w) of the segmentation encoder.
+    tokens : Tensor
+        (T, F) raw features for the language model.
+    image : ndarray
+        uint8 (H, W, 3), kept for masked crops.
+    """
+
+    embedding: Tensor
+    tokens: Tensor
+    image: NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the plane."""
+        return self.image.shape[:2]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> ImageFeatures:
+        """Return them on another device."""
+        return replace(self, embedding=self.embedding.to(device, dtype), tokens=self.tokens.to(device))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Masks as the decoder gives them, N of them.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (N, 4h, 4w), on the padded model square.
+    iou : Tensor
+        (N,), SAM's own estimate.
+    token : Tensor
+        (N, C), mask tokens.
+    quality : Tensor
+        (N,), judged IoU 0…1; empty before judging.
+    corrected : Tensor
+        bool (N,): the corrector's mask was kept.
+    """
+
+    logits: Tensor
+    iou: Tensor
+    token: Tensor
+    quality: Tensor
+    corrected: Tensor
+
+
+@dataclass(frozen=True)
+class CorrectionSettings:
+    """When a mask is corrected and which one stays.
+
+    Parameters
+    ----------
+    threshold : float
+        Judged IoU at or below which the corrector is asked (0.6 as published).
+    keep_better : bool
+        Judge the corrected mask too and keep the better one; false is the published way.
+    enabled : bool
+        False switches judgment-driven correction off; masks are judged all the same.
+    """
+
+    threshold: float = 0.6
+    keep_better: bool = True
+    enabled: bool = True
+
+
+class MediRound(nn.Module):
+    """The model.
+
+    Parameters
+    ----------
+    image_encoder : nn.Module
+        (B, 3, size, size) → (B, C, h, w).
+    vision : PooledVision or ClipVision
+        Raw features for the language model.
+    language : LanguageModel
+        With its adapter.
+    prompt_encoder, mask_decoder : nn.Module
+        Of `segment_anything.modeling`.
+    judge, corrector : Judge, Corrector
+        Judgment & correction.
+    template : PromptTemplate
+        Words around turns.
+    size : int
+        Side of the square model input, pixels.
+    channels : int
+        C.
+    normalise : {"minmax", "sam"}
+        Each image to 0…1 (LiteMedSAM, MedSAM) or by SAM's means and deviations.
+    correction : CorrectionSettings
+        When to correct.
+    """
+
+    def __init__(self, image_encoder: nn.Module, vision: PooledVision | ClipVision, language: LanguageModel,
+                 prompt_encoder: nn.Module, mask_decoder: nn.Module, judge: Judge, corrector: Corrector,
+                 template: PromptTemplate, size: int, channels: int, normalise: str = "minmax",
+                 correction: CorrectionSettings | None = None) -> None:
+        super().__init__()
+        if normalise not in ("minmax", "sam"):
+            raise SettingsError(f"normalise is 'minmax' or 'sam', not {normalise!r}")
+        self.image_encoder = image_encoder
+        self.vision = vision
+        self.image_projector = nn.Sequential(nn.LayerNorm(vision.width), nn.Linear(vision.width, language.width),
+                                             nn.GELU(), nn.Linear(language.width, language.width))
+        self.box_encoder = nn.Linear(4, language.width)
+        self.language = language
+        self.seg_projection = build_mlp(language.width, language.width, channels)
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+        self.judge, self.corrector = judge, corrector
+        self.template, self.size, self.channels, self.normalise = template, size, channels, normalise
+        self.correction = correction or CorrectionSettings()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.box_encoder.weight.device
+
+    # Image encoder
+
+    def encode_image(self, image: NDArray[np.uint8]) -> ImageFeatures:
+        """Encode a plane.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 (H, W, 3).
+        """
+        pixels = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float()
+        weight = next(self.image_encoder.parameters())
+        embedding = self.image_encoder(self._normalise(pixels).to(weight.dtype))
+        return ImageFeatures(embedding, self.vision.describe_image(pixels / 255, embedding), image)
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        if self.normalise == "sam":
+            mean, std = (pixels.new_tensor(v)[:, None, None] for v in (_SAM_MEAN, _SAM_STD))
+            return fit_to_square((pixels - mean) / std, self.size)
+        square = fit_to_square(pixels, self.size)
+        height, width = fitted_shape(pixels.shape[-2:], self.size)
+        inside = square[..., :height, :width]
+        low, high = inside.amin(), inside.amax()
+        square = torch.zeros_like(square)
+        square[..., :height, :width] = (inside - low) / (high - low).clamp_min(1e-6)
+        return square
+
+    # Prompt embedding
+
+    def describe_reference(self, features: ImageFeatures, mask: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+        """Return an earlier mask's raw crop feature (F,) and normalised box (4,).
+
+        Parameters
+        ----------
+        features : ImageFeatures
+            Of the image the mask lies on.
+        mask : ndarray
+            bool (H, W).
+        """
+        on_device = torch.tensor(np.ascontiguousarray(mask), device=self.device)
+        pixels = torch.tensor(features.image, device=self.device).permute(2, 0, 1)[None].float() / 255
+        return self.vision.describe_region(pixels, features.embedding, on_device), normalise_box(on_device)
+
+    def embed_pieces(self, pieces: Sequence[int | Slot], raw: Mapping[tuple[str, str], Tensor]) -> Tensor:
+        """Return input embeddings (1, T, D) of a sequence.
+
+        Parameters
+        ----------
+        pieces : sequence
+            Token ids and slots (`model.prompt`).
+        raw : mapping
+            (kind, key) of each slot to its raw features: (T, F) for "image", (F,) for "crop", (4,) for "box".
+        """
+        ids = [piece if isinstance(piece, int) else 0 for piece in pieces]
+        embeddings = self.language.embed(torch.tensor([ids], device=self.device)).clone()
+        projected: dict[tuple[str, str], Tensor] = {}
+        for place, piece in enumerate(pieces):
+            if isinstance(piece, int):
+                continue
+            name = (piece.kind, piece.key)
+            if name not in projected:
+                project = self.box_encoder if piece.kind == "box" else self.image_projector
+                vectors = project(raw[name].to(self.device, self.box_encoder.weight.dtype))
+                projected[name] = vectors.reshape(-1, vectors.shape[-1])
+            embeddings[0, place] = projected[name][piece.index].to(embeddings.dtype)
+        return embeddings
+
+    # [SEG] → mask decoder
+
+    def project_seg(self, hidden: Tensor) -> Tensor:
+        """Map hidden states that predict `[SEG]`, (N, D), to SEG vectors (N, C)."""
+        return self.seg_projection(hidden.to(self.box_encoder.weight.dtype))
+
+    def decode(self, embedding: Tensor, vectors: Tensor | None = None, points: tuple[Tensor, Tensor] | None = None,
+               boxes: Tensor | None = None, previous: Tensor | None = None) -> Decoded:
+        """Decode N masks from SEG vectors, clicks, boxes and earlier masks, any of them together.
+
+        Parameters
+        ----------
+        embedding : Tensor
+            (1 or N, C, h, w).
+        vectors : Tensor, optional
+            (N, C).
+        points : tuple of Tensor, optional
+            (N, P, 2) x, y in pixels of the model square, and (N, P) with 1 positive, 0 negative, -1 unused.
+        boxes : Tensor, optional
+            (N, 4) x0, y0, x1, y1 in pixels of the model square.
+        previous : Tensor, optional
+            (N, 1, 4h, 4w) logits.
+        """
+        sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=previous)
+        if vectors is not None:
+            count = vectors.shape[0]
+            sparse = torch.cat([vectors[:, None], sparse.expand(count, -1, -1).to(vectors.dtype)], 1)
+            dense = dense.expand(count, -1, -1, -1)
+        position = self.prompt_encoder.get_dense_pe()
+        logits, iou, token = decode_masks(self.mask_decoder, embedding.to(sparse.dtype), position, sparse, dense)
+        nothing = logits.new_zeros(0)
+        return Decoded(logits[:, 0], iou, token, nothing, torch.zeros(len(logits), dtype=torch.bool))
+
+    # Judgment & correction
+
+    def judge_masks(self, vectors: Tensor, embedding: Tensor, decoded: Decoded) -> Tensor:
+        """Return the judged IoU (N,), 0…1."""
+        score = self.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)
+        return score.float().sigmoid()
+
+    def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
+        """Decode SEG vectors, judge the masks, correct the doubtful ones.
+
+        Parameters
+        ----------
+        features : ImageFeatures
+            Of the image.
+        vectors : Tensor
+            (N, C) SEG vectors.
+        """
+        settings = self.correction
+        first = self.decode(features.embedding, vectors)
+        quality = self.judge_masks(vectors, features.embedding, first)
+        first = replace(first, quality=quality, corrected=torch.zeros_like(quality, dtype=torch.bool))
+        doubtful = quality <= settings.threshold
+        if not settings.enabled or not doubtful.any():
+            return first
+        again = self.corrector(vectors[doubtful])
+        second = self.decode(features.embedding, again)
+        second = replace(second, quality=self.judge_masks(again, features.embedding, second))
+        better = second.quality > quality[doubtful] if settings.keep_better else torch.ones_like(second.quality).bool()
+        chosen = doubtful.nonzero()[:, 0][better]
+        logits, judged, corrected = first.logits.clone(), quality.clone(), first.corrected.clone()
+        logits[chosen], judged[chosen], corrected[chosen] = second.logits[better], second.quality[better], True
+        return replace(first, logits=logits, quality=judged, corrected=corrected)
+
+    def masks_on_plane(self, logits: Tensor, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Bring mask logits (N, 4h, 4w) to bool (N, H, W) of the plane."""
+        plane = logits_to_plane(logits[:, None].float(), shape, self.size)[:, 0]
+        return (plane > 0).cpu().numpy()
+
+    def plane_to_square(self, xy: NDArray, shape: tuple[int, int]) -> Tensor:
+        """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
+        scale = np.array(square_scale(shape, self.size))
+        return torch.tensor(np.asarray(xy, np.float32) * scale, dtype=torch.float32, device=self.device)

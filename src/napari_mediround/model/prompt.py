@@ -1,0 +1,118 @@
+"""How a dialogue becomes the sequence the language model reads: token ids and slots for features.
+
+A slot stands where a feature vector goes instead of a token's embedding. Two sequences that begin alike
+share their key-value cache up to there. Knows no tensor.
+
+References
+----------
+MediRound's tokens `[CROPPEDIMAGE]`, `[BBOXINPUT]`, `[SEG]` (Edisonhimself/MediRound at 770a5c7). Ours:
+`[ABSENT]` after a structure that is not visible; a reference says its round and structure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+SEG, ABSENT, CROP, BOX = "[SEG]", "[ABSENT]", "[CROPPEDIMAGE]", "[BBOXINPUT]"
+NEW_TOKENS = (SEG, ABSENT, CROP, BOX)
+_NAMED = re.compile(r"(?:\b(?:the|a|an)\s+)?([^\[\],.;:]+?)\s*\[(SEG|ABSENT)\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a feature vector.
+
+    Parameters
+    ----------
+    kind : {"image", "crop", "box"}
+        What the vector is.
+    key : str
+        Content it comes from: the image's key, for references followed by the mask's.
+    index : int
+        Number among the vectors of that kind and key.
+    """
+
+    kind: str
+    key: str
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class ReferenceSlot:
+    """A resolved reference as the prompt needs it: what it is called, and the key of its features."""
+
+    name: str
+    key: str
+
+
+Sequence_ = list[int | Slot]
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """The words around turns, as the language model was trained.
+
+    Parameters
+    ----------
+    system, user, user_end, assistant, assistant_end : str
+        ChatML's or Mistral's markers.
+    image_tokens : int
+        Number of image slots.
+    """
+
+    system: str
+    user: str
+    user_end: str
+    assistant: str
+    assistant_end: str
+    image_tokens: int
+
+    def opening(self, encode: Callable[[str], list[int]], image_key: str) -> Sequence_:
+        """Return the system text and the image slots."""
+        return [*encode(self.system), *(Slot("image", image_key, i) for i in range(self.image_tokens))]
+
+    def question(self, encode: Callable[[str], list[int]], number: int, text: str,
+                 references: Sequence[ReferenceSlot]) -> Sequence_:
+        """Return one user turn and the start of the answer; `number` is the round's, from 1."""
+        pieces: Sequence_ = encode(f"{self.user}Round {number}.")
+        for reference in references:
+            pieces += encode(f" {reference.name}")
+            pieces += [Slot("crop", reference.key), Slot("box", reference.key)]
+        return [*pieces, *encode(f" {text.strip()}{self.user_end}{self.assistant}")]
+
+    def answer(self, encode: Callable[[str], list[int]], text: str) -> Sequence_:
+        """Return the rest of an assistant turn."""
+        return encode(f"{text}{self.assistant_end}")
+
+
+def common_prefix(first: Sequence_, second: Sequence_) -> int:
+    """Return how many pieces two sequences share from their start."""
+    count = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def parse_answer(text: str) -> tuple[list[str], list[str]]:
+    """Return the structures named before each `[SEG]` and before each `[ABSENT]`, in order.
+
+    A token with no name before it gives "structure".
+    """
+    shown, absent = [], []
+    for name, token in _NAMED.findall(text.replace("[SEG]", " [SEG]").replace("[ABSENT]", " [ABSENT]")):
+        name = re.sub(r"^(and|but)\s+", "", name.strip(), flags=re.IGNORECASE)
+        name = re.sub(r"^(the|a|an)\s+", "", name, flags=re.IGNORECASE).strip()
+        (shown if token.upper() == "SEG" else absent).append(name or "structure")
+    missing = text.count(SEG) - len(shown)
+    return shown + ["structure"] * missing, absent
+
+
+def readable(text: str) -> str:
+    """Return an answer without its tokens, as a person reads it."""
+    text = re.sub(r"([^\[\],.;:]+?)\s*\[ABSENT\]", r"\1 is not visible here", text)
+    text = re.sub(r"\s*\[(SEG|CROPPEDIMAGE|BBOXINPUT)\]", "", text)
+    return re.sub(r"\s+([.,])", r"\1", text).strip()

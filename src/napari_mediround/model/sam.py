@@ -1,0 +1,191 @@
+"""SAM's parts from `segment-anything`: ViT encoder, prompt encoder, mask decoder. Knows no language.
+
+References
+----------
+Kirillov et al., Segment Anything, 2023; package `segment-anything` 1.0 (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from functools import partial
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_IMPORT_LOCK = threading.Lock()
+_TORCHVISION_NAMES = {
+    "torchvision": (),
+    "torchvision.ops": (),
+    "torchvision.ops.boxes": ("batched_nms", "box_area"),
+    "torchvision.transforms": (),
+    "torchvision.transforms.functional": ("resize", "to_pil_image"),
+}
+
+
+def _import_modeling() -> ModuleType:
+    """Import `segment_anything.modeling`, also where torchvision is missing or broken.
+
+    The package imports torchvision for its automatic mask generator only, which nothing here uses. The
+    stand-ins live in `sys.modules` for the time of the import and no longer.
+    """
+    with _IMPORT_LOCK:
+        try:
+            return importlib.import_module("segment_anything.modeling")
+        except (ImportError, RuntimeError, OSError):
+            for name in [m for m in sys.modules if m.partition(".")[0] in ("segment_anything", "torchvision")]:
+                del sys.modules[name]
+        for name, members in _TORCHVISION_NAMES.items():
+            stand_in = ModuleType(name)
+            stand_in.__spec__ = ModuleSpec(name, None, is_package=True)
+            stand_in.__path__ = []
+            for member in members:
+                setattr(stand_in, member, None)
+            sys.modules[name] = stand_in
+        try:
+            return importlib.import_module("segment_anything.modeling")
+        finally:
+            for name in _TORCHVISION_NAMES:
+                sys.modules.pop(name, None)
+
+
+def build_sam_vit(size: int, width: int, depth: int, heads: int, global_blocks: tuple[int, ...],
+                  outputs: int = 256, patch: int = 16) -> nn.Module:
+    """Build SAM's ViT image encoder.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square input, pixels.
+    width, depth, heads : int
+        Of the transformer; ViT-B is 768, 12, 12.
+    global_blocks : tuple of int
+        Blocks with global attention; ViT-B has (2, 5, 8, 11).
+    outputs, patch : int
+        Channels of the embedding, pixels a patch side.
+
+    Returns
+    -------
+    nn.Module
+        (B, 3, size, size) → (B, outputs, size / patch, size / patch).
+    """
+    return _import_modeling().ImageEncoderViT(
+        img_size=size, patch_size=patch, embed_dim=width, depth=depth, num_heads=heads, mlp_ratio=4,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6), qkv_bias=True, use_rel_pos=True, window_size=14,
+        global_attn_indexes=list(global_blocks), out_chans=outputs,
+    )
+
+
+def build_prompt_encoder(size: int, grid: int, channels: int = 256) -> nn.Module:
+    """Build SAM's prompt encoder for a `size` px square image and a `grid`×`grid` embedding."""
+    return _import_modeling().PromptEncoder(
+        embed_dim=channels, image_embedding_size=(grid, grid), input_image_size=(size, size), mask_in_chans=16
+    )
+
+
+def build_mask_decoder(channels: int = 256, mlp: int = 2048, depth: int = 2) -> nn.Module:
+    """Build SAM's mask decoder: two-way transformer, upscaling, hypernetworks, IoU head."""
+    modeling = _import_modeling()
+    transformer = modeling.TwoWayTransformer(depth=depth, embedding_dim=channels, mlp_dim=mlp, num_heads=8)
+    return modeling.MaskDecoder(
+        num_multimask_outputs=3, transformer=transformer, transformer_dim=channels,
+        iou_head_depth=3, iou_head_hidden_dim=channels,
+    )
+
+
+def fit_to_square(image: Tensor, size: int) -> Tensor:
+    """Resize the longer side to `size`, keep the aspect ratio, pad below and right with zeros.
+
+    Parameters
+    ----------
+    image : Tensor
+        (B, C, H, W), any float range.
+    size : int
+        Side of the result, pixels.
+
+    Returns
+    -------
+    Tensor
+        (B, C, size, size).
+
+    Notes
+    -----
+    As SAM's and LiteMedSAM's preprocessing; the resize is antialiased bilinear.
+    """
+    height, width = fitted_shape(image.shape[-2:], size)
+    if image.shape[-2:] != (height, width):
+        image = F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=True)
+    return F.pad(image, (0, size - width, 0, size - height))
+
+
+def fitted_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """Return the (row, column) that a plane of `shape` takes inside a `size` px square."""
+    scale = size / max(shape)
+    return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
+
+
+def logits_to_plane(logits: Tensor, shape: tuple[int, int], size: int) -> Tensor:
+    """Bring mask logits (N, C, h, w) of the square model grid back to (N, C, H, W) of the plane.
+
+    Parameters
+    ----------
+    logits : Tensor
+        On the decoder's grid, which covers the padded square.
+    shape : tuple of int
+        (H, W) of the plane.
+    size : int
+        Side of the padded square, pixels.
+    """
+    logits = F.interpolate(logits, (size, size), mode="bilinear", align_corners=False)
+    height, width = fitted_shape(shape, size)
+    return F.interpolate(logits[..., :height, :width], shape, mode="bilinear", align_corners=False)
+
+
+def decode_masks(decoder: nn.Module, embedding: Tensor, position: Tensor, sparse: Tensor,
+                 dense: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Run SAM's mask decoder on one image for N prompts: single-mask output.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        `segment_anything.modeling.MaskDecoder`.
+    embedding : Tensor
+        (1 or N, C, h, w).
+    position : Tensor
+        (1, C, h, w), from the prompt encoder's `get_dense_pe`.
+    sparse : Tensor
+        (N, prompts, C).
+    dense : Tensor
+        (N, C, h, w).
+
+    Returns
+    -------
+    logits : Tensor
+        (N, 1, 4h, 4w).
+    iou : Tensor
+        (N,), SAM's own estimate.
+    token : Tensor
+        (N, C), the mask token after the transformer: what the decoder made of the prompt.
+
+    Notes
+    -----
+    The same arithmetic as `MaskDecoder.predict_masks` with `multimask_output=False`, but the three masks
+    that nobody asked for are not upscaled, several images can be decoded in one batch, and the token is
+    returned.
+    """
+    count = sparse.shape[0]
+    tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], 0)
+    tokens = torch.cat([tokens.expand(count, -1, -1), sparse], 1)
+    source = embedding.expand(count, -1, -1, -1) + dense
+    hidden, source = decoder.transformer(source, position.expand(count, -1, -1, -1), tokens)
+    source = source.transpose(1, 2).view(count, -1, *embedding.shape[-2:])
+    upscaled = decoder.output_upscaling(source)
+    token = hidden[:, 1]
+    weights = decoder.output_hypernetworks_mlps[0](token)
+    logits = torch.einsum("nc,nchw->nhw", weights, upscaled)[:, None]
+    return logits, decoder.iou_prediction_head(hidden[:, 0])[:, 0], token

@@ -1,0 +1,103 @@
+"""The prepared planes as training sees them: embedding, structures by name, masks. Knows no language.
+
+Subjects are split once more here: one in eight, by a hash of its name, is kept from stage 1 so that the
+judge of stage 2 learns from masks of patients that the decoder has not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mediround.domain.anatomy import Anatomy, load_anatomy
+from napari_mediround.training.prepare import encoded_rows
+
+WHOLES = ("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs")
+"""Structures that are the union of their parts, so that labels of the parts give the whole."""
+
+
+def kept_for_judging(subject: str) -> bool:
+    """Whether stage 1 must not see this subject: one in eight, by its name's hash."""
+    return hashlib.sha256(subject.encode()).digest()[0] % 8 == 0
+
+
+class Planes:
+    """Planes of one preparation.
+
+    Parameters
+    ----------
+    folder : Path
+        What `training.prepare` wrote.
+    judging : bool
+        The subjects kept for stage 2 instead of the others.
+    min_px : int
+        Smallest mask that is a target, pixels at 256×256.
+    """
+
+    def __init__(self, folder: Path, judging: bool = False, min_px: int = 20) -> None:
+        folder = Path(folder)
+        self.anatomy: Anatomy = load_anatomy()
+        table = json.loads((folder / "planes.json").read_text())
+        self.embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
+        self._labels = np.load(folder / "planes.npz")["labels"]
+        self.table = table
+        subjects: dict[str, set[str]] = {}
+        for entry in table:
+            subjects.setdefault(entry["source"].split("/")[0], set()).add(entry["subject"])
+        self._folder, wanted = folder, []
+        for row, entry in enumerate(table):
+            name = entry["source"].split("/")[0]
+            kept = len(subjects[name]) >= 4 and kept_for_judging(f"{name}/{entry['subject']}")
+            if kept == judging:
+                wanted.append(row)
+        values = {row: self._structures(row, min_px) for row in wanted}
+        self.values = {row: found for row, found in values.items() if found}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in planes that were encoded since: `rows`, and `by_set` with the rows of each set."""
+        self.rows = [int(row) for row in encoded_rows(self._folder) if row in self.values]
+        self.by_set: dict[str, list[int]] = {}
+        for row in self.rows:
+            self.by_set.setdefault(self.table[row]["source"].split("/")[0], []).append(row)
+
+    def names(self, row: int) -> dict[int, str]:
+        """Return label value to preferred name, side words swapped where the plane was mirrored."""
+        entry = self.table[row]
+        names = {int(v): self.anatomy.normalise(n) for v, n in entry["names"].items()}
+        if entry["mirrored"]:
+            found = {v: self.anatomy.find(n) for v, n in names.items()}
+            names = {v: s.mirror if s and s.mirror else names[v] for v, s in found.items()}
+        return names
+
+    def labels(self, row: int) -> NDArray[np.uint16]:
+        """Return the label map (256, 256), 0 in the padding."""
+        return self._labels[row]
+
+    def _structures(self, row: int, min_px: int) -> dict[str, tuple[int, ...]]:
+        """Return name to label values: the labels themselves, pairs and wholes, each large enough."""
+        names, counts = self.names(row), np.bincount(self._labels[row].ravel(), minlength=1)
+        found: dict[str, list[int]] = {}
+        for value, name in names.items():
+            if value >= len(counts) or not counts[value]:
+                continue
+            found.setdefault(name, []).append(value)
+            for whole in self.anatomy.ancestors(name):
+                structure = self.anatomy.find(name)
+                is_pair = bool(structure and structure.mirror and structure.parent == whole)
+                if is_pair or whole in WHOLES:
+                    found.setdefault(whole, []).append(value)
+        return {name: tuple(sorted(set(values))) for name, values in found.items()
+                if counts[list(set(values))].sum() >= min_px}
+
+    def mask(self, row: int, values: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Return the union of label values, bool (256, 256)."""
+        return np.isin(self._labels[row], values)
+
+    def embedding(self, row: int) -> NDArray[np.float16]:
+        """Return (256, 64, 64)."""
+        return self.embeddings[row]
