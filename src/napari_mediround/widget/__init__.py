@@ -1,0 +1,1 @@
+"""The napari dock. The only code that knows Qt and napari; the model is imported on the worker."""

@@ -1,0 +1,65 @@
+"""The dock widget that napari opens: view, worker, model and controller put together, and let go of."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+
+from napari_mediround.session import Segmenter
+from napari_mediround.widget.chat import ChatPanel
+from napari_mediround.widget.controller import ChatController
+from napari_mediround.widget.segmenter import LazySegmenter, build_predictor
+from napari_mediround.widget.worker import Worker
+
+
+class ChatDock(QWidget):
+    """Ask for structures in words, round after round.
+
+    Each dock has its own worker and model, so that several viewers work side by side. Taken out of the
+    window or closed with it, a dock stops its worker and frees its model; put back, it starts anew.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Given by napari.
+    build : callable, optional
+        Returns the segmenter; called on the worker at the first question.
+    """
+
+    def __init__(self, napari_viewer, build: Callable[[], Segmenter] = build_predictor) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.worker = Worker()
+        self.segmenter = LazySegmenter(build)
+        self.panel = ChatPanel()
+        self.controller = ChatController(napari_viewer, self.panel, self.worker, self.segmenter)
+        # Or napari fills the space below with a stretch.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.panel)
+        napari_viewer.events.theme.connect(self._on_theme)
+        self._on_theme()
+        # Qt keeps what is connected here: it must not lead back to this widget.
+        self.destroyed.connect(partial(_let_go, self.worker, self.segmenter, weakref.ref(self.controller)))
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Stop when napari takes the widget out of its window."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.controller.stop()
+
+    def _on_theme(self, event=None) -> None:
+        self.panel.set_theme(get_theme(self._viewer.theme).to_rgb_dict())
+
+
+def _let_go(worker: Worker, segmenter: LazySegmenter, controller: weakref.ref, _=None) -> None:
+    worker.stop()
+    segmenter.release()
+    if controller() is not None:
+        controller().disconnect()

@@ -1,0 +1,109 @@
+"""The model seen from the dock: built when first needed, on the worker. Imports no torch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numpy.typing import NDArray
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Answer, Conversation, Reference
+from napari_mediround.errors import CancelledError
+from napari_mediround.session import Segmenter
+from napari_mediround.weights import Weight, check, fetch, load_registry
+from napari_mediround.widget.worker import Job
+
+LITE_WEIGHTS = ("lite_medsam", "smollm2_135m_instruct", "mediround_lite")
+"""What the preset `lite` is made of, by the names of resources/models.toml."""
+
+
+class LazySegmenter:
+    """A `Segmenter` that stands in for one that takes seconds to import and load.
+
+    Parameters
+    ----------
+    build : callable
+        Returns the real segmenter; called on the first use and again after `release`.
+    """
+
+    def __init__(self, build: Callable[[], Segmenter]) -> None:
+        self._build = build
+        self._segmenter: Segmenter | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the real one is there."""
+        return self._segmenter is not None
+
+    def load(self) -> Segmenter:
+        """Return the real segmenter, building it if need be; raises what `build` raises."""
+        segmenter = self._segmenter
+        if segmenter is None:
+            segmenter = self._segmenter = self._build()
+        return segmenter
+
+    def release(self) -> None:
+        """Let go of the real segmenter; work that runs keeps it until its end."""
+        self._segmenter = None
+
+    def set_image(self, image: NDArray) -> str:
+        """As `Segmenter.set_image`."""
+        return self.load().set_image(image)
+
+    def ask(
+        self,
+        text: str,
+        conversation: Conversation,
+        references: tuple[Reference, ...],
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """As `Segmenter.ask`."""
+        return self.load().ask(text, conversation, references, cancelled)
+
+    def refine(self, points_xy=None, positive=None, box_xyxy=None, previous=None) -> tuple[Mask, float]:
+        """As `Segmenter.refine`."""
+        return self.load().refine(points_xy, positive, box_xyxy, previous)
+
+    def describe(self) -> dict[str, str]:
+        """As `Segmenter.describe`; empty while nothing is loaded."""
+        return self._segmenter.describe() if self._segmenter is not None else {}
+
+
+def build_predictor() -> Segmenter:
+    """Return the `lite` predictor on the best device there is.
+
+    Raises
+    ------
+    MissingWeightsError
+        When its files are not on this machine.
+    """
+    from napari_mediround.predictor import Predictor
+
+    return Predictor.from_preset("lite")
+
+
+def missing_weights(names: tuple[str, ...] = LITE_WEIGHTS) -> tuple[Weight, ...]:
+    """Return which of the preset's files are not whole on this machine and can be fetched."""
+    weights = [load_registry()[name] for name in names]
+    return tuple(weight for weight in weights if weight.sources and check(weight.name).word != "ok")
+
+
+def fetch_weights(job: Job) -> str:
+    """Fetch what is missing, on the worker; return what to tell the user.
+
+    Raises
+    ------
+    CancelledError
+        Between two steps, when the job was cancelled.
+    MissingWeightsError
+        When no source has a file.
+    """
+
+    def say(text: str) -> None:
+        if job.cancelled():
+            raise CancelledError("The download was cancelled.")
+        job.report(text)
+
+    for weight in missing_weights():
+        fetch(weight.name, say)
+    return "The weights are here."

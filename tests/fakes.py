@@ -1,0 +1,203 @@
+"""Hand-written stand-ins. No torch, no weights."""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_mediround.domain.geometry import DisplayOrder, Geometry
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
+from napari_mediround.domain.study import Study, make_study
+from napari_mediround.errors import CancelledError
+from napari_mediround.widget.worker import Job
+
+ASKING = re.compile(
+    r"\b(segment|show|find|outline|mark|the|a|please|me|of|next|to|near|above|behind)\b|[\[\]?.!]"
+)
+
+
+class FakeSegmenter:
+    """A `Segmenter` that answers every named structure with a disc; the name decides where.
+
+    Parameters
+    ----------
+    gate : threading.Event, optional
+        `ask` waits for it, looking at `cancelled` meanwhile; by default it is open.
+    error : Exception, optional
+        Raised by `ask`.
+    quality : float
+        Judged quality of every mask.
+
+    Attributes
+    ----------
+    images : list of ndarray
+        What `set_image` was given.
+    asked : list of (str, tuple of Reference)
+        What `ask` was given.
+    started : threading.Event
+        Set when `ask` begins.
+    """
+
+    def __init__(
+        self, gate: threading.Event | None = None, error: Exception | None = None, quality: float = 0.9
+    ) -> None:
+        self.gate, self.error, self.quality = gate, error, quality
+        self.images: list[NDArray] = []
+        self.asked: list[tuple[str, tuple[Reference, ...]]] = []
+        self.started = threading.Event()
+
+    def set_image(self, image: NDArray[np.uint8]) -> str:
+        """Remember the plane."""
+        self.images.append(image)
+        return f"{zlib.crc32(np.ascontiguousarray(image).tobytes()):08x}"
+
+    def ask(
+        self,
+        text: str,
+        conversation: Conversation,
+        references: tuple[Reference, ...],
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Answer with one disc for each structure joined by "and" or a comma; "hello" is chat."""
+        self.asked.append((text, references))
+        self.started.set()
+        while self.gate is not None and not self.gate.wait(0.005):
+            if cancelled is not None and cancelled():
+                raise CancelledError("cancelled")
+        if self.error is not None:
+            raise self.error
+        if text.lower().startswith("hello"):
+            return Answer("Hello.")
+        names = [" ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)]
+        targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in names)
+        return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets)
+
+    def disc(self, name: str) -> Mask:
+        """Return the disc of a name on the plane last set."""
+        rows, columns = self.images[-1].shape[:2]
+        seed = zlib.crc32(name.encode())
+        row = rows * (0.3 + 0.4 * (seed % 97) / 96)
+        column = columns * (0.3 + 0.4 * (seed // 97 % 97) / 96)
+        y, x = np.ogrid[:rows, :columns]
+        return Mask.from_array((y - row) ** 2 + (x - column) ** 2 <= (min(rows, columns) * 0.12) ** 2)
+
+    def refine(self, points_xy=None, positive=None, box_xyxy=None, previous=None) -> tuple[Mask, float]:
+        """Return the previous mask, or an empty one."""
+        return previous or Mask.from_array(np.zeros(self.images[-1].shape[:2], bool)), self.quality
+
+    def describe(self) -> dict[str, str]:
+        """Name the fake."""
+        return {"preset": "fake", "device": "cpu"}
+
+
+def make_volume(shape: tuple[int, int, int] = (5, 24, 32), spacing=(3.0, 0.5, 0.5), modality="CT") -> Study:
+    """Return an oriented axial study of smooth values, −500…500, already in display order."""
+    z, y, x = np.indices(shape) / np.reshape(shape, (3, 1, 1, 1))
+    pixels = np.round(1000 * (0.2 * z + 0.3 * y + 0.5 * x) - 500).astype(np.int16)
+    affine = np.zeros((4, 4))
+    affine[[2, 1, 0, 3], [0, 1, 2, 3]] = (*spacing, 1)
+    return make_study(pixels, Geometry(shape, affine), modality)
+
+
+def make_picture(shape: tuple[int, int] = (24, 32)) -> Study:
+    """Return a grey picture without spacing or orientation."""
+    geometry = Geometry((1, *shape), np.eye(4), oriented=False, calibrated=False)
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(1, *shape)
+    return Study(pixels, geometry, DisplayOrder(), geometry)
+
+
+class FakeView:
+    """A `ChatView` that remembers what it was told; its signals are emitted by the test."""
+
+    question_asked = Signal(str)
+    question_edited = Signal(str)
+    cancel_asked = Signal()
+    image_chosen = Signal(int)
+    plane_chosen = Signal(int)
+    follow_chosen = Signal(bool)
+    window_chosen = Signal(int)
+    action_chosen = Signal(object)
+    reference_chosen = Signal(str, object)
+
+    def __init__(self) -> None:
+        self.entries: list = []
+        self.busy = self.status = self.restored = ""
+
+    def show_images(self, names, current) -> None:
+        """Remember the images."""
+        self.images, self.image = list(names), current
+
+    def show_plane(self, plane, planes, name, hint) -> None:
+        """Remember the plane."""
+        self.plane, self.planes, self.plane_name, self.hint = plane, planes, name, hint
+
+    def show_windows(self, names, current) -> None:
+        """Remember the windows."""
+        self.windows = list(names)
+
+    def show_entries(self, entries) -> None:
+        """Remember the chat."""
+        self.entries = list(entries)
+
+    def add_entry(self, entry) -> None:
+        """Remember one entry more."""
+        self.entries.append(entry)
+
+    def show_chips(self, chips, problem) -> None:
+        """Remember what the question points at."""
+        self.chips, self.problem = list(chips), problem
+
+    def show_busy(self, text) -> None:
+        """Remember what is being done."""
+        self.busy = text
+
+    def show_status(self, text) -> None:
+        """Remember the status."""
+        self.status = text
+
+    def restore_question(self, text) -> None:
+        """Remember the question."""
+        self.restored = text
+
+
+class FakeWorker:
+    """A `Worker` that works when the test says so, on the test's own thread."""
+
+    progressed = Signal(object, str)
+    finished = Signal(object, object)
+    failed = Signal(object, object)
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.stopped = False
+
+    def submit(self, work) -> Job:
+        """Keep the work."""
+        self.jobs.append(Job(work, lambda signal, job, text: self.progressed.emit(job, text)))
+        return self.jobs[-1]
+
+    def stop(self) -> None:
+        """Cancel all."""
+        self.stopped = True
+        for job in self.jobs:
+            job.cancel()
+
+    def run(self) -> None:
+        """Do all that waits."""
+        while self.jobs:
+            job = self.jobs.pop(0)
+            try:
+                result = job.work(job)
+            except Exception as error:
+                if not job.cancelled():
+                    self.failed.emit(job, error)
+            else:
+                if not job.cancelled():
+                    self.finished.emit(job, result)

@@ -1,0 +1,219 @@
+"""The dock in a real napari window, under Xvfb."""
+
+import gc
+import sys
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+from fakes import FakeSegmenter, make_volume
+from napari.layers import Labels
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QPushButton
+
+from napari_mediround.domain.rounds import Reference
+from napari_mediround.widget import layers
+from napari_mediround.widget.chat import ChatPanel
+from napari_mediround.widget.dock import ChatDock
+from napari_mediround.widget.view import Action, Chip, Message, Question
+
+
+@pytest.fixture
+def open_dock(make_napari_viewer, qtbot):
+    """Return a function that opens a viewer with a CT and a dock on it."""
+    docks = []
+
+    def opened(build=FakeSegmenter):
+        viewer = make_napari_viewer()
+        data, options, _ = layers.study_to_layer(make_volume())
+        viewer.add_image(data, **options)
+        dock = ChatDock(viewer, build)
+        viewer.window.add_dock_widget(dock, name="MediRound chat")
+        docks.append(weakref.ref(dock))
+        return viewer, dock
+
+    yield opened
+    for dock in docks:
+        if dock() is not None:
+            dock().controller.stop()
+
+
+def type_and_enter(qtbot, dock, text):
+    qtbot.keyClicks(dock.panel._input, text)
+    qtbot.keyClick(dock.panel._input, Qt.Key.Key_Return)
+
+
+def ask(qtbot, dock, text):
+    type_and_enter(qtbot, dock, text)
+    qtbot.waitUntil(lambda: dock.panel.is_idle)
+
+
+def texts(dock):
+    return " | ".join(label.text() for label in dock.panel.findChildren(QLabel) if not label.isHidden())
+
+
+def masks(viewer):
+    return [layer for layer in viewer.layers if isinstance(layer, Labels)]
+
+
+def test_enter_asks_and_the_reply_shows_structure_quality_area_and_reference(open_dock, qtbot):
+    viewer, dock = open_dock()
+    ask(qtbot, dock, "segment the liver")
+    ask(qtbot, dock, "what is next to [1]")
+    assert [int(layer.data.max()) for layer in masks(viewer)] == [2]
+    shown = texts(dock)
+    for words in (
+        "Round 1",
+        "1 liver",
+        "quality 0.90",
+        "mm²",
+        "“[1]” → 1 liver",
+        "fake · cpu",
+        "not a medical",
+    ):
+        assert words in shown
+    assert dock.panel._input.text() == ""
+
+
+def test_two_docks_in_two_viewers_work_at_the_same_time(open_dock, qtbot):
+    gates = [threading.Event(), threading.Event()]
+    fakes = [FakeSegmenter(gate) for gate in gates]
+    (first, one), (second, two) = (open_dock(lambda fake=fake: fake) for fake in fakes)
+    type_and_enter(qtbot, one, "segment the liver")
+    type_and_enter(qtbot, two, "segment the spleen")
+    qtbot.waitUntil(lambda: all(fake.started.is_set() for fake in fakes))
+    gates[1].set()
+    qtbot.waitUntil(lambda: two.panel.is_idle)
+    assert not one.panel.is_idle
+    gates[0].set()
+    qtbot.waitUntil(lambda: one.panel.is_idle)
+    names = [masks(viewer)[0].features["name"].tolist()[1] for viewer in (first, second)]
+    assert names == ["1 liver", "1 spleen"]
+
+
+@pytest.mark.parametrize("how", ["button", "escape"])
+def test_cancelling_frees_the_dock_within_a_tenth_of_a_second(open_dock, qtbot, how):
+    fake = FakeSegmenter(gate=threading.Event())
+    viewer, dock = open_dock(lambda: fake)
+    type_and_enter(qtbot, dock, "segment the liver")
+    qtbot.waitUntil(fake.started.is_set)
+    assert dock.panel._busy.isVisibleTo(dock.panel)
+    began = time.perf_counter()
+    if how == "button":
+        qtbot.mouseClick(dock.panel._cancel, Qt.MouseButton.LeftButton)
+    else:
+        dock.panel._input.setFocus()
+        qtbot.keyClick(dock.panel._input, Qt.Key.Key_Escape)
+    assert dock.panel.is_idle
+    assert time.perf_counter() - began < 0.1
+    assert dock.panel._input.text() == "segment the liver"
+    assert masks(viewer) == []
+
+
+def test_the_gui_goes_on_while_the_model_works(open_dock, qtbot):
+    fake = FakeSegmenter(gate=threading.Event())
+    _, dock = open_dock(lambda: fake)
+    threads = []
+    fake.describe = lambda: threads.append(threading.current_thread()) or {"preset": "fake"}
+    type_and_enter(qtbot, dock, "segment the liver")
+    qtbot.waitUntil(fake.started.is_set)
+    qtbot.waitUntil(lambda: "looking at plane 2" in dock.panel._doing_label.text())
+    fake.gate.set()
+    qtbot.waitUntil(lambda: dock.panel.is_idle)
+    assert "1 liver" in texts(dock)
+
+
+@pytest.mark.parametrize("how", ["removed from the window", "window closed"])
+def test_a_closed_dock_stops_its_worker_and_frees_its_model(open_dock, qtbot, how):
+    viewer, dock = open_dock(lambda: FakeSegmenter())
+    ask(qtbot, dock, "segment the liver")
+    model, worker = weakref.ref(dock.segmenter.load()), dock.worker
+    (thread,) = [t for t in threading.enumerate() if t.name == "mediround"]
+    if how == "window closed":
+        del dock
+        viewer.close()
+    else:
+        viewer.window.remove_dock_widget(dock)
+    gc.collect()
+    qtbot.waitUntil(lambda: not thread.is_alive())
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and model() is None)
+    assert worker._queue is None
+
+
+def test_a_dock_that_is_put_back_works_again(open_dock, qtbot):
+    viewer, dock = open_dock()
+    ask(qtbot, dock, "segment the liver")
+    viewer.window.remove_dock_widget(dock)
+    viewer.window.add_dock_widget(dock, name="MediRound chat again")
+    ask(qtbot, dock, "what is next to [1]")
+    assert "Round 2" in texts(dock)
+
+
+def test_arrow_up_brings_back_earlier_questions(open_dock, qtbot):
+    _, dock = open_dock()
+    ask(qtbot, dock, "first")
+    ask(qtbot, dock, "second")
+    line = dock.panel._input
+    for key, text in ((Qt.Key.Key_Up, "second"), (Qt.Key.Key_Up, "first"), (Qt.Key.Key_Down, "second")):
+        qtbot.keyClick(line, key)
+        assert line.text() == text
+
+
+def test_undo_takes_back_one_round_in_napari(open_dock, qtbot):
+    viewer, dock = open_dock()
+    ask(qtbot, dock, "segment the liver")
+    ask(qtbot, dock, "segment the spleen and the pancreas")
+    (labels,) = masks(viewer)
+    labels.undo()
+    assert np.unique(labels.data).tolist() == [0, 1]
+
+
+def test_text_in_the_chat_is_never_markup(open_dock, qtbot):
+    _, dock = open_dock()
+    dock.panel.add_entry(Question("<b>segment</b>"))
+    assert any(label.textFormat() == Qt.TextFormat.PlainText for label in dock.panel.findChildren(QLabel))
+    assert "<b>segment</b>" in texts(dock)
+
+
+def test_the_chips_and_the_buttons_of_a_message_can_be_clicked(qtbot):
+    panel, got = ChatPanel(), []
+    qtbot.addWidget(panel)
+    panel.reference_chosen.connect(lambda phrase, reference: got.append((phrase, reference)))
+    panel.action_chosen.connect(got.append)
+    panel.show_chips([Chip("it", "1 liver", (("1 liver", Reference(1)), ("2 spleen", Reference(1, 2))))], "")
+    chip = panel._chips.layout().itemAt(0).widget()
+    chip.menu().actions()[1].trigger()
+    assert "2 spleen" in chip.text()
+    panel.add_entry(Message("no weights", True, (Action("Fetch", "key"),)))
+    (button,) = [b for b in panel.findChildren(QPushButton) if b.text() == "Fetch"]
+    button.click()
+    assert got == [("it", Reference(1, 2)), "key"]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_every_text_is_readable_in_both_themes(open_dock, qtbot, theme):
+    viewer, dock = open_dock()
+    viewer.theme = theme
+    dock.panel.add_entry(Message("an error", is_error=True))
+    ask(qtbot, dock, "segment the liver")
+    window = dock.panel.palette().color(dock.panel.backgroundRole()).lightnessF()
+    dock.panel.ensurePolished()
+    for label in [*dock.panel.findChildren(QLabel), *dock.panel.findChildren(QPushButton)]:
+        label.ensurePolished()
+        text = label.palette().color(label.foregroundRole()).lightnessF()
+        assert abs(text - (0.15 if theme == "dark" else 0.9)) > 0.3, (label.text(), text, window)
+
+
+def test_the_dock_leaves_room_at_1280_pixels(open_dock, qtbot):
+    viewer, dock = open_dock()
+    viewer.window.resize(1280, 800)
+    assert dock.panel.minimumSizeHint().width() <= 360
+
+
+def test_opening_the_dock_imports_no_torch(open_dock):
+    if "torch" in sys.modules:
+        pytest.skip("another test has imported it")
+    open_dock()
+    assert "torch" not in sys.modules

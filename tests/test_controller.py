@@ -1,0 +1,250 @@
+"""The dock without a window: fake view, fake worker, a viewer model."""
+
+import numpy as np
+import pytest
+from fakes import FakeSegmenter, FakeView, FakeWorker, make_volume
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_mediround.domain.rounds import Reference
+from napari_mediround.errors import MissingWeightsError
+from napari_mediround.widget import layers, turn
+from napari_mediround.widget.controller import AS_SHOWN, AUTOMATIC, ChatController
+from napari_mediround.widget.segmenter import LazySegmenter
+from napari_mediround.widget.turn import Fetch
+from napari_mediround.widget.view import Message, Question, Reply
+
+
+class Desk:
+    """A controller between a viewer without a window, a fake view and a fake worker."""
+
+    def __init__(self, build=FakeSegmenter):
+        self.viewer, self.view, self.worker = ViewerModel(), FakeView(), FakeWorker()
+        self.segmenter = LazySegmenter(build)
+        self.controller = ChatController(self.viewer, self.view, self.worker, self.segmenter)
+
+    def open(self, study=None):
+        """Open a study in the viewer."""
+        data, options, _ = layers.study_to_layer(study or make_volume())
+        return self.viewer.add_image(data, **options)
+
+    def ask(self, text):
+        """Ask and let the worker work; return the last entry of the chat."""
+        self.view.question_asked.emit(text)
+        self.worker.run()
+        return self.view.entries[-1]
+
+    @property
+    def labels(self):
+        """Return the Labels layers."""
+        return [layer for layer in self.viewer.layers if isinstance(layer, Labels)]
+
+
+@pytest.fixture
+def desk():
+    desk = Desk()
+    desk.open()
+    return desk
+
+
+def test_without_an_image_the_chat_says_how_to_open_one():
+    desk = Desk()
+    assert "Open" in desk.ask("segment the liver").text
+    assert desk.view.restored == "segment the liver"
+    assert not desk.segmenter.loaded
+
+
+def test_a_question_gives_a_reply_and_a_labels_layer(desk):
+    reply = desk.ask("segment the liver and the spleen")
+    assert isinstance(reply, Reply)
+    assert [(m.value, m.structure) for m in reply.masks] == [(1, "liver"), (2, "spleen")]
+    assert reply.plane_name == "axial plane 2"
+    (labels,) = desk.labels
+    assert np.array_equal(labels.data, desk.controller._case.session.label_volume())
+    assert labels.features["name"].tolist() == ["background", "1 liver", "2 spleen"]
+    assert reply.masks[0].area == f"{(labels.data == 1).sum() * 0.25:,.0f} mm²"
+
+
+def test_later_rounds_go_to_the_same_layer_and_overwrite_nothing(desk):
+    desk.ask("segment the liver")
+    before = desk.labels[0].data.copy()
+    desk.ask("segment the liver")
+    desk.ask("segment the spleen")
+    (labels,) = desk.labels
+    assert (labels.data[before > 0] == before[before > 0]).all()
+    assert 3 in labels.data
+
+
+def test_the_plane_and_the_selection_stay_where_they_were(desk):
+    desk.viewer.dims.set_point(0, 3.0)
+    active, point = desk.viewer.layers.selection.active, desk.viewer.dims.point
+    assert desk.ask("segment the liver").plane == 1
+    assert desk.viewer.dims.point == point
+    assert desk.viewer.layers.selection.active is active
+
+
+def test_the_plane_follows_the_viewer_and_back_unless_switched_off(desk):
+    desk.viewer.dims.set_point(0, 12.0)
+    assert desk.view.plane == 4
+    desk.view.plane_chosen.emit(1)
+    assert desk.viewer.dims.point[0] == 3.0
+    desk.view.follow_chosen.emit(False)
+    desk.viewer.dims.set_point(0, 12.0)
+    assert desk.ask("segment the liver").plane == 1
+
+
+def test_a_turned_viewer_is_said(desk):
+    assert not desk.view.hint
+    desk.viewer.dims.order = (1, 0, 2)
+    desk.viewer.dims.set_point(1, 3.0)
+    assert "turned" in desk.view.hint
+
+
+def test_what_a_question_points_at_is_shown_and_can_be_changed(desk):
+    desk.ask("segment the liver and the spleen")
+    desk.view.question_edited.emit("what is next to [1.2]")
+    (chip,) = desk.view.chips
+    assert chip.current == "2 spleen [1.2]"
+    assert [name for name, _ in chip.choices] == ["1 liver [1.1]", "2 spleen [1.2]"]
+    desk.view.reference_chosen.emit(chip.phrase, chip.choices[0][1])
+    reply = desk.ask("what is next to [1.2]")
+    assert reply.references == ("“[1.2]” → 1 liver",)
+    assert desk.view.chips == []
+
+
+def test_a_reference_to_nothing_offers_what_there_is(desk):
+    desk.ask("segment the liver")
+    desk.view.question_edited.emit("what is next to [7]")
+    assert "7" in desk.view.problem
+    message = desk.ask("what is next to [7]")
+    assert message.is_error
+    assert desk.view.restored == "what is next to [7]"
+    if message.actions:
+        desk.view.action_chosen.emit(message.actions[0].key)
+        desk.worker.run()
+        assert desk.view.entries[-1].references
+
+
+def test_a_cancelled_question_changes_nothing(desk):
+    desk.view.question_asked.emit("segment the liver")
+    assert desk.view.busy
+    desk.view.cancel_asked.emit()
+    assert not desk.view.busy
+    desk.worker.run()
+    assert isinstance(desk.view.entries[-1], Message)
+    assert (desk.labels, desk.view.restored) == ([], "segment the liver")
+    assert desk.ask("segment the spleen").round == 1
+
+
+def test_a_failure_is_told_in_words_and_the_next_question_works():
+    desk = Desk(lambda: fake)
+    fake = FakeSegmenter(error=ZeroDivisionError("oops"))
+    desk.open()
+    message = desk.ask("segment the liver")
+    assert message.is_error
+    assert "ZeroDivisionError" in message.text
+    fake.error = None
+    assert desk.ask("segment the liver").round == 1
+
+
+def test_missing_weights_are_named_with_their_size_and_fetched_on_a_click(home, monkeypatch):
+    there = []
+
+    def build():
+        if not there:
+            raise MissingWeightsError("lite_medsam is missing")
+        return FakeSegmenter()
+
+    desk = Desk(build)
+    desk.open()
+    message = desk.ask("segment the liver")
+    (action,) = message.actions
+    assert action.label == "Fetch weights (129 MB download)"
+    assert isinstance(action.key, Fetch)
+    monkeypatch.setattr(turn, "missing_weights", tuple)
+    monkeypatch.setattr(
+        "napari_mediround.widget.controller.fetch_weights", lambda job: there.append(1) or "Here."
+    )
+    desk.view.action_chosen.emit(action.key)
+    desk.worker.run()
+    assert isinstance(desk.view.entries[-1], Reply), "the question is asked again"
+
+
+def test_an_image_closed_during_a_turn_keeps_its_round_in_the_chat(desk):
+    other = desk.open(make_volume((3, 8, 8)))
+    desk.view.image_chosen.emit(0)
+    desk.view.question_asked.emit("segment the liver")
+    desk.viewer.layers.remove(desk.viewer.layers[0])
+    desk.worker.run()
+    question, reply = desk.view.entries
+    assert (question, reply.round) == (Question("segment the liver"), 1)
+    assert "closed" in reply.notes[0]
+    assert desk.labels == []
+    assert (desk.view.images, desk.view.image) == ([other.name], -1)
+
+
+def test_an_image_renamed_during_a_turn_is_still_the_same(desk):
+    desk.view.question_asked.emit("segment the liver")
+    desk.viewer.layers[0].name = "something else"
+    desk.worker.run()
+    assert desk.view.images == ["something else"]
+    assert desk.labels[0].name == "something else masks"
+
+
+def test_a_deleted_labels_layer_comes_back_with_all_rounds(desk):
+    desk.ask("segment the liver")
+    desk.viewer.layers.remove(desk.labels[0])
+    desk.ask("segment the spleen")
+    assert set(np.unique(desk.labels[0].data)) >= {1, 2}
+
+
+def test_each_image_has_its_own_conversation(desk):
+    desk.ask("segment the liver")
+    desk.open(make_volume((3, 8, 8)))
+    desk.view.image_chosen.emit(1)
+    assert desk.view.entries == []
+    assert desk.ask("segment the spleen").round == 1
+    desk.view.image_chosen.emit(0)
+    assert desk.ask("segment the spleen").round == 2
+    assert len(desk.labels) == 2
+
+
+def test_windows_are_offered_for_ct_and_set_the_display(desk):
+    assert desk.view.windows[:2] == [AUTOMATIC, AS_SHOWN]
+    desk.view.window_chosen.emit(desk.view.windows.index("lung"))
+    low, high = desk.viewer.layers[0].contrast_limits
+    assert (low + high) / 2 < -300
+    desk.ask("segment the liver")
+    lung = desk.segmenter.load().images[-1]
+    desk.view.window_chosen.emit(1)
+    desk.ask("segment the liver")
+    assert np.array_equal(desk.segmenter.load().images[-1], lung), "as shown is what was set before"
+
+
+def test_a_volume_with_time_is_refused_in_words():
+    desk = Desk()
+    desk.viewer.add_image(np.zeros((2, 3, 8, 8)))
+    assert "Split Stack" in desk.view.entries[-1].text
+
+
+def test_the_plane_is_encoded_while_the_question_is_typed(desk):
+    desk.view.question_edited.emit("seg")
+    assert not desk.worker.jobs, "the model is not loaded for a warm-up"
+    desk.ask("segment the liver")
+    desk.view.plane_chosen.emit(4)
+    for text in ("a", "an", "and"):
+        desk.view.question_edited.emit(text)
+    assert len(desk.worker.jobs) == 1
+    desk.worker.run()
+    assert len(desk.segmenter.load().images) == 2
+
+
+def test_stopping_lets_go_of_the_model_and_a_question_loads_it_again(desk):
+    desk.ask("segment the liver")
+    assert desk.view.status == "fake · cpu"
+    desk.controller.stop()
+    assert not desk.segmenter.loaded
+    assert desk.worker.stopped
+    reply = desk.ask("what is next to [1]")
+    assert reply.round == 2
+    assert desk.controller._case.conversation.rounds[1].references == (Reference(1, 1, "[1]"),)

@@ -1,0 +1,119 @@
+"""The manifest, the reader and the sample."""
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from npe2 import PluginManager, PluginManifest
+
+from napari_mediround.errors import SeriesChoiceError, UnreadableFileError
+from napari_mediround.widget import reader, sample
+from napari_mediround.widget.layers import STUDY_KEY
+
+MANIFEST = Path(reader.__file__).parents[1] / "napari.yaml"
+
+
+@pytest.fixture
+def nifti(tmp_path):
+    """Write a NIfTI of 5 axial planes; its values are the distance from the patient's right, in pixels."""
+    image = sitk.GetImageFromArray(np.broadcast_to(np.arange(8, dtype=np.int16), (5, 6, 8)).copy())
+    image.SetSpacing((0.5, 0.7, 3.0))
+    path = tmp_path / "image.nii.gz"
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_a_file_becomes_one_image_layer_in_display_order(nifti):
+    ((data, options, kind),) = reader.get_reader(str(nifti))(str(nifti))
+    assert kind == "image"
+    assert data.shape == (5, 6, 8)
+    assert data[0, 0].tolist() == list(range(8)), "patient right on the left"
+    assert options["scale"] == pytest.approx((3.0, 0.7, 0.5))
+    assert options["metadata"][STUDY_KEY].pixels is data
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.NII", "a.nii.gz", "a.nrrd", "a.mha", "A.MHD"])
+def test_the_formats_of_the_manifest_are_read(name):
+    assert reader.get_reader(name) is reader.read_layers
+    assert reader.get_reader([name]) is reader.read_layers
+
+
+def test_other_files_and_stacks_are_left_to_other_readers(tmp_path):
+    assert reader.get_reader("a.txt") is None
+    assert reader.get_reader(["a.dcm", "b.dcm"]) is None
+    assert reader.get_reader(tmp_path) is reader.read_layers
+
+
+def test_a_damaged_file_is_refused_with_its_name(tmp_path):
+    path = tmp_path / "broken.nii.gz"
+    path.write_bytes(b"no image")
+    with pytest.raises(UnreadableFileError, match="broken"):
+        reader.read_layers(path)
+
+
+@pytest.mark.parametrize(("chosen", "read"), [("2.2", ["2.2"]), (None, [])])
+def test_of_several_series_the_user_chooses_one(monkeypatch, nifti, chosen, read):
+    asked, study = [], reader.read_study(nifti)
+
+    def read_study(path, series=None):
+        if series is None:
+            raise SeriesChoiceError("two series", ("1.1", "2.2"))
+        asked.append(series)
+        return study
+
+    monkeypatch.setattr(reader, "read_study", read_study)
+    result = reader.read_layers("folder", choose=lambda several: chosen and several.choices[1])
+    assert asked == read
+    assert result[0][0] is (study.pixels if read else None)
+
+
+def test_the_dialog_lists_what_tells_series_apart(qtbot, monkeypatch):
+    seen = []
+
+    def get_item(parent, title, question, labels, *rest):
+        seen.extend(labels)
+        return labels[1], True
+
+    monkeypatch.setattr("qtpy.QtWidgets.QInputDialog.getItem", get_item)
+    series = [SimpleNamespace(uid=str(n), label=f"CT axial 512x512x{n}", files=(1,) * n) for n in (10, 200)]
+    assert reader.choose_series(SeriesChoiceError("two", tuple(series))) == "200"
+    assert "512x512x10" in seen[0]
+
+
+def test_a_missing_sample_is_an_error_in_words(monkeypatch, tmp_path):
+    monkeypatch.setattr(sample, "files", lambda package: tmp_path)
+    with pytest.raises(UnreadableFileError, match="Install"):
+        sample.open_ct_abdomen()
+
+
+def test_the_manifest_is_valid_and_all_it_names_can_be_called():
+    manifest = PluginManifest.from_file(MANIFEST)
+    for command in manifest.contributions.commands:
+        module, name = command.python_name.split(":")
+        assert callable(getattr(import_module(module), name)), command.id
+    (item,) = manifest.contributions.menus["napari/layers/segment"]
+    assert item.command == manifest.contributions.widgets[0].command
+
+
+def test_files_and_folders_find_the_reader(tmp_path):
+    manager = PluginManager()
+    manager.register(PluginManifest.from_file(MANIFEST))
+    for path in ("x.nii.gz", "x.dcm", str(tmp_path)):
+        assert [r.command for r in manager.iter_compatible_readers(path)] == ["napari-mediround.read"]
+
+
+def test_discovering_the_plugin_and_its_dock_imports_no_torch():
+    code = (
+        "import sys; from napari_mediround.widget import dock, reader, sample;"
+        "bad = {'torch', 'transformers', 'peft'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert done.returncode == 0, done.stderr

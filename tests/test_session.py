@@ -1,0 +1,113 @@
+"""One conversation about one study, on a fake segmenter."""
+
+import threading
+
+import numpy as np
+import pytest
+from fakes import FakeSegmenter, make_picture, make_volume
+
+from napari_mediround.domain.rounds import Reference
+from napari_mediround.errors import CancelledError, DanglingReferenceError, MediRoundError
+from napari_mediround.session import Session
+
+
+@pytest.fixture
+def session():
+    return Session(FakeSegmenter(), make_volume())
+
+
+def test_a_question_adds_a_round_with_its_mask(session):
+    round_ = session.ask("segment the liver", 2)
+    assert session.conversation.rounds == (round_,)
+    assert (round_.index, round_.plane, round_.targets[0].structure) == (1, 2, "liver")
+    assert round_.seconds > 0
+
+
+def test_the_segmenter_sees_the_plane_that_was_asked_about(session):
+    session.ask("segment the liver", 3, window=(0, 1000))
+    expected = (session.study.pixels[3] + 500) * 0.255
+    image = session._segmenter.images[-1]
+    assert image.shape == (24, 32, 3)
+    assert np.abs(image[..., 0] - expected).max() <= 1
+
+
+def test_the_question_chooses_the_window_unless_one_is_given(session):
+    session.ask("segment the left lung", 0)
+    session.ask("segment the left lung", 0, window="lung")
+    session.ask("segment the liver", 0)
+    lung, same, soft = session._segmenter.images
+    assert np.array_equal(lung, same)
+    assert not np.array_equal(lung, soft)
+
+
+def test_references_are_resolved_before_the_model_runs(session):
+    session.ask("segment the liver", 2)
+    with pytest.raises(DanglingReferenceError, match="7"):
+        session.ask("what is next to [7]?", 2)
+    assert len(session._segmenter.asked) == 1
+    round_ = session.ask("what is next to [1]?", 2)
+    assert [(r.round, r.target) for r in round_.references] == [(1, 1)]
+    assert session._segmenter.asked[-1][1] == round_.references
+
+
+def test_a_given_reference_to_nothing_lists_what_there_is(session):
+    session.ask("segment the liver and the spleen", 2)
+    with pytest.raises(DanglingReferenceError) as caught:
+        session.ask("its mirror", 2, references=(Reference(1, 3),))
+    assert caught.value.choices == (Reference(1, 1), Reference(1, 2))
+
+
+def test_a_failed_question_leaves_the_conversation_unchanged():
+    session = Session(FakeSegmenter(error=RuntimeError("out of memory")), make_volume())
+    with pytest.raises(RuntimeError):
+        session.ask("segment the liver", 2)
+    assert len(session.conversation) == 0
+
+
+def test_a_cancelled_question_leaves_the_conversation_unchanged():
+    session = Session(FakeSegmenter(gate=threading.Event()), make_volume())
+    with pytest.raises(CancelledError):
+        session.ask("segment the liver", 2, cancelled=session._segmenter.started.is_set)
+    assert len(session.conversation) == 0
+
+
+def test_answering_alone_changes_nothing(session):
+    round_ = session.answer("segment the liver", 2)
+    assert len(session.conversation) == 0
+    session.add(round_)
+    with pytest.raises(ValueError, match="without gaps"):
+        session.add(round_)
+
+
+def test_labels_are_numbered_over_all_rounds(session):
+    session.ask("segment the liver and the spleen", 1)
+    session.ask("hello there", 1)
+    session.ask("segment the left kidney", 3)
+    assert session.label_names() == {1: "1 liver", 2: "2 spleen", 3: "3 left kidney"}
+    volume = session.label_volume()
+    assert volume.dtype == np.uint16
+    assert volume.shape == session.study.geometry.shape
+    assert set(np.unique(volume[1])) <= {0, 1, 2}
+    assert set(np.unique(volume[3])) == {0, 3}
+    assert not volume[[0, 2, 4]].any()
+
+
+def test_an_earlier_mask_is_never_overwritten_by_a_later_one(session):
+    session.ask("segment the liver", 1)
+    session.ask("segment the liver", 1)
+    assert set(np.unique(session.labels(1))) == {0, 1}
+    first, second = (r.targets[0].mask for r in session.conversation.rounds)
+    assert first == second
+
+
+def test_areas_are_mm2_only_where_the_image_states_its_spacing(session):
+    mask = session.ask("segment the liver", 1).targets[0].mask
+    assert session.area(mask) == (pytest.approx(mask.area * 0.25), "mm²")
+    assert Session(FakeSegmenter(), make_picture()).area(mask) == (mask.area, "px")
+
+
+@pytest.mark.parametrize(("text", "plane"), [("  ", 0), ("segment the liver", 5), ("segment the liver", -1)])
+def test_an_empty_question_or_a_plane_that_is_not_there_is_refused(session, text, plane):
+    with pytest.raises(MediRoundError):
+        session.ask(text, plane)
+    assert not session._segmenter.asked
