@@ -19,7 +19,7 @@ from napari_mediround.errors import DanglingReferenceError
 
 _LONGEST_NAME = 7
 
-_ARTICLES = r"(?:(?:the|a|an|this|that|said|same|patient's|segmented|whole|entire|both|either|each)\s+)*"
+_ARTICLES = r"(?:(?:the|a|an|this|that|said|same|patient's|segmented|whole|entire|both|either|each|two)\s+)*"
 
 # Words after which a name says where something lies, whose it is or what it does, and is not asked for.
 _CUE = (
@@ -30,15 +30,16 @@ _CUE = (
     r"suppl(?:ies|y|ying)|(?:feed|drain|enter|exit|cross|surround|touch|border|join|connect)(?:s|es|ing)?|"
     r"leav(?:es?|ing)|neighbou?r(?:s|ing)?|mirror(?:s|ing)?|"
     r"(?:contain|cover|hold|adjoin|abutt?|flank|support|fill|mov|lin|link|fac|separat|includ|bath|carr|bear)"
-    r"(?:i?e?s|ing)|follows|splits?|protect(?:s|ing)?|enclos(?:es?|ing)|makes?\s+up|(?:that|which|what)\s+(?:only\s+)?(?=the\b)|"
-    r"(?:overl|underl)(?:ies|ying)|empt(?:ies|ying)|encase[sd]?)\s*\b"
+    r"(?:i?e?s|ing)|follows|splits?|protect(?:s|ing)?|enclos(?:es?|ing)|makes?\s+up|"
+    r"(?:that|which)(?:\s+only)?(?=\s+the\b)|"
+    r"(?:overl|underl)(?:ies|ying)|empt(?:ies|ying)|encase[sd]?)\s+"
 )
 
 # "a mask of the liver" asks for the liver all the same.
 _ASKED_FOR = (
-    r"\b(?:masks?|segmentations?|outlines?|contours?|delineations?|all|whole|most|view|(?<!mirror )image|picture|location|"
-    r"extent|position|instances?|shape|area|volume|size|both|each|either|one|out|me|us|go|back|switch|on|over)\s+"
-    r"(?:of|to|in)\s+"
+    r"\b(?:masks?|segmentations?|outlines?|contours?|delineations?|all|whole|most|view|(?<!mirror )image|"
+    r"picture|location|extent|position|instances?|shape|area|volume|size|both|each|either|one|out|me|us|"
+    r"go|back|switch|on|over)\s+(?:of|to|in)\s+"
 )
 
 _NOUN = r"(?:mask|one|structure|organ|segmentation|result|contour|outline|answer|object|region)"
@@ -229,7 +230,7 @@ def _names(
 
 def _says_where(text: str, start: int, end: int, accepted: list[_Mention]) -> bool:
     before = text[:start]
-    if text[end : end + 2].lower() in ("'s", "’s"):
+    if re.match(r"['’]s\b|\s+(?:is|are)\s+(?:made|composed|(?:a\s+)?part)\b", text[end:], re.I):
         return True
     if re.search(_ASKED_FOR + _ARTICLES + "$", before, re.I):
         return False

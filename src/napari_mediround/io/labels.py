@@ -21,8 +21,14 @@ from napari_mediround.io.volume import ITK_SUFFIXES, REVERSE_AXES, lps_to_ras
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 
 PALETTE = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
-)  # fmt: skip
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
 """Colours that colour-blind readers can tell apart (Okabe and Ito, 2008)."""
 
 _FILL = 0.25

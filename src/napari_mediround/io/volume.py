@@ -12,6 +12,7 @@ Decisions, where the formats leave room:
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -31,6 +32,7 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 
+_PART = 2**20
 _DAMAGED = "Copy or export the file again."
 _SHEARED = "Resample it onto a straight grid first (for instance with SimpleITK or 3D Slicer)."
 
@@ -103,17 +105,24 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
 
 def _check_promise(path: Path, image) -> None:
     """Refuse, before any voxel is read, a header that promises more than the file holds."""
-    header, shape = image.header, image.shape
+    header = image.header
     offset = int(header["vox_offset"]) if "vox_offset" in header else 0
-    stored = Path(image.file_map["image"].filename).stat().st_size
-    packed = stored > 1 and _is_gzip(Path(image.file_map["image"].filename))
-    stored, ratio = (stored, limits.DEFLATE_RATIO) if packed else (stored - offset, 1.0)
-    limits.check_size(path, limits.product(shape), header.get_data_dtype().itemsize, stored, ratio)
+    stored = _unpacked_size(path) - offset
+    limits.check_size(path, limits.product(image.shape), header.get_data_dtype().itemsize, stored)
 
 
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+def _unpacked_size(path: Path) -> int:
+    """Return the bytes of a file, of a gzip file those inside, whose checksum is looked at on the way."""
+    if not path.name.lower().endswith("gz"):
+        return path.stat().st_size
+    total = 0
+    try:
+        with gzip.open(path) as file:
+            while total <= limits.MAX_BYTES and (part := file.read(_PART)):
+                total += len(part)
+    except limits.FOREIGN_FAILURES as error:
+        raise UnreadableFileError(path, "it is cut short or damaged", _DAMAGED) from error
+    return total
 
 
 def _check_codes(path: Path, image) -> bool:
