@@ -36,10 +36,10 @@ $(VENV)/.all: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[all]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.all
-	@echo 'Installing what the tests need'
+$(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing napari-mediround and what its tests need (about 2 GB in $(VENV), some minutes)'
 	@$(PIP_INSTALL) -e '.[all,test]'
-	@touch $@
+	@touch $(VENV)/.all $@
 
 # Qt, OpenGL and a virtual screen: installed when root on Debian, otherwise the line to run is said.
 $(VENV)/.system: | $(BIN)/python
@@ -66,8 +66,7 @@ weights: $(VENV)/.all
 demo: weights
 	@$(BIN)/mediround demo --out demo
 
-test: $(VENV)/.test $(VENV)/.system
-	@$(BIN)/mediround weights fetch
+test: $(VENV)/.system $(VENV)/.test weights
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 napari: weights
