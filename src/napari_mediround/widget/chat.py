@@ -96,12 +96,12 @@ class ChatPanel(QWidget):
         self._elapsed = QTimer(self, interval=1000)
         self._elapsed.timeout.connect(self._on_second)
         self._seconds, self._doing = 0, ""
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(365)
         self.show_busy("")
 
     def sizeHint(self) -> QSize:
         """Ask for a narrow column: the image needs the width."""
-        return QSize(350, 600)
+        return QSize(365, 600)
 
     def event(self, event: QEvent) -> bool:
         """Claim Esc while something is being done, before a shortcut of the window takes it."""

@@ -23,6 +23,8 @@ from napari_mediround.widget.view import ChatView, Chip, Entry, Message, Questio
 from napari_mediround.widget.worker import Job, Worker
 
 AUTOMATIC, AS_SHOWN = "automatic", "as shown in the viewer"
+MENTIONED_SHARE = 0.02
+"""From this share on, the reply says how much of a mask the layer does not show."""
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 
 
@@ -134,9 +136,10 @@ class ChatController:
         grid = self._case.grid
         axis = grid.layer_axis() - grid.ndim + self._viewer.dims.ndim
         turned = grid.ndim == 3 and axis in self._viewer.dims.displayed
-        name = grid.geometry.plane_name or "left and right unknown"
-        hint = "The viewer is turned; questions go to this plane." if turned else ""
-        self._view.show_plane(self._plane, grid.geometry.shape[0], name, hint)
+        hints = ["The viewer is turned; questions go to this plane."] if turned else []
+        if not grid.geometry.oriented:
+            hints.append("The image does not say where left and right are.")
+        self._view.show_plane(self._plane, grid.geometry.shape[0], grid.geometry.plane_name, " ".join(hints))
 
     def _on_plane_chosen(self, plane: int) -> None:
         self._plane = plane
@@ -260,10 +263,10 @@ class ChatController:
         if layer not in self._images:
             notes += ("The image was closed meanwhile: the masks are kept in this conversation only.",)
         elif round_.targets:
-            self._show_masks(layer, case, round_)
+            notes += self._show_masks(layer, case, round_)
         self._add(case, case.reply(round_, notes))
 
-    def _show_masks(self, layer: Image, case: Case, round_: Round) -> None:
+    def _show_masks(self, layer: Image, case: Case, round_: Round) -> tuple[str, ...]:
         labels = case.labels()
         rounds = (round_,)
         if labels not in list(self._viewer.layers):
@@ -276,8 +279,14 @@ class ChatController:
         for r in rounds:
             first = case.session.first_label(r.index)
             masks = {value: t.mask.to_array() for value, t in enumerate(r.targets, first)}
-            layers.write_masks(labels, case.grid, r.plane, masks)
-        layers.name_labels(labels, case.session.label_names())
+            covered = layers.write_masks(labels, case.grid, r.plane, masks)
+        names = case.session.label_names()
+        layers.name_labels(labels, names)
+        return tuple(
+            f"{share:.0%} of {names[value]} lies under earlier labels, which stay."
+            for value, share in covered.items()
+            if share >= MENTIONED_SHARE
+        )
 
     def _add(self, case: Case, entry: Entry) -> None:
         case.entries.append(entry)

@@ -171,7 +171,7 @@ def make_labels(layer: Image, grid: Grid, name: str) -> Labels:
     )
 
 
-def write_masks(labels: Labels, grid: Grid, plane: int, masks: Mapping[int, NDArray]) -> None:
+def write_masks(labels: Labels, grid: Grid, plane: int, masks: Mapping[int, NDArray]) -> dict[int, float]:
     """Put masks into a Labels layer as one step of its undo history.
 
     Parameters
@@ -184,13 +184,21 @@ def write_masks(labels: Labels, grid: Grid, plane: int, masks: Mapping[int, NDAr
         In display order.
     masks : mapping of int to ndarray
         Label value to bool (row, column) in display order. Pixels that have a label keep it.
+
+    Returns
+    -------
+    dict of int to float
+        Label value to the share of its mask, 0…1, that other labels had already.
     """
+    covered = {}
     with labels.block_history():
         for value, mask in masks.items():
             rows, columns = np.nonzero(mask)
             index = grid.layer_index((np.full_like(rows, plane), rows, columns))
             free = np.asarray(labels.data[index]) == 0
             labels.data_setitem(tuple(i[free] for i in index), value)
+            covered[value] = float(1 - free.mean()) if free.size else 0.0
+    return covered
 
 
 def name_labels(labels: Labels, names: Mapping[int, str]) -> None:
