@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_mediround.model.prompt import compose_answer as answer_text
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -52,21 +54,6 @@ class Dialogue:
             for round_, target in turn.references:
                 if not 1 <= round_ < number or not 1 <= target <= len(self.turns[round_ - 1].targets):
                     raise ValueError(f"round {number} refers to [{round_}.{target}], which does not exist")
-
-
-def answer_text(names: tuple[str, ...], absent: tuple[str, ...] = ()) -> str:
-    """Return the answer in the one format the model learns.
-
-    >>> answer_text(("liver", "right kidney"), ("spleen",))
-    'The liver [SEG] and the right kidney [SEG], but the spleen [ABSENT].'
-    """
-    parts = [
-        join_names([f"the {n} {mark}" for n in ns])
-        for ns, mark in ((names, "[SEG]"), (absent, "[ABSENT]"))
-        if ns
-    ]
-    text = ", but ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def join_names(parts: list[str]) -> str:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from napari_mediround import resources
@@ -157,6 +157,30 @@ class Anatomy:
         """Return the preferred name that `label` means; a label that is not known comes back cleaned."""
         structure = self.find(label)
         return structure.name if structure else _key(label)
+
+    def spell_out(self, text: str) -> str:
+        """Return `text` with every synonym replaced by the preferred name ("the lienal organ" → "the spleen").
+
+        So the language model reads each structure by one name; the longest match wins, and a name that is
+        preferred already stays as typed.
+        """
+
+        def replace(match: re.Match) -> str:
+            structure = None if match[0].casefold() in self._preferred else self.find(match[0])
+            return structure.name if structure else match[0]
+
+        return self._synonyms.sub(replace, text)
+
+    @cached_property
+    def _synonyms(self) -> re.Pattern:
+        # Preferred names are matched as well, and kept, so that no synonym is found inside a longer name.
+        names = self._preferred | {n.casefold() for s in self for n in s.synonyms if len(n) > 2}
+        longest_first = "|".join(re.escape(n) for n in sorted(names, key=len, reverse=True))
+        return re.compile(rf"(?<!\w)(?:{longest_first})(?!\w)", re.IGNORECASE)
+
+    @cached_property
+    def _preferred(self) -> frozenset[str]:
+        return frozenset(n.casefold() for s in self for n in (s.name, s.plural) if n)
 
     def apart(self, one: str, other: str) -> bool:
         """Whether structures of two regions cannot lie in one image."""

@@ -68,7 +68,7 @@ def read_preset(preset: str | Path) -> dict[str, dict]:
     return settings
 
 
-def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = None,
+def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = None, untrained: bool = False,
                     folders: Mapping[str, Path] | None = None) -> MediRound:
     """Compose a model and load its weights.
 
@@ -80,6 +80,8 @@ def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = No
         Of every weight that no file gives.
     trained : Path, optional
         Folder of trained MediRound weights instead of the preset's own.
+    untrained : bool
+        Load no trained weights: where training starts.
     folders : mapping, optional
         Weight name to folder or file, instead of `weights.locate`.
 
@@ -104,9 +106,10 @@ def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _compose(settings, path_of, seed)
-    folder = trained or (path_of(settings["trained"]["weights"]) if "trained" in settings else None)
-    if folder is not None:
-        load_trained(model, folder)
+    if trained is None and "trained" in settings and not untrained:
+        trained = path_of(settings["trained"]["weights"])
+    if trained is not None:
+        load_trained(model, trained)
     return model.eval()
 
 

@@ -70,6 +70,14 @@ class LanguageModel(nn.Module):
         """Return token ids of a text, special tokens in it recognised, none added."""
         return self.tokenizer.encode(text, add_special_tokens=False)
 
+    def chat_prompt(self, messages: list[dict[str, str]]) -> list[int]:
+        """Return token ids of a chat as the base model was trained to read it, the start of the answer last."""
+        if self.tokenizer.chat_template:
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        else:
+            text = "".join(f"{m['role']}: {m['content']}\n" for m in messages) + "assistant: "
+        return self.encode(text)
+
     def embed(self, ids: Tensor) -> Tensor:
         """Return input embeddings (…, D) of token ids (…)."""
         return self.network.get_input_embeddings()(ids)

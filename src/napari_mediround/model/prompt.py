@@ -41,7 +41,15 @@ class Slot:
 
 @dataclass(frozen=True)
 class ReferenceSlot:
-    """A resolved reference as the prompt needs it: what it is called, and the key of its features."""
+    """A resolved reference as the prompt needs it.
+
+    Parameters
+    ----------
+    name : str
+        What stands before its features: number and structure, "[1] liver".
+    key : str
+        Of its features; "" for none (dialogues without pixels).
+    """
 
     name: str
     key: str
@@ -70,8 +78,9 @@ class PromptTemplate:
     image_tokens: int
 
     def opening(self, encode: Callable[[str], list[int]], image_key: str) -> Sequence_:
-        """Return the system text and the image slots."""
-        return [*encode(self.system), *(Slot("image", image_key, i) for i in range(self.image_tokens))]
+        """Return the system text and the image slots; an empty key means no image."""
+        count = self.image_tokens if image_key else 0
+        return [*encode(self.system), *(Slot("image", image_key, i) for i in range(count))]
 
     def question(self, encode: Callable[[str], list[int]], number: int, text: str,
                  references: Sequence[ReferenceSlot]) -> Sequence_:
@@ -79,7 +88,8 @@ class PromptTemplate:
         pieces: Sequence_ = encode(f"{self.user}Round {number}.")
         for reference in references:
             pieces += encode(f" {reference.name}")
-            pieces += [Slot("crop", reference.key), Slot("box", reference.key)]
+            if reference.key:
+                pieces += [Slot("crop", reference.key), Slot("box", reference.key)]
         return [*pieces, *encode(f" {text.strip()}{self.user_end}{self.assistant}")]
 
     def answer(self, encode: Callable[[str], list[int]], text: str) -> Sequence_:
@@ -109,6 +119,22 @@ def parse_answer(text: str) -> tuple[list[str], list[str]]:
         (shown if token.upper() == "SEG" else absent).append(name or "structure")
     missing = text.count(SEG) - len(shown)
     return shown + ["structure"] * missing, absent
+
+
+def compose_answer(shown: Sequence[str], absent: Sequence[str] = ()) -> str:
+    """Return the answer the model is trained to give ("" for chat).
+
+    >>> compose_answer(["liver", "right kidney"], ["spleen"])
+    'The liver [SEG] and the right kidney [SEG], but the spleen [ABSENT].'
+    """
+    parts = [_join([f"the {name} {token}" for name in names])
+             for names, token in ((shown, SEG), (absent, ABSENT)) if names]
+    text = ", but ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _join(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
 def readable(text: str) -> str:

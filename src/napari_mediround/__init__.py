@@ -1,0 +1,3 @@
+"""MediRound in napari: ask for structures in words, round after round."""
+
+__version__ = "0.1.0"

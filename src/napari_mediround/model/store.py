@@ -1,0 +1,116 @@
+"""Encoded images by content: in memory, then on disk. Knows no dialogue.
+
+What lies on disk are embeddings under hashed names, no pixels and no file names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from napari_mediround.model.mediround import ImageFeatures
+
+
+def hash_weights(module: nn.Module) -> str:
+    """Return 16 hex digits that change with any weight of `module`."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def hash_image(image: NDArray[np.uint8]) -> str:
+    """Return 32 hex digits of an image's content and shape."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()[:32]
+
+
+class FeatureStore:
+    """Encoded images of one encoder, least recently used ones dropped.
+
+    Parameters
+    ----------
+    encoder : str
+        Hash of the encoder's weights: embeddings of another encoder are not found.
+    folder : Path, optional
+        Where embeddings are kept between runs; None keeps them in memory only.
+    most : int
+        Images kept in memory.
+    disk_bytes : int
+        Most bytes kept in `folder`.
+    """
+
+    def __init__(self, encoder: str, folder: Path | None = None, most: int = 64, disk_bytes: int = 2 << 30) -> None:
+        self._encoder, self._folder, self._most, self._disk_bytes = encoder, folder, most, disk_bytes
+        self._memory: OrderedDict[str, ImageFeatures] = OrderedDict()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str, image: NDArray[np.uint8] | None = None) -> ImageFeatures | None:
+        """Return the features of an image, or None.
+
+        Parameters
+        ----------
+        key : str
+            From `hash_image`.
+        image : ndarray, optional
+            uint8 (H, W, 3), needed to take features from disk.
+        """
+        if key in self._memory:
+            self._memory.move_to_end(key)
+            return self._memory[key]
+        path = self._path(key)
+        if image is None or path is None or not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                features = ImageFeatures(*(torch.from_numpy(arrays[n]) for n in ("embedding", "tokens")), image)
+        except (OSError, ValueError, KeyError, EOFError):
+            path.unlink(missing_ok=True)  # a damaged entry is only a slower start
+            return None
+        os.utime(path)
+        self._remember(key, features)
+        return features
+
+    def put(self, key: str, features: ImageFeatures) -> None:
+        """Keep the features of an image."""
+        self._remember(key, features)
+        path = self._path(key)
+        if path is None:
+            return
+        temporary = path.with_suffix(f".{os.getpid()}.part")
+        with open(temporary, "wb") as file:
+            np.savez(file, embedding=features.embedding.float().cpu().numpy(), tokens=features.tokens.cpu().numpy())
+        temporary.replace(path)
+        self._trim()
+
+    def clear(self) -> None:
+        """Forget what is in memory."""
+        self._memory.clear()
+
+    def _remember(self, key: str, features: ImageFeatures) -> None:
+        self._memory[key] = features
+        self._memory.move_to_end(key)
+        while len(self._memory) > self._most:
+            self._memory.popitem(last=False)
+
+    def _path(self, key: str) -> Path | None:
+        return self._folder and self._folder / f"{self._encoder}-{key}.npz"
+
+    def _trim(self) -> None:
+        entries = sorted((p.stat().st_mtime, p.stat().st_size, p) for p in self._folder.glob("*.npz"))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= self._disk_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= size

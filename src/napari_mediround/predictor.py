@@ -1,0 +1,379 @@
+"""Arrays in, masks out: `set_image` once, `ask` often. Owns the model, its device and the caches.
+
+Image embeddings are kept in memory, then on disk, by content; the language model's key-value cache is kept
+from round to round. With and without them the masks are the same. Knows no file format and no Qt.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
+from napari_mediround.errors import CancelledError, MediRoundError
+from napari_mediround.model.build import build_mediround
+from napari_mediround.model.device import (
+    choose_device,
+    default_dtype,
+    describe_device,
+    is_out_of_memory,
+    precision,
+    release_memory,
+)
+from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
+from napari_mediround.model.prompt import (
+    SEG,
+    ReferenceSlot,
+    Slot,
+    common_prefix,
+    compose_answer,
+    parse_answer,
+    readable,
+)
+from napari_mediround.model.store import FeatureStore, hash_image, hash_weights
+
+LOG = logging.getLogger(__name__)
+
+
+class Predictor:
+    """A model with its device and caches; a `Segmenter`.
+
+    Parameters
+    ----------
+    model : MediRound
+        In evaluation mode.
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    cache_dir : Path, optional
+        Where image embeddings are kept between runs; None keeps them in memory only.
+    preset : str
+        Its name, for `describe`.
+    answer_limit, chat_limit : int
+        Most tokens of an answer with masks, of a chat answer.
+    masks_at_once : int
+        Masks decoded in one batch; falls to 1 where memory is short.
+    """
+
+    def __init__(self, model: MediRound, device: str = "auto", cache_dir: Path | None = None, preset: str = "",
+                 answer_limit: int = 64, chat_limit: int = 96, masks_at_once: int = 8) -> None:
+        self.model, self.preset = model, preset
+        self.device = choose_device(device)
+        self.dtype = default_dtype(self.device)
+        self.anatomy = load_anatomy()
+        self.answer_limit, self.chat_limit, self.masks_at_once = answer_limit, chat_limit, masks_at_once
+        self._store = FeatureStore(hash_weights(model.image_encoder), cache_dir)
+        self._current = ""
+        self._references: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._vectors: dict[tuple[str, Mask], torch.Tensor] = {}
+        self._lock = threading.RLock()
+        self._notes: list[str] = []
+        self._forget_dialogue()
+        self._move(self.device)
+
+    @classmethod
+    def from_preset(cls, preset: str = "lite", device: str = "auto", adapter: Path | None = None,
+                    cache_dir: Path | None = None, seed: int = 0) -> Predictor:
+        """Build a model from a preset.
+
+        Parameters
+        ----------
+        preset : str
+            "tiny" (random, for tests), "lite", "paper", or a TOML file.
+        device : str
+            "auto", "cuda", "mps" or "cpu".
+        adapter : Path, optional
+            Folder of trained MediRound weights instead of the bundled ones.
+        cache_dir : Path, optional
+            Where image embeddings are kept between runs.
+        seed : int
+            Of weights that no file gives.
+
+        Raises
+        ------
+        MissingWeightsError
+            When a file is not on this machine.
+        SettingsError
+            When there is no such preset or device.
+        """
+        choose_device(device)
+        return cls(build_mediround(preset, seed, adapter), device, cache_dir, preset)
+
+    def describe(self) -> dict[str, str]:
+        """Return preset, device and precision in words."""
+        return {"preset": self.preset, "device": describe_device(self.device),
+                "precision": str(self.dtype).removeprefix("torch.")}
+
+    def change_device(self, device: str) -> None:
+        """Move the model; caches stay valid."""
+        with self._lock:
+            self._move(choose_device(device))
+            self.dtype = default_dtype(self.device)
+
+    # Segmenter
+
+    def set_image(self, image: NDArray[np.uint8]) -> str:
+        """Encode a rendered plane, unless its embedding is kept already; return its key.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 (H, W, 3) in display order.
+
+        Raises
+        ------
+        ValueError
+            When it is not such an array.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first")
+        with self._lock:
+            key = hash_image(image)
+            if self._store.get(key, image) is None:
+                self._store.put(key, self._careful(lambda: self.model.encode_image(image)))
+            self._current = key
+            return key
+
+    def ask(self, text: str, conversation: Conversation, references: tuple[Reference, ...] = (),
+            cancelled: Callable[[], bool] | None = None) -> Answer:
+        """Answer one question about the image last set.
+
+        Parameters
+        ----------
+        text : str
+            The question as typed.
+        conversation : Conversation
+            The rounds before it.
+        references : tuple of Reference
+            What it points at, resolved.
+        cancelled : callable, optional
+            Asked between tokens and between masks.
+
+        Raises
+        ------
+        CancelledError
+            When `cancelled` said so; nothing changed.
+        MediRoundError
+            When no image is set, or a referenced image is no longer known.
+        """
+        with self._lock:
+            features = self._features(self._current)
+            self._notes = []
+            pieces, raw = self._read_dialogue(text, conversation, references)
+            said, vectors = self._careful(lambda: self._answer(pieces, raw, cancelled))
+            _stop_if(cancelled)
+            names, absent = parse_answer(said)
+            if not names and not absent:
+                reply = self._careful(lambda: self._chat(text, conversation, cancelled))
+                _stop_if(cancelled)
+                return Answer(reply, image=self._current, note=" ".join(self._notes))
+            targets = self._segment(features, vectors, names, cancelled)
+            canonical = compose_answer([t.structure for t in targets], absent)
+            return Answer(readable(canonical), targets, tuple(absent), self._current, " ".join(self._notes))
+
+    def refine(self, points_xy: NDArray | None = None, positive: NDArray | None = None,
+               box_xyxy: NDArray | None = None, previous: Mask | None = None) -> tuple[Mask, float]:
+        """Answer clicks, a box or an earlier mask with a mask.
+
+        Parameters
+        ----------
+        points_xy : ndarray, optional
+            (P, 2) x, y in pixels of the plane last set.
+        positive : ndarray, optional
+            bool (P,): inside or outside the structure.
+        box_xyxy : ndarray, optional
+            (4,) half-open, pixels.
+        previous : Mask, optional
+            The mask to be made better; where it came from a question, its SEG vector helps.
+
+        Returns
+        -------
+        mask : Mask
+        quality : float
+            Judged IoU, 0…1.
+
+        Raises
+        ------
+        MediRoundError
+            When there is neither a click, a box nor a mask of a question.
+        """
+        with self._lock:
+            features = self._features(self._current)
+            vector = self._vectors.get((self._current, previous)) if previous is not None else None
+            if points_xy is None and box_xyxy is None and vector is None:
+                raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
+            decoded, vectors = self._careful(lambda: self._refine(features, points_xy, positive, box_xyxy, vector))
+            with torch.no_grad(), precision(self.device, self.dtype):
+                quality = self.model.judge_masks(vectors, self._on_device(features).embedding, decoded)
+            mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.shape)[0])
+            if vector is not None:
+                self._vectors[self._current, mask] = vector
+            return mask, float(quality[0])
+
+    # Reading the dialogue
+
+    def _read_dialogue(self, text: str, conversation: Conversation, references: tuple[Reference, ...]):
+        """Return the sequence of the whole dialogue up to the new answer, and the raw features of its slots."""
+        encode, template = self.model.language.encode, self.model.template
+        raw = {("image", self._current): self._features(self._current).tokens}
+        pieces = template.opening(encode, self._current)
+        for earlier in conversation.rounds:
+            pieces += self._read_question(earlier.index, earlier.text, earlier.references, conversation, raw)
+            names = [target.structure for target in earlier.targets]
+            pieces += template.answer(encode, compose_answer(names, list(earlier.answer.absent)))
+        pieces += self._read_question(len(conversation) + 1, text, references, conversation, raw)
+        return pieces, raw
+
+    def _read_question(self, number: int, text: str, references: tuple[Reference, ...], conversation: Conversation,
+                       raw: dict) -> list[int | Slot]:
+        slots = []
+        for reference in references:
+            source = conversation.rounds[reference.round - 1]
+            target = conversation.target(reference)
+            key = f"{source.answer.image}/{hash(target.mask)}"
+            raw["crop", key], raw["box", key] = self._describe_reference(key, source, target.mask)
+            label = f"[{reference.round}]" if len(source.targets) == 1 else f"[{reference.round}.{reference.target}]"
+            slots.append(ReferenceSlot(f"{label} {target.structure}", key))
+        spelled = self.anatomy.spell_out(text)
+        return self.model.template.question(self.model.language.encode, number, spelled, slots)
+
+    def _describe_reference(self, key: str, source: Round, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
+        if key not in self._references:
+            features = self._features(source.answer.image)
+            self._references[key] = self._careful(
+                lambda: self.model.describe_reference(self._on_device(features), mask.to_array())
+            )
+        return self._references[key]
+
+    # Language model
+
+    def _answer(self, pieces: list, raw: dict, cancelled) -> tuple[str, torch.Tensor]:
+        """Generate an answer; return its text and the SEG vectors (N, C)."""
+        language = self.model.language
+        # The last piece is always read again: its hidden state says what comes next.
+        kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
+        if self._keys is None or kept == 0:
+            kept, self._keys = 0, self._new_cache()
+        self._keys.crop(kept)
+        self._read = pieces[:kept]
+        ids, states = language.generate(self.model.embed_pieces(pieces[kept:], raw), self._keys, self.answer_limit,
+                                        cancelled)
+        self._read = [*pieces, *ids[:-1]]
+        text = language.tokenizer.decode(ids, skip_special_tokens=False).replace(language.tokenizer.eos_token, "")
+        hidden = [state for token, state in zip(ids, states, strict=True) if token == language.new_ids[SEG]]
+        vectors = self.model.project_seg(torch.stack(hidden)) if hidden else torch.zeros(0, self.model.channels)
+        return text, vectors.float()
+
+    def _chat(self, text: str, conversation: Conversation, cancelled) -> str:
+        """Let the frozen base model answer, as if there were neither image nor adapter."""
+        language = self.model.language
+        messages = []
+        for earlier in conversation.rounds:
+            if not earlier.targets and not earlier.answer.absent:
+                messages += [{"role": "user", "content": earlier.text},
+                             {"role": "assistant", "content": earlier.answer.text}]
+        ids = language.chat_prompt([*messages, {"role": "user", "content": text}])
+        embeddings = language.embed(torch.tensor([ids], device=self.model.device))
+        answer, _ = language.generate(embeddings, self._new_cache(), self.chat_limit, cancelled, base=True)
+        return language.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+    def _new_cache(self):
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
+    # Masks
+
+    def _segment(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str],
+                 cancelled) -> tuple[Target, ...]:
+        found: list[Target] = []
+        while len(found) < len(names):
+            _stop_if(cancelled)
+            start, batch = len(found), self.masks_at_once
+            part = vectors[start : start + batch]
+            decoded: Decoded = self._careful(lambda part=part: self.model.segment(self._on_device(features), part))
+            masks = self.model.masks_on_plane(decoded.logits, features.shape)
+            for i, array in enumerate(masks):
+                mask = Mask.from_array(array)
+                name = self.anatomy.normalise(names[start + i])
+                found.append(Target(name, mask, float(decoded.quality[i]), bool(decoded.corrected[i])))
+                self._vectors[self._current, mask] = part[i : i + 1]
+        return tuple(found)
+
+    def _refine(self, features: ImageFeatures, points_xy, positive, box_xyxy, vector):
+        model, shape = self.model, features.shape
+        points = boxes = None
+        if points_xy is not None and len(points_xy):
+            labels = torch.tensor(np.asarray(positive, np.int64), device=self.device)[None]
+            points = model.plane_to_square(np.asarray(points_xy, float), shape)[None], labels
+        if box_xyxy is not None:
+            boxes = model.plane_to_square(np.asarray(box_xyxy, float).reshape(2, 2), shape).reshape(1, 4)
+        vector = vector if vector is None else vector.to(self.device)
+        decoded = model.decode(self._on_device(features).embedding, vector, points, boxes)
+        return decoded, torch.zeros(1, model.channels, device=self.device) if vector is None else vector
+
+    # Device and memory
+
+    def _features(self, key: str) -> ImageFeatures:
+        features = self._store.get(key)
+        if features is None:
+            raise MediRoundError("That image is no longer in memory. Show its plane and ask about it again."
+                                 if key else "There is no image yet. Open one and choose its layer.")
+        return features
+
+    def _on_device(self, features: ImageFeatures) -> ImageFeatures:
+        return features.to(self.device, torch.float32)
+
+    def _forget_dialogue(self) -> None:
+        self._read, self._keys = [], None
+
+    def _move(self, device: torch.device) -> None:
+        self._forget_dialogue()
+        self._references.clear()
+        self._vectors = {key: vector.to(device) for key, vector in self._vectors.items()}
+        self.model.to(device)
+        self.device = device
+
+    def _careful(self, work: Callable):
+        """Run `work`; where memory is short, try smaller batches, bfloat16, then the CPU, and say so."""
+        while True:
+            try:
+                with torch.no_grad(), precision(self.device, self.dtype):
+                    return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self._retreat():
+                    self._forget_dialogue()
+                    raise
+            self._forget_dialogue()
+            release_memory()
+
+    def _retreat(self) -> bool:
+        """Take the next step that needs less memory; False where there is none."""
+        name = describe_device(self.device)
+        if self.masks_at_once > 1:
+            self.masks_at_once = 1
+            note = f"{name} ran out of memory: masks are decoded one by one."
+        elif self.device.type == "cuda" and self.dtype == torch.float32:
+            self.dtype = torch.bfloat16
+            note = f"{name} ran out of memory: computing in bfloat16."
+        elif self.device.type != "cpu":
+            self._move(torch.device("cpu"))
+            self.dtype = torch.float32
+            note = f"{name} ran out of memory: computing on the CPU."
+        else:
+            return False
+        LOG.warning(note)
+        self._notes.append(note)
+        return True
+
+
+def _stop_if(cancelled: Callable[[], bool] | None) -> None:
+    if cancelled is not None and cancelled():
+        raise CancelledError("Cancelled.")

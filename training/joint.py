@@ -1,0 +1,131 @@
+"""Stage 1c: the decoder and the SEG projection together, on what the language model really says.
+
+The language model's hidden states are collected once for every structure it can name (a bank), so that a
+step costs the decoder only. Knows no text.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_mediround.model.checkpoint import load_trained_state, trained_state
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.sam import decode_masks
+from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
+from napari_mediround.training.pixels import draw_batch, draw_clicks, structure_weights
+from napari_mediround.training.planes import Planes
+from napari_mediround.training.text import TextSettings, draw_lesson
+
+
+@dataclass(frozen=True)
+class JointSettings:
+    """Settings of stage 1c.
+
+    Parameters
+    ----------
+    lessons : int
+        Dialogues read for the bank of hidden states, beside one plain question for each structure.
+    steps, planes, masks : int
+        Optimiser steps on the full grid; planes a step; masks a plane at most.
+    decoder_rate, head_rate : float
+        AdamW learning rates.
+    click_share, box_share : float
+        As in stage 1a.
+    seed : int
+        Of every draw.
+    """
+
+    lessons: int = 150
+    steps: int = 600
+    planes: int = 3
+    masks: int = 2
+    decoder_rate: float = 1e-4
+    head_rate: float = 3e-4
+    click_share: float = 0.15
+    box_share: float = 0.1
+    seed: int = 0
+
+
+@torch.no_grad()
+def collect_bank(model: MediRound, planes: Planes, names: list[str], settings: JointSettings) -> dict[str, Tensor]:
+    """Return structure name to hidden states (K, D) that predict `[SEG]`, in questions and in dialogues."""
+    bank: dict[str, list[Tensor]] = {}
+    template, language = model.template, model.language
+    encode = language.encode
+    openings = ["Segment the {}.", "{}", "Where is the {}?"]
+    for name in names:
+        for opening in openings:
+            pieces = template.opening(encode, "") + template.question(encode, 1, opening.format(name), [])
+            pieces += encode(f"The {name}")
+            bank.setdefault(name, []).append(language.hidden(model.embed_pieces(pieces, {}))[0, -1])
+    draws = TextSettings(text_share=0.0)
+    for number in range(settings.lessons):
+        lesson = draw_lesson(model, planes, draws, np.random.default_rng([settings.seed, 2, number]))
+        hidden = language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
+        for place, name, _ in lesson.segs:
+            bank.setdefault(name, []).append(hidden[place])
+    return {name: torch.stack(states) for name, states in bank.items()}
+
+
+def decode_batch(model: MediRound, embedding: Tensor, vectors: Tensor, clicks: tuple[Tensor, Tensor]):
+    """Return logits (N, 4g, 4g), SAM's IoU (N,) and mask tokens (N, C) for embeddings (N, C, g, g)."""
+    sparse, _ = model.prompt_encoder(points=clicks, boxes=None, masks=None)
+    sparse = torch.cat([vectors[:, None], sparse], 1)
+    dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(embedding)
+    position = model.prompt_encoder.pe_layer(embedding.shape[-2:])[None]
+    logits, quality, token = decode_masks(model.mask_decoder, embedding, position, sparse, dense)
+    return logits[:, 0], quality, token
+
+
+def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettings) -> None:
+    """Train stage 1c, logging to ``out/joint.jsonl`` and saving ``out/joint.pt`` every 50 steps."""
+    planes = Planes(folder)
+    names, weights = structure_weights(planes)
+    bank = collect_bank(model, planes, names, settings)
+    torch.save(bank, out / "bank.pt")
+    decoder, heads = list(model.mask_decoder.parameters()), list(model.seg_projection.parameters())
+    groups = [{"params": decoder, "lr": settings.decoder_rate}, {"params": heads, "lr": settings.head_rate}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "joint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        load_trained_state(model, saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        start = saved["step"]
+    log, began = [], time.monotonic()
+    for step in range(start, settings.steps):
+        rng = np.random.default_rng([settings.seed, 3, step])
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * cosine_schedule(step, settings.steps, 30)
+        embedding, masks, wanted = draw_batch(planes, weights, settings.planes, settings.masks, rng)
+        xy, labels, keeps = draw_clicks(masks, settings, rng)
+        states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in wanted])
+        vectors = model.project_seg(states) * torch.from_numpy(keeps)[:, None]
+        clicks = torch.from_numpy(xy), torch.from_numpy(labels)
+        logits, quality, _ = decode_batch(model, torch.from_numpy(embedding), vectors, clicks)
+        target = torch.from_numpy(masks)
+        true_iou = iou(logits.detach(), target)
+        loss = mask_loss(logits, target).mean() + 0.1 * F.mse_loss(quality, true_iou)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([*decoder, *heads], 1.0)
+        optimiser.step()
+        log.append((loss.item(), (2 * true_iou / (1 + true_iou)).mean().item()))
+        if step % 20 == 19:
+            mean = np.mean(log, 0).round(4).tolist()
+            line = {"step": step + 1, "loss": mean[0], "dice": mean[1], "seconds": round(time.monotonic() - began, 1)}
+            with open(out / "joint.jsonl", "a") as file:
+                file.write(json.dumps(line) + "\n")
+            log = []
+        if step % 50 == 49 or step + 1 == settings.steps:
+            torch.save({"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
+                       checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)

@@ -1,0 +1,191 @@
+"""Stage 2: judge and corrector, everything else frozen, on subjects that stage 1 did not see.
+
+The judge learns from masks of right, disturbed and wrong SEG vectors; the corrector learns to undo the
+disturbance through the frozen decoder. Knows no text.
+
+References
+----------
+MediRound, arXiv 2511.12110, stage 2. Where we differ: held-out subjects, wrong structures and absent ones
+among the examples, a judge that sees pixels, a corrector that adds to the vector.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_mediround.model.mediround import Decoded, MediRound
+from napari_mediround.training.joint import decode_batch
+from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
+from napari_mediround.training.pixels import draw_batch, structure_weights
+from napari_mediround.training.planes import Planes
+
+
+@dataclass(frozen=True)
+class JudgingSettings:
+    """Settings of stage 2.
+
+    Parameters
+    ----------
+    examples : int
+        Masks decoded for the judge.
+    epochs : int
+        Passes over them.
+    corrector_steps : int
+        Optimiser steps of the corrector, on half the grid.
+    disturbance : float
+        Largest relative noise on a SEG vector.
+    wrong_share : float
+        Share of examples with the vector of another structure, visible or not.
+    rate : float
+        AdamW learning rate of both.
+    seed : int
+        Of every draw.
+    """
+
+    examples: int = 1500
+    epochs: int = 40
+    corrector_steps: int = 200
+    disturbance: float = 1.0
+    wrong_share: float = 0.25
+    rate: float = 5e-4
+    seed: int = 0
+
+
+def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Return vectors (N, C) with noise of relative size `strength` (N,)."""
+    noise = torch.randn(vectors.shape, generator=generator)
+    return vectors + noise * (strength * vectors.norm(dim=1) / vectors.shape[1] ** 0.5)[:, None]
+
+
+def _draw_vectors(model: MediRound, bank: dict[str, Tensor], names: list[str], settings: JudgingSettings,
+                  rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+    """Return SEG vectors (N, C), some wrong, some disturbed, and which are of another structure, bool (N,)."""
+    wrong = rng.random(len(names)) < settings.wrong_share
+    others = list(bank)
+    spoken = [others[rng.integers(len(others))] if w else n for w, n in zip(wrong, names, strict=True)]
+    states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in spoken])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names)) * (rng.random(len(names)) < 0.4))
+    return disturb(model.project_seg(states), strength.float(), generator), wrong & (np.array(spoken) != names)
+
+
+@torch.no_grad()
+def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], settings: JudgingSettings):
+    """Return judge inputs (M, F) and true IoU (M,) of decoded masks.
+
+    A vector of another structure is judged against that structure's own mask where the plane shows it,
+    and against nothing where it does not: a mask of something absent is worth 0.
+    """
+    _, weights = structure_weights(planes)
+    known = {name: weight for name, weight in weights.items() if name in bank}
+    inputs, truths = [], []
+    model.judge.eval()
+    captured: list[Tensor] = []
+    hook = model.judge.mlp.register_forward_pre_hook(lambda module, arguments: captured.append(arguments[0]))
+    try:
+        step = 0
+        while sum(len(t) for t in truths) < settings.examples:
+            rng = np.random.default_rng([settings.seed, 4, step])
+            step += 1
+            embedding, masks, names = draw_batch(planes, {**weights, **known}, 3, 3, rng)
+            usable = np.array([n in bank for n in names])
+            if not usable.any():
+                continue
+            embedding, masks = torch.from_numpy(embedding[usable]), masks[usable]
+            names = [n for n, u in zip(names, usable, strict=True) if u]
+            vectors, wrong = _draw_vectors(model, bank, names, settings, rng)
+            clicks = torch.zeros(len(names), 1, 2), -torch.ones(len(names), 1)
+            logits, quality, token = decode_batch(model, embedding, vectors, clicks)
+            truth = iou(logits, torch.from_numpy(masks))
+            truth[torch.from_numpy(wrong)] = 0.0
+            nothing = torch.zeros(0)
+            model.judge_masks(vectors, embedding, Decoded(logits, quality, token, nothing, nothing.bool()))
+            inputs.append(captured.pop())
+            truths.append(truth)
+    finally:
+        hook.remove()
+    return torch.cat(inputs), torch.cat(truths)
+
+
+def fit_judge(model: MediRound, inputs: Tensor, truths: Tensor, settings: JudgingSettings) -> dict[str, float]:
+    """Fit the judge's MLP by BCE against the true IoU; one example in five measures. Returns what it measured."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = torch.randperm(len(inputs), generator=generator)
+    held, used = order[: len(order) // 5], order[len(order) // 5 :]
+    mlp = model.judge.mlp.train()
+    optimiser = torch.optim.AdamW(mlp.parameters(), lr=settings.rate, weight_decay=0.05)
+    best, best_state = float("inf"), None
+    for epoch in range(settings.epochs):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.rate * cosine_schedule(epoch, settings.epochs, 2)
+        for rows in used[torch.randperm(len(used), generator=generator)].split(64):
+            noisy = inputs[rows] * (1 + 0.1 * torch.randn(inputs[rows].shape, generator=generator))
+            loss = F.binary_cross_entropy_with_logits(mlp(noisy)[:, 0], truths[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            error = F.binary_cross_entropy_with_logits(mlp(inputs[held])[:, 0], truths[held]).item()
+        if error < best:
+            best, best_state = error, {k: v.clone() for k, v in mlp.state_dict().items()}
+    mlp.load_state_dict(best_state)
+    mlp.eval()
+    with torch.no_grad():
+        judged = mlp(inputs[held])[:, 0].sigmoid()
+    return {"judge_bce": round(best, 4), "judge_mae": round((judged - truths[held]).abs().mean().item(), 4),
+            "judge_correlation": round(torch.corrcoef(torch.stack([judged, truths[held]]))[0, 1].item(), 4)}
+
+
+def fit_corrector(model: MediRound, planes: Planes, bank: dict[str, Tensor],
+                  settings: JudgingSettings) -> dict[str, float]:
+    """Fit the corrector on disturbed vectors through the frozen decoder; returns mean Dice before and after."""
+    _, weights = structure_weights(planes)
+    parameters = list(model.corrector.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=0.01)
+    model.mask_decoder.requires_grad_(False)
+    tail = []
+    for step in range(settings.corrector_steps):
+        rng = np.random.default_rng([settings.seed, 5, step])
+        for group in optimiser.param_groups:
+            group["lr"] = settings.rate * cosine_schedule(step, settings.corrector_steps, 20)
+        embedding, masks, names = draw_batch(planes, weights, 4, 2, rng)
+        usable = np.array([n in bank for n in names])
+        if not usable.any():
+            continue
+        names = [n for n, u in zip(names, usable, strict=True) if u]
+        source = F.avg_pool2d(torch.from_numpy(embedding[usable]), 2)
+        target = F.avg_pool2d(torch.from_numpy(masks[usable]).float()[:, None], 2)[:, 0]
+        states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in names])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names))).float()
+        with torch.no_grad():
+            vectors = disturb(model.project_seg(states), strength, generator)
+            clicks = torch.zeros(len(names), 1, 2), -torch.ones(len(names), 1)
+            before = iou(decode_batch(model, source, vectors, clicks)[0], target > 0.5).mean().item()
+        logits, _, _ = decode_batch(model, source, model.corrector(vectors), clicks)
+        loss = mask_loss(logits, target).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        tail.append((before, iou(logits.detach(), target > 0.5).mean().item()))
+    model.mask_decoder.requires_grad_(True)
+    before, after = np.mean(tail[-50:], 0)
+    return {"corrector_iou_before": round(float(before), 4), "corrector_iou_after": round(float(after), 4)}
+
+
+def train_judging(model: MediRound, folder: Path, out: Path, settings: JudgingSettings) -> dict[str, float]:
+    """Train stage 2; returns its metrics, also written to ``out/judging.json``."""
+    bank = torch.load(out / "bank.pt", weights_only=True)
+    # The corrector may learn from the subjects of stage 1: what it undoes is the disturbance, not the image.
+    report = fit_corrector(model, Planes(folder), bank, settings) if settings.corrector_steps else {}
+    inputs, truths = collect_examples(model, Planes(folder, judging=True), bank, settings)
+    report |= fit_judge(model, inputs, truths, settings)
+    (out / "judging.json").write_text(json.dumps(report))
+    return report

@@ -1,0 +1,221 @@
+"""Stage 1b: the language model learns to name what a dialogue asks for and to point at its vector.
+
+Cross entropy on the answers, and the SEG projection towards the structure vectors of stage 1a; no mask is
+decoded, so a dialogue costs the language model only. Half of the dialogues are about prepared planes (image
+tokens, referenced masks, right or corrupted), half are text alone. Stopped and started again it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor, nn
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.model.checkpoint import load_trained_state, trained_state
+from napari_mediround.model.heads import pool_mask
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prompt import SEG, ReferenceSlot
+from napari_mediround.model.vision import normalise_box
+from napari_mediround.training.dialogues import Dialogue, make_dialogue, make_text_dialogue
+from napari_mediround.training.losses import cosine_schedule, vector_loss
+from napari_mediround.training.planes import Planes
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """Settings of stage 1b.
+
+    Parameters
+    ----------
+    steps, dialogues : int
+        Optimiser steps; dialogues a step.
+    adapter_rate, head_rate : float
+        AdamW learning rates of LoRA and token rows, of projectors and SEG projection.
+    text_share : float
+        Share of dialogues without an image.
+    corrupt_share : float
+        Share of referenced masks that are moved, grown, shrunk or emptied of their name.
+    rounds : tuple of int
+        Fewest and most rounds of a dialogue.
+    seed : int
+        Of every draw.
+    """
+
+    steps: int = 400
+    dialogues: int = 4
+    adapter_rate: float = 5e-4
+    head_rate: float = 1e-3
+    text_share: float = 0.5
+    corrupt_share: float = 0.3
+    rounds: tuple[int, int] = (1, 4)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A dialogue as the language model reads it, with what it should say and point at.
+
+    Parameters
+    ----------
+    pieces : list
+        Token ids and slots.
+    raw : dict
+        Raw features of the slots.
+    supervised : list of int
+        Positions whose next piece is to be predicted.
+    segs : list of (int, str, int)
+        Positions that predict `[SEG]`, with the structure's name and label value (0 without pixels).
+    """
+
+    pieces: list
+    raw: dict
+    supervised: list[int]
+    segs: list[tuple[int, str, int]]
+
+
+def corrupt_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a mask as an earlier round may have got it wrong: moved, grown, shrunk or cut in half."""
+    kind = rng.integers(4)
+    extent = max(2, int(np.sqrt(mask.sum()) * 0.2))
+    if kind == 0:
+        return np.roll(mask, rng.integers(-extent, extent + 1, 2), (0, 1))
+    if kind == 1:
+        return ndimage.binary_dilation(mask, iterations=min(extent, 8))
+    if kind == 2:
+        smaller = ndimage.binary_erosion(mask, iterations=min(extent // 2 + 1, 6))
+        return smaller if smaller.any() else mask
+    half = mask.copy()
+    axis = rng.integers(2)
+    middle = int(np.argwhere(mask)[:, axis].mean())
+    half[(slice(None),) * axis + (slice(0, middle),)] = False
+    return half if half.any() else mask
+
+
+def write_lesson(model: MediRound, dialogue: Dialogue, planes: Planes | None, row: int, share: float,
+                 rng: np.random.Generator) -> Lesson:
+    """Turn a dialogue into a lesson; `planes` is None for text alone, `share` of references is corrupted."""
+    encode, template, anatomy = model.language.encode, model.template, load_anatomy()
+    seg = model.language.new_ids[SEG]
+    raw: dict[tuple[str, str], Tensor] = {}
+    key = ""
+    if planes is not None:
+        key, embedding = "plane", torch.from_numpy(planes.embedding(row).astype(np.float32))[None]
+        raw["image", key] = model.vision.describe_image(embedding, embedding)
+    pieces, supervised, segs = template.opening(encode, key), [], []
+    for number, turn in enumerate(dialogue.turns, 1):
+        slots = []
+        for round_, target in turn.references:
+            source = dialogue.turns[round_ - 1]
+            name = source.target_names[target - 1]
+            label = f"[{round_}]" if len(source.targets) == 1 else f"[{round_}.{target}]"
+            slot_key = ""
+            if planes is not None:
+                mask = planes.mask(row, (source.targets[target - 1],))
+                if rng.random() < share:
+                    mask = corrupt_mask(mask, rng)
+                    name = "mask" if rng.random() < 0.3 else name
+                slot_key = f"{number}.{label}"
+                on_torch = torch.from_numpy(np.ascontiguousarray(mask))
+                raw["crop", slot_key] = pool_mask(embedding, on_torch[None])[0]
+                raw["box", slot_key] = normalise_box(on_torch)
+            slots.append(ReferenceSlot(f"{label} {name}", slot_key))
+        pieces += template.question(encode, number, anatomy.spell_out(turn.question), slots)
+        answer = template.answer(encode, turn.answer)
+        supervised += range(len(pieces) - 1, len(pieces) + len(answer) - 1)
+        places = [len(pieces) + i - 1 for i, piece in enumerate(answer) if piece == seg]
+        segs += list(zip(places, turn.target_names, turn.targets, strict=True))
+        pieces += answer
+    return Lesson(pieces, raw, supervised, segs)
+
+
+def draw_lesson(model: MediRound, planes: Planes, settings: TextSettings, rng: np.random.Generator) -> Lesson:
+    """Draw one dialogue, about a plane or text alone."""
+    if rng.random() < settings.text_share:
+        dialogue = make_text_dialogue(rng, planes.anatomy, rounds=settings.rounds)
+        return write_lesson(model, dialogue, None, 0, 0.0, rng)
+    sets = list(planes.by_set)
+    rows = planes.by_set[sets[rng.integers(len(sets))]] if rng.random() < 0.5 else planes.rows
+    row = int(rows[rng.integers(len(rows))])
+    entry = planes.table[row]
+    names = planes.names(row)
+    view = entry.get("view", "")
+    dialogue = make_dialogue(planes.labels(row), names, entry["oriented"], rng, planes.anatomy, rounds=settings.rounds,
+                             known=frozenset(names.values()), plane=view)
+    return write_lesson(model, dialogue, planes, row, settings.corrupt_share, rng)
+
+
+def lesson_loss(model: MediRound, lesson: Lesson, table: Tensor, row_of: dict[str, int]) -> tuple[Tensor, dict]:
+    """Return the loss of one lesson and what to log of it."""
+    hidden = model.language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
+    wanted = torch.tensor([lesson.pieces[p + 1] for p in lesson.supervised])
+    logits = model.language.logits(hidden[lesson.supervised]).float()
+    loss = F.cross_entropy(logits, wanted)
+    known = [(place, row_of[name]) for place, name, _ in lesson.segs if name in row_of]
+    report = {"text": loss.item(), "tokens": (logits.argmax(1) == wanted).float().mean().item()}
+    if known:
+        places, targets = (torch.tensor(column) for column in zip(*known, strict=True))
+        vectors = model.project_seg(hidden[places])
+        pointing = vector_loss(vectors, table, targets).mean()
+        nearest = (F.normalize(vectors, dim=1) @ F.normalize(table, dim=1).T).argmax(1)
+        report |= {"point": pointing.item(), "right": (nearest == targets).float().mean().item()}
+        loss = loss + pointing
+    return loss, report
+
+
+def read_vectors(path: Path) -> tuple[Tensor, dict[str, int]]:
+    """Return stage 1a's vectors (S, C) and the row of each structure."""
+    saved = torch.load(path, weights_only=True)
+    return saved["stage"]["vectors"], {name: i for i, name in enumerate(saved["structures"])}
+
+
+def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, settings: TextSettings) -> None:
+    """Train stage 1b; `vectors` (stage 1a's checkpoint) is read again every 25 steps, as it may still learn.
+
+    Logs to ``out/text.jsonl``, saves ``out/text.pt`` every 25 steps.
+    """
+    planes = Planes(folder)
+    model.train()
+    adapter = [p for n, p in model.language.named_parameters() if p.requires_grad]
+    heads = [*model.image_projector.parameters(), *model.box_encoder.parameters(), *model.seg_projection.parameters()]
+    groups = [{"params": adapter, "lr": settings.adapter_rate}, {"params": heads, "lr": settings.head_rate}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
+    rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "text.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        load_trained_state(model, saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        start = saved["step"]
+    log, began = [], time.monotonic()
+    table, row_of = read_vectors(vectors)
+    for step in range(start, settings.steps):
+        rng = np.random.default_rng([settings.seed, 1, step])
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * cosine_schedule(step, settings.steps, 20)
+        optimiser.zero_grad()
+        for _ in range(settings.dialogues):
+            loss, report = lesson_loss(model, draw_lesson(model, planes, settings, rng), table, row_of)
+            (loss / settings.dialogues).backward()
+            log.append(report)
+        nn.utils.clip_grad_norm_([*adapter, *heads], 1.0)
+        optimiser.step()
+        if step % 5 == 4:
+            keys = {key for report in log for key in report}
+            line = {key: round(float(np.mean([r[key] for r in log if key in r])), 4) for key in sorted(keys)}
+            with open(out / "text.jsonl", "a") as file:
+                file.write(json.dumps({"step": step + 1, **line, "seconds": round(time.monotonic() - began, 1)}) + "\n")
+            log = []
+        if step % 25 == 24 or step + 1 == settings.steps:
+            planes.refresh()
+            table, row_of = read_vectors(vectors)
+            torch.save({"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
+                       checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+    model.eval()
