@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fakes import FakeSegmenter, make_volume
 from napari.layers import Labels
+from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QPushButton
 
@@ -29,7 +30,7 @@ def open_dock(make_napari_viewer, qtbot):
         viewer = make_napari_viewer()
         data, options, _ = layers.study_to_layer(make_volume())
         viewer.add_image(data, **options)
-        dock = ChatDock(viewer, build)
+        dock = ChatDock(PublicOnlyProxy(viewer), build)  # as napari hands it to a plugin
         viewer.window.add_dock_widget(dock, name="MediRound chat")
         docks.append(weakref.ref(dock))
         return viewer, dock

@@ -21,7 +21,7 @@ from napari_mediround.widget.view import Action, Chip, Entry, MaskLine, Message,
 from napari_mediround.widget.worker import Job
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Case:
     """What a dock keeps of one image layer: its grid, its conversation, its chat, its Labels layer.
 
