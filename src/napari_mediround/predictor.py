@@ -80,7 +80,7 @@ class Predictor:
 
     @classmethod
     def from_preset(cls, preset: str = "lite", device: str = "auto", adapter: Path | None = None,
-                    cache_dir: Path | None = None, seed: int = 0) -> Predictor:
+                    cache_dir: Path | None = None, weights_dir: Path | None = None, seed: int = 0) -> Predictor:
         """Build a model from a preset.
 
         Parameters
@@ -93,6 +93,8 @@ class Predictor:
             Folder of trained MediRound weights instead of the bundled ones.
         cache_dir : Path, optional
             Where image embeddings are kept between runs.
+        weights_dir : Path, optional
+            A folder of the user's where model files are looked for first.
         seed : int
             Of weights that no file gives.
 
@@ -104,7 +106,7 @@ class Predictor:
             When there is no such preset or device.
         """
         choose_device(device)
-        return cls(build_mediround(preset, seed, adapter), device, cache_dir, preset)
+        return cls(build_mediround(preset, seed, adapter, weights_dir=weights_dir), device, cache_dir, preset)
 
     def describe(self) -> dict[str, str]:
         """Return preset, device and precision in words."""
@@ -116,6 +118,13 @@ class Predictor:
         with self._lock:
             self._move(choose_device(device))
             self.dtype = default_dtype(self.device)
+
+    def forget(self) -> None:
+        """Drop what is kept in memory: embeddings, key-value cache, features of references."""
+        with self._lock:
+            self._store.clear()
+            self._references.clear()
+            self._forget_dialogue()
 
     # Segmenter
 

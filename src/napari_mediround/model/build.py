@@ -69,7 +69,7 @@ def read_preset(preset: str | Path) -> dict[str, dict]:
 
 
 def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = None, untrained: bool = False,
-                    folders: Mapping[str, Path] | None = None) -> MediRound:
+                    folders: Mapping[str, Path] | None = None, weights_dir: Path | None = None) -> MediRound:
     """Compose a model and load its weights.
 
     Parameters
@@ -84,6 +84,8 @@ def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = No
         Load no trained weights: where training starts.
     folders : mapping, optional
         Weight name to folder or file, instead of `weights.locate`.
+    weights_dir : Path, optional
+        A folder that `weights.locate` looks at first.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = No
     find = {**(folders or {})}
 
     def path_of(name: str) -> Path:
-        return Path(find[name]) if name in find else locate(name)
+        return Path(find[name]) if name in find else locate(name, weights_dir)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

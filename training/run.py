@@ -1,0 +1,143 @@
+"""Train from a recipe: the stages in order, each stopped and started again where it was.
+
+``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[pixels]``,
+``[text]``, ``[joint]`` and ``[judging]`` hold the settings of the stages of the same names. Knows no
+patient: the data are what `training.prepare` drew.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+
+from napari_mediround.errors import SettingsError
+from napari_mediround.model.build import build_mediround, read_preset, read_state
+from napari_mediround.model.checkpoint import load_trained_state, save_trained
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.training.joint import JointSettings, train_joint
+from napari_mediround.training.judging import JudgingSettings, train_judging
+from napari_mediround.training.pixels import PixelSettings, train_pixels
+from napari_mediround.training.text import TextSettings, train_text
+from napari_mediround.weights import hash_file, locate
+
+STAGES = {"pixels": PixelSettings, "text": TextSettings, "joint": JointSettings, "judging": JudgingSettings}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What every stage shares.
+
+    Parameters
+    ----------
+    preset : str
+        Preset whose model is trained.
+    data : str
+        Folder that `training.prepare` wrote.
+    out : str
+        Folder for checkpoints, logs and the weights (``out/weights``).
+    threads : int
+        Of torch; 0 leaves torch's choice.
+    seed : int
+        Of initial weights.
+    """
+
+    preset: str = "lite"
+    data: str = "runs/lite/data"
+    out: str = "runs/lite"
+    threads: int = 0
+    seed: int = 0
+
+
+def read_recipe(path: Path) -> dict[str, object]:
+    """Read a recipe; each section becomes its settings.
+
+    Raises
+    ------
+    SettingsError
+        For a section or key that is not known.
+    """
+    kinds = {"run": RunSettings, **STAGES}
+    with open(path, "rb") as file:
+        table = tomllib.load(file)
+    recipe: dict[str, object] = {"run": RunSettings()}
+    for section, values in table.items():
+        known = {f.name for f in fields(kinds[section])} if section in kinds else set()
+        if not set(values) <= known or section not in kinds:
+            raise SettingsError(f"{path.name}: [{section}] {', '.join(sorted(set(values) - known))} is not known.")
+        recipe[section] = kinds[section](**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return recipe
+
+
+def put_decoder(model: MediRound, checkpoint: Path) -> None:
+    """Give the model stage 1a's mask decoder."""
+    stage = torch.load(checkpoint, weights_only=True)["stage"]
+    prefix = "mask_decoder."
+    model.mask_decoder.load_state_dict({k.removeprefix(prefix): v for k, v in stage.items() if k.startswith(prefix)})
+
+
+def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
+    """Run a recipe's stages in order; return the folder of the trained weights.
+
+    Parameters
+    ----------
+    path : Path
+        The recipe.
+    say : callable, optional
+        Takes a line of progress.
+    """
+    recipe, say = read_recipe(Path(path)), say or (lambda line: None)
+    run: RunSettings = recipe["run"]
+    out, data = Path(run.out), Path(run.data)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (data / "planes.json").exists():
+        raise SettingsError(f"{data} holds no prepared planes. Run: python -m napari_mediround.training.prepare "
+                            f"{data} FOLDER_OF_SETS")
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    base = read_preset(run.preset)["image"]["weights"]
+    if "pixels" in recipe:
+        say("stage 1a: structure vectors and mask decoder")
+        train_pixels(data, out, read_state(locate(base)), recipe["pixels"])
+    model = build_mediround(run.preset, run.seed, untrained=True)
+    if "text" in recipe:
+        say("stage 1b: language model")
+        train_text(model, data, out / "pixels.pt", out, recipe["text"])
+    load_trained_state(model, torch.load(out / "text.pt", weights_only=True)["model"])
+    put_decoder(model, out / "pixels.pt")
+    if "joint" in recipe:
+        say("stage 1c: decoder and SEG projection together")
+        train_joint(model, data, out, recipe["joint"])
+        load_trained_state(model, torch.load(out / "joint.pt", weights_only=True)["model"])
+    metrics: dict[str, float] = {}
+    if "judging" in recipe:
+        say("stage 2: judge and corrector")
+        metrics = train_judging(model, data, out, recipe["judging"])
+    folder = out / "weights"
+    save_trained(model, folder, make_card(Path(path), run, data, metrics))
+    say(f"weights: {folder}")
+    return folder
+
+
+def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float]) -> dict:
+    """Return the card of a run: recipe, data, bases by hash, metrics."""
+    table = json.loads((data / "planes.json").read_text())
+    preset = read_preset(run.preset)
+    bases = {}
+    for section in ("image", "language"):
+        if "weights" in preset[section]:
+            place = locate(preset[section]["weights"])
+            file = place if place.is_file() else place / "model.safetensors"
+            bases[preset[section]["weights"]] = hash_file(file)
+    sets: dict[str, int] = {}
+    for entry in table:
+        name = entry["source"].split("/")[0]
+        sets[name] = sets.get(name, 0) + 1
+    return {"preset": run.preset, "recipe": path.read_text(), "bases": bases, "planes_of_sets": sets,
+            "metrics_of_training": metrics, "made": time.strftime("%Y-%m-%d", time.gmtime()),
+            "licence": "Apache-2.0", "not": "a medical device"}
