@@ -60,8 +60,14 @@ class JudgingSettings:
 
 def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """Return vectors (N, C) with noise of relative size `strength` (N,)."""
-    noise = torch.randn(vectors.shape, generator=generator)
+    noise = torch.randn(vectors.shape, generator=generator).to(vectors.device)
+    strength = strength.to(vectors.device)
     return vectors + noise * (strength * vectors.norm(dim=1) / vectors.shape[1] ** 0.5)[:, None]
+
+
+def no_clicks(model: MediRound, count: int) -> tuple[Tensor, Tensor]:
+    """Return coordinates (N, 1, 2) and labels (N, 1) that SAM's prompt encoder reads as no click."""
+    return torch.zeros(count, 1, 2, device=model.device), -torch.ones(count, 1, device=model.device)
 
 
 def _draw_vectors(model: MediRound, bank: dict[str, Tensor], names: list[str], settings: JudgingSettings,
@@ -98,13 +104,13 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
             usable = np.array([n in bank for n in names])
             if not usable.any():
                 continue
-            embedding, masks = torch.from_numpy(embedding[usable]), masks[usable]
+            embedding, masks = torch.from_numpy(embedding[usable]).to(model.device), masks[usable]
             names = [n for n, u in zip(names, usable, strict=True) if u]
             vectors, wrong = _draw_vectors(model, bank, names, settings, rng)
-            clicks = torch.zeros(len(names), 1, 2), -torch.ones(len(names), 1)
+            clicks = no_clicks(model, len(names))
             logits, quality, token = decode_batch(model, embedding, vectors, clicks)
-            truth = iou(logits, torch.from_numpy(masks))
-            truth[torch.from_numpy(wrong)] = 0.0
+            truth = iou(logits, torch.from_numpy(masks).to(logits.device))
+            truth[torch.from_numpy(wrong).to(truth.device)] = 0.0
             nothing = torch.zeros(0)
             model.judge_masks(vectors, embedding, Decoded(logits, quality, token, nothing, nothing.bool()))
             inputs.append(captured.pop())
@@ -126,7 +132,8 @@ def fit_judge(model: MediRound, inputs: Tensor, truths: Tensor, settings: Judgin
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * cosine_schedule(epoch, settings.epochs, 2)
         for rows in used[torch.randperm(len(used), generator=generator)].split(64):
-            noisy = inputs[rows] * (1 + 0.1 * torch.randn(inputs[rows].shape, generator=generator))
+            noise = torch.randn(inputs[rows].shape, generator=generator).to(inputs.device)
+            noisy = inputs[rows] * (1 + 0.1 * noise)
             loss = F.binary_cross_entropy_with_logits(mlp(noisy)[:, 0], truths[rows])
             optimiser.zero_grad()
             loss.backward()
@@ -160,14 +167,14 @@ def fit_corrector(model: MediRound, planes: Planes, bank: dict[str, Tensor],
         if not usable.any():
             continue
         names = [n for n, u in zip(names, usable, strict=True) if u]
-        source = F.avg_pool2d(torch.from_numpy(embedding[usable]), 2)
-        target = F.avg_pool2d(torch.from_numpy(masks[usable]).float()[:, None], 2)[:, 0]
+        source = F.avg_pool2d(torch.from_numpy(embedding[usable]).to(model.device), 2)
+        target = F.avg_pool2d(torch.from_numpy(masks[usable]).float()[:, None].to(model.device), 2)[:, 0]
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in names])
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names))).float()
         with torch.no_grad():
             vectors = disturb(model.project_seg(states), strength, generator)
-            clicks = torch.zeros(len(names), 1, 2), -torch.ones(len(names), 1)
+            clicks = no_clicks(model, len(names))
             before = iou(decode_batch(model, source, vectors, clicks)[0], target > 0.5).mean().item()
         logits, _, _ = decode_batch(model, source, model.corrector(vectors), clicks)
         loss = mask_loss(logits, target).mean()
@@ -182,7 +189,7 @@ def fit_corrector(model: MediRound, planes: Planes, bank: dict[str, Tensor],
 
 def train_judging(model: MediRound, folder: Path, out: Path, settings: JudgingSettings) -> dict[str, float]:
     """Train stage 2; returns its metrics, also written to ``out/judging.json``."""
-    bank = torch.load(out / "bank.pt", weights_only=True)
+    bank = torch.load(out / "bank.pt", map_location=model.device, weights_only=True)
     # The corrector may learn from the subjects of stage 1: what it undoes is the disturbance, not the image.
     report = fit_corrector(model, Planes(folder), bank, settings) if settings.corrector_steps else {}
     inputs, truths = collect_examples(model, Planes(folder, judging=True), bank, settings)

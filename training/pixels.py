@@ -125,18 +125,19 @@ def draw_batch(planes: Planes, weights: dict[str, float], count: int, each: int,
     return np.stack(embeddings).astype(np.float32), np.stack(masks), names
 
 
-def train_pixels(folder: Path, out: Path, state: dict[str, Tensor], settings: PixelSettings) -> PixelStage:
+def train_pixels(folder: Path, out: Path, state: dict[str, Tensor], settings: PixelSettings,
+                 device: torch.device | str = "cpu") -> PixelStage:
     """Train stage 1a, logging to ``out/pixels.jsonl`` and saving ``out/pixels.pt`` every 100 steps."""
     planes = Planes(folder)
     structures, weights = structure_weights(planes)
-    stage = PixelStage(structures, state, settings.seed)
+    stage = PixelStage(structures, state, settings.seed).to(device)
     # The reply without any prompt must stay as it was: unused clicks are SAM's "not a point".
     groups = [{"params": stage.mask_decoder.parameters(), "lr": settings.decoder_rate},
               {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "pixels.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
         if saved["structures"] == structures:
             stage.load_state_dict(saved["stage"])
             optimiser.load_state_dict(saved["optimiser"])
@@ -153,11 +154,11 @@ def train_pixels(folder: Path, out: Path, state: dict[str, Tensor], settings: Pi
         count = settings.coarse_planes if coarse else settings.planes
         embedding, masks, names = draw_batch(planes, weights, count, settings.masks, rng)
         xy, labels, keeps = draw_clicks(masks, settings, rng)
-        source, target = torch.from_numpy(embedding), torch.from_numpy(masks).float()
+        source, target = torch.from_numpy(embedding).to(device), torch.from_numpy(masks).float().to(device)
         if coarse:
             source, target = F.avg_pool2d(source, 2), F.avg_pool2d(target[:, None], 2)[:, 0]
-        vectors = stage.vectors[[row_of[n] for n in names]] * torch.from_numpy(keeps)[:, None]
-        logits, quality = stage(source, vectors, (torch.from_numpy(xy), torch.from_numpy(labels)))
+        vectors = stage.vectors[[row_of[n] for n in names]] * torch.from_numpy(keeps).to(device)[:, None]
+        logits, quality = stage(source, vectors, (torch.from_numpy(xy).to(device), torch.from_numpy(labels).to(device)))
         true_iou = iou(logits.detach(), target > 0.5)
         loss = mask_loss(logits, target).mean() + 0.1 * (quality - true_iou).pow(2).mean()
         optimiser.zero_grad()

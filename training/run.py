@@ -19,6 +19,7 @@ import torch
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.build import build_mediround, read_preset, read_state
 from napari_mediround.model.checkpoint import load_trained_state, save_trained
+from napari_mediround.model.device import choose_device
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.joint import JointSettings, train_joint
 from napari_mediround.training.judging import JudgingSettings, train_judging
@@ -41,6 +42,8 @@ class RunSettings:
         Folder that `training.prepare` wrote.
     out : str
         Folder for checkpoints, logs and the weights (``out/weights``).
+    device : str
+        "auto", "cuda", "mps" or "cpu".
     threads : int
         Of torch; 0 leaves torch's choice.
     seed : int
@@ -50,6 +53,7 @@ class RunSettings:
     preset: str = "lite"
     data: str = "runs/lite/data"
     out: str = "runs/lite"
+    device: str = "auto"
     threads: int = 0
     seed: int = 0
 
@@ -76,7 +80,7 @@ def read_recipe(path: Path) -> dict[str, object]:
 
 def put_decoder(model: MediRound, checkpoint: Path) -> None:
     """Give the model stage 1a's mask decoder."""
-    stage = torch.load(checkpoint, weights_only=True)["stage"]
+    stage = torch.load(checkpoint, map_location=model.device, weights_only=True)["stage"]
     prefix = "mask_decoder."
     model.mask_decoder.load_state_dict({k.removeprefix(prefix): v for k, v in stage.items() if k.startswith(prefix)})
 
@@ -100,20 +104,21 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
                             f"{data} FOLDER_OF_SETS")
     if run.threads:
         torch.set_num_threads(run.threads)
+    device = choose_device(run.device)
     base = read_preset(run.preset)["image"]["weights"]
     if "pixels" in recipe:
         say("stage 1a: structure vectors and mask decoder")
-        train_pixels(data, out, read_state(locate(base)), recipe["pixels"])
-    model = build_mediround(run.preset, run.seed, untrained=True)
+        train_pixels(data, out, read_state(locate(base)), recipe["pixels"], device)
+    model = build_mediround(run.preset, run.seed, untrained=True).to(device)
     if "text" in recipe:
         say("stage 1b: language model")
         train_text(model, data, out / "pixels.pt", out, recipe["text"])
-    load_trained_state(model, torch.load(out / "text.pt", weights_only=True)["model"])
+    load_trained_state(model, torch.load(out / "text.pt", map_location=device, weights_only=True)["model"])
     put_decoder(model, out / "pixels.pt")
     if "joint" in recipe:
         say("stage 1c: decoder and SEG projection together")
         train_joint(model, data, out, recipe["joint"])
-        load_trained_state(model, torch.load(out / "joint.pt", weights_only=True)["model"])
+        load_trained_state(model, torch.load(out / "joint.pt", map_location=device, weights_only=True)["model"])
     metrics: dict[str, float] = {}
     if "judging" in recipe:
         say("stage 2: judge and corrector")

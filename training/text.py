@@ -155,13 +155,13 @@ def draw_lesson(model: MediRound, planes: Planes, settings: TextSettings, rng: n
 def lesson_loss(model: MediRound, lesson: Lesson, table: Tensor, row_of: dict[str, int]) -> tuple[Tensor, dict]:
     """Return the loss of one lesson and what to log of it."""
     hidden = model.language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
-    wanted = torch.tensor([lesson.pieces[p + 1] for p in lesson.supervised])
+    wanted = torch.tensor([lesson.pieces[p + 1] for p in lesson.supervised], device=hidden.device)
     logits = model.language.logits(hidden[lesson.supervised]).float()
     loss = F.cross_entropy(logits, wanted)
     known = [(place, row_of[name]) for place, name, _ in lesson.segs if name in row_of]
     report = {"text": loss.item(), "tokens": (logits.argmax(1) == wanted).float().mean().item()}
     if known:
-        places, targets = (torch.tensor(column) for column in zip(*known, strict=True))
+        places, targets = (torch.tensor(column, device=hidden.device) for column in zip(*known, strict=True))
         vectors = model.project_seg(hidden[places])
         pointing = vector_loss(vectors, table, targets).mean()
         nearest = (F.normalize(vectors, dim=1) @ F.normalize(table, dim=1).T).argmax(1)
@@ -170,9 +170,9 @@ def lesson_loss(model: MediRound, lesson: Lesson, table: Tensor, row_of: dict[st
     return loss, report
 
 
-def read_vectors(path: Path) -> tuple[Tensor, dict[str, int]]:
+def read_vectors(path: Path, device: torch.device) -> tuple[Tensor, dict[str, int]]:
     """Return stage 1a's vectors (S, C) and the row of each structure."""
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, map_location=device, weights_only=True)
     return saved["stage"]["vectors"], {name: i for i, name in enumerate(saved["structures"])}
 
 
@@ -189,12 +189,12 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
     optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
     rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "text.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location=model.device, weights_only=True)
         load_trained_state(model, saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
     log, began = [], time.monotonic()
-    table, row_of = read_vectors(vectors)
+    table, row_of = read_vectors(vectors, model.device)
     for step in range(start, settings.steps):
         rng = np.random.default_rng([settings.seed, 1, step])
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
@@ -214,7 +214,7 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
             log = []
         if step % 25 == 24 or step + 1 == settings.steps:
             planes.refresh()
-            table, row_of = read_vectors(vectors)
+            table, row_of = read_vectors(vectors, model.device)
             torch.save({"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
                        checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)

@@ -269,8 +269,9 @@ class Predictor:
         # The last piece is always read again: its hidden state says what comes next.
         kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
         if self._keys is None or kept == 0:
-            kept, self._keys = 0, self._new_cache()
-        self._keys.crop(kept)
+            kept, self._read, self._keys = 0, [], self._new_cache()
+        if kept < len(self._read):
+            self._keys.crop(kept - len(self._read))  # negative: how many to remove
         self._read = pieces[:kept]
         ids, states = language.generate(self.model.embed_pieces(pieces[kept:], raw), self._keys, self.answer_limit,
                                         cancelled)
