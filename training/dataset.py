@@ -40,6 +40,8 @@ class LabelledPlane:
         "set/case/view plane".
     subject, split, modality : str
         As the set says.
+    view : str
+        "axial", "coronal", "sagittal" or, where that is not known, "".
     mirrored : bool
         Whether augmentation flipped left and right, so that side words in `names` are to be swapped.
     """
@@ -52,6 +54,7 @@ class LabelledPlane:
     subject: str
     split: str
     modality: str
+    view: str = ""
     mirrored: bool = False
 
 
@@ -163,6 +166,7 @@ def case_planes(case: Case, planes: int, min_px: int = 20) -> Iterator[LabelledP
             case.subject,
             case.split,
             case.modality,
+            case.geometry.plane_name.removeprefix("oblique "),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import tomllib
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from napari_mediround.training.dataset import (
     synthesise,
 )
 
+LOG = logging.getLogger(__name__)
 SIZE = 256
 
 
@@ -64,7 +66,8 @@ def _case_planes(case, quota: dict, rng: np.random.Generator) -> Iterator[Labell
         image = synthesise(case.labels[k], case.names, rng)
         labels = np.where(np.isin(case.labels[k], list(case.names)), case.labels[k], 0)
         yield LabelledPlane(
-            image, labels, case.names, True, f"{case.source}/{k}", case.subject, case.split, "MR"
+            image, labels, case.names, True, f"{case.source}/{k}", case.subject, case.split, "MR",
+            case.geometry.plane_name.removeprefix("oblique "),
         )
 
 
@@ -75,10 +78,10 @@ def draw_planes(out: Path, roots: list[Path], seed: int) -> None:
     for name, quota in load_quotas().items():
         folder = next((root / name for root in roots if (root / name / "set.json").exists()), None)
         if folder is None:
-            print(f"{name}: not found, left out")
+            LOG.warning("%s: not found, left out", name)
             continue
         drawn = [p for p in draw_set(folder, quota, rng) if (p.labels > 0).sum() >= 20]
-        print(f"{name}: {len(drawn)} planes", flush=True)
+        LOG.info("%s: %d planes", name, len(drawn))
         planes += drawn
     order = rng.permutation(len(planes))
     images = np.zeros((len(planes), SIZE, SIZE, 3), np.uint8)
@@ -97,6 +100,7 @@ def draw_planes(out: Path, roots: list[Path], seed: int) -> None:
                 "source": plane.source,
                 "subject": plane.subject,
                 "modality": plane.modality,
+                "view": plane.view if plane.oriented else "",
             }
         )
     np.savez_compressed(out / "planes.npz", images=images, labels=labels)
@@ -133,7 +137,7 @@ def encode_planes(out: Path, worker: int = 0, workers: int = 1) -> None:
             embeddings[row] = encoder(pixels.contiguous(memory_format=torch.channels_last))[0].half().numpy()
         (done / str(row)).touch()
         if row // workers % 20 == 0:
-            print(f"encoded {row} of {len(images)}", flush=True)
+            LOG.info("encoded %d of %d", row, len(images))
 
 
 def scale_plane(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -159,6 +163,7 @@ def main() -> None:
     parser.add_argument("--worker", type=int, default=0, help="this worker's number, from 0")
     parser.add_argument("--workers", type=int, default=1, help="how many encode side by side")
     options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
     if not (options.out / "planes.json").exists():
         draw_planes(options.out, options.roots, options.seed)
