@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 import SimpleITK as sitk
 from fakes import FakeSegmenter
 
-from napari_mediround.cli import main
+from napari_mediround.cli import demo, main
 from napari_mediround.cli import model as loading
+from napari_mediround.errors import SettingsError
 
 
 def run(*arguments: object) -> int:
@@ -150,10 +152,38 @@ def test_doctor_says_what_to_do_without_weights(home: Path, capsys) -> None:
 def test_the_demo_compares_with_the_labels(
     segmenter: FakeSegmenter, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr("napari_mediround.cli.demo.load_predictor", lambda *_: segmenter)
+    asked = replace(
+        demo.read_demo(), questions=("the liver", "the organ opposite of it", "what lies near [2]")
+    )
+    monkeypatch.setattr(demo, "load_predictor", lambda *_: segmenter)
+    monkeypatch.setattr(demo, "read_demo", lambda: asked)
     assert run("demo", "--out", tmp_path) == 0
     assert "Dice" in capsys.readouterr().out
     assert {p.name for p in tmp_path.iterdir()} >= {"labels.nii.gz", "overlay.png", "rounds.json"}
+
+
+def test_the_bundled_dialogue_asks_for_what_the_case_shows() -> None:
+    bundled = demo.read_demo()
+    assert len(bundled.questions) >= 3
+    assert all(mask.sum() >= 200 for mask in demo.read_truth(bundled))
+
+
+def test_a_demo_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "demo.toml").write_text('case = "x"\nplain = 3\n')
+    with pytest.raises(SettingsError, match="plane"):
+        demo.read_demo(tmp_path / "demo.toml")
+
+
+def test_evaluate_writes_the_report_it_prints(image: Path, segmenter: FakeSegmenter, capsys) -> None:
+    folder = image.parent
+    sitk.WriteImage(sitk.ReadImage(str(image)) > 100, str(folder / "label.nii.gz"))
+    case = {"case": "1", "image": image.name, "label": "label.nii.gz", "subject": "1", "labels": [1]}
+    table = {"name": "made", "modality": "CT", "labels": {"1": "liver"}, "cases": [case]}
+    (folder / "set.json").write_text(json.dumps(table))
+    assert run("evaluate", folder, "--json", folder / "report.json", "--planes", 1) == 0
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    assert {"dice", "giou", "ciou", "n", "seg_rate", "box_fill_dice", "otsu_dice"} <= set(report["summary"])
+    assert "liver" in capsys.readouterr().out
 
 
 def test_the_installed_command_answers() -> None:

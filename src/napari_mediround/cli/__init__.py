@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always: 0 done, 1 a check failed, 2 an error in words.
+        Always: 0 done, 1 a check failed, 2 an error in words, 130 stopped by the user.
     """
     # Before torch is imported: idle OpenMP threads that spin take the other cores away from everyone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -18,9 +18,11 @@ app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 
-Preset = Annotated[str, typer.Option(help="Model size: lite, paper or tiny (random, for tests).")]
+Preset = Annotated[str, typer.Option(help="lite, paper, tiny (random, for tests) or a preset file of yours.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Adapter = Annotated[Path | None, typer.Option(help="Folder with an adapter to use with the preset.")]
+Adapter = Annotated[
+    Path | None, typer.Option(help="Folder of trained MediRound weights instead of the bundled ones.")
+]
 WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is searched for weights first.")]
 
 
@@ -52,7 +54,9 @@ def ask(
     view: Annotated[
         str | None, typer.Option(help="axial, coronal or sagittal; without it as stored.")
     ] = None,
-    series: Annotated[str | None, typer.Option(help="Series UID, for a folder with several series.")] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Number or UID of the series, for a folder with several.")
+    ] = None,
     volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
     window: Annotated[str | None, typer.Option(help="CT window: a name (lung) or LEVEL,WIDTH in HU.")] = None,
     preset: Preset = "lite",
@@ -96,7 +100,11 @@ def evaluate(
     json: Annotated[Path, typer.Option(help="Where the report goes.")],
     split: Annotated[str, typer.Option(help="Split to use in sets that have splits.")] = "val",
     min_px: Annotated[int, typer.Option(min=1, help="Masks with fewer pixels are left out.")] = 20,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many planes of each set.")] = None,
+    planes: Annotated[int, typer.Option(min=1, help="At most so many planes of each volume.")] = 3,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many cases of each set, evenly spaced.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of questions on a plane.")] = 0,
     root: Annotated[
         Path | None, typer.Option(help="Folder that an MR-MedSeg file's paths start from.")
     ] = None,
@@ -111,7 +119,8 @@ def evaluate(
 
     require_path(dataset)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    run_evaluate(predictor, dataset, json, split=split, min_px=min_px, limit=limit, root=root)
+    options = {"split": split, "min_px": min_px, "planes": planes, "limit": limit, "seed": seed}
+    run_evaluate(predictor, dataset, json, root, options)
 
 
 @app.command()
@@ -122,9 +131,10 @@ def train(
     from napari_mediround.cli.train import find_recipe
 
     path = find_recipe(recipe)
+    from napari_mediround.cli.console import say
     from napari_mediround.training.run import main
 
-    main(path)
+    main(path, say)
 
 
 @app.command()

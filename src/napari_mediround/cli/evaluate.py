@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mediround.cli.console import make_table, results, say, write_json
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from napari_mediround.cli.console import make_table, notices, results, say
 
 if TYPE_CHECKING:
     from napari_mediround.predictor import Predictor
@@ -29,11 +31,20 @@ def show_report(report: dict) -> None:
         console.print(table)
 
 
-def run_evaluate(predictor: Predictor, dataset: Path, out: Path, **options: object) -> None:
-    """Evaluate, write the report and print it; options as in `evaluate_dataset`."""
-    from napari_mediround.training.evaluate import evaluate_dataset
+def run_evaluate(predictor: Predictor, dataset: Path, out: Path, root: Path | None, options: dict) -> None:
+    """Evaluate, write the report after each case and print it; options as in `training.evaluate.Settings`."""
+    from napari_mediround.training.evaluate import Settings, evaluate_dataset
 
-    report = evaluate_dataset(predictor, dataset, **options)
-    path = write_json(out, report)
+    settings = Settings(**options)
+    out = out.expanduser()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notices(), transient=True) as bar:
+        task = bar.add_task("Evaluating", total=None)
+
+        def show(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        report = evaluate_dataset(predictor, dataset, out=out, root=root, settings=settings, progress=show)
     show_report(report)
-    say(f"Wrote {path}")
+    say(f"Wrote {out}")
