@@ -210,7 +210,8 @@ def ask_dialogue(segmenter: Predictor, dialogue: MrDialogue, root: Path) -> Iter
 def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     pixels = read_study(path).pixels[0]
     if pixels.shape[:2] != shape:
-        raise UnreadableFileError(path, "the mask has another grid than its image", "Resample it to the image.")
+        cause = "the mask has another grid than its image"
+        raise UnreadableFileError(path, cause, "Resample it to the image.")
     grey = pixels.max(-1) if pixels.ndim == 3 else pixels
     # 255 is foreground; half of it, so that the noise of a lossy mask stays out, and 0/1 masks work too.
     return grey > max(int(grey.max()), 1) // 2

@@ -210,7 +210,7 @@ def evaluate_dataset(
 def evaluate_sets(
     segmenter: Predictor, folders: Iterable[Path], out: Path | None = None, settings: Settings | None = None
 ) -> str:
-    """Evaluate several sets and return one Markdown table; with `out`, a report of each goes to that folder."""
+    """Evaluate several sets and return one Markdown table; `out` is a folder for the report of each."""
     reports = {}
     for folder in map(Path, folders):
         file = Path(out) / f"{folder.name}.json" if out else None
