@@ -15,7 +15,7 @@ from napari_mediround.domain.geometry import DisplayOrder, Geometry
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
 from napari_mediround.domain.study import Study, make_study
-from napari_mediround.errors import CancelledError
+from napari_mediround.errors import CancelledError, SettingsError
 from napari_mediround.widget.worker import Job
 
 ASKING = re.compile(
@@ -52,6 +52,7 @@ class FakeSegmenter:
         self.images: list[NDArray] = []
         self.asked: list[tuple[str, tuple[Reference, ...]]] = []
         self.started = threading.Event()
+        self.device = "cpu"
 
     def set_image(self, image: NDArray[np.uint8]) -> str:
         """Remember the plane."""
@@ -92,9 +93,15 @@ class FakeSegmenter:
         """Return the previous mask, or an empty one."""
         return previous or Mask.from_array(np.zeros(self.images[-1].shape[:2], bool)), self.quality
 
+    def change_device(self, device: str) -> None:
+        """Move, but to the GPU that this machine lacks."""
+        if device == "cuda":
+            raise SettingsError("There is no device 'cuda' here.")
+        self.device = device
+
     def describe(self) -> dict[str, str]:
-        """Name the fake."""
-        return {"preset": "fake", "device": "cpu"}
+        """Name the fake and where it is."""
+        return {"preset": "fake", "device": self.device}
 
 
 def make_volume(shape: tuple[int, int, int] = (5, 24, 32), spacing=(3.0, 0.5, 0.5), modality="CT") -> Study:
@@ -125,6 +132,7 @@ class FakeView:
     window_chosen = Signal(int)
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
+    device_chosen = Signal(str)
 
     def __init__(self) -> None:
         self.entries: list = []

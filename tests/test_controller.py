@@ -249,3 +249,21 @@ def test_stopping_lets_go_of_the_model_and_a_question_loads_it_again(desk):
     reply = desk.ask("what is next to [1]")
     assert reply.round == 2
     assert desk.controller._case.conversation.rounds[1].references == (Reference(1, 1, "[1]"),)
+
+
+def test_the_device_can_be_changed_and_one_that_is_not_there_is_an_error_in_the_chat(desk):
+    desk.ask("segment the liver")
+    desk.view.device_chosen.emit("mps")
+    desk.worker.run()
+    assert "mps" in desk.view.status
+    desk.view.device_chosen.emit("cuda")
+    desk.worker.run()
+    assert desk.view.entries[-1].is_error and "mps" in desk.view.status
+
+
+def test_a_device_chosen_before_the_model_is_loaded_is_where_it_is_loaded_to(desk):
+    desk.view.device_chosen.emit("mps")
+    desk.worker.run()
+    assert not desk.segmenter.loaded
+    desk.ask("segment the liver")
+    assert "mps" in desk.view.status

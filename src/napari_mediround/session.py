@@ -42,6 +42,9 @@ class Segmenter(Protocol):
     ) -> tuple[Mask, float]:
         """Answer clicks, a box or an earlier mask with a mask and its judged quality."""
 
+    def change_device(self, device: str) -> None:
+        """Move to "auto", "cuda", "mps" or "cpu"; SettingsError where there is no such device."""
+
     def describe(self) -> dict[str, str]:
         """Return preset, device, precision and adapter in words."""
 

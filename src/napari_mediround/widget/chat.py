@@ -30,7 +30,7 @@ from superqt import QFlowLayout
 
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.widget.cards import make_card, style
-from napari_mediround.widget.view import Chip, Entry
+from napari_mediround.widget.view import DEVICES, Chip, Entry
 
 WELCOME = """Ask for structures in words; a question is about the plane above.
 
@@ -78,6 +78,7 @@ class ChatPanel(QWidget):
     window_chosen = Signal(int)
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
+    device_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,10 +90,7 @@ class ChatPanel(QWidget):
         column.addWidget(self._make_busy())
         column.addWidget(self._make_chips())
         column.addLayout(self._make_input())
-        self._status = QLabel()
-        self._status.setObjectName("muted")
-        self._status.setWordWrap(True)
-        column.addWidget(self._status)
+        column.addLayout(self._make_status())
         self._elapsed = QTimer(self, interval=1000)
         self._elapsed.timeout.connect(self._on_second)
         self._seconds, self._doing = 0, ""
@@ -125,6 +123,19 @@ class ChatPanel(QWidget):
         self.setStyleSheet(style(theme))
 
     # Parts.
+
+    def _make_status(self) -> QHBoxLayout:
+        self._status = QLabel()
+        self._status.setObjectName("muted")
+        self._status.setWordWrap(True)
+        self._device = QComboBox()
+        self._device.addItems(DEVICES)
+        self._device.setToolTip("Where the model runs. auto takes the GPU if there is one.")
+        self._device.textActivated.connect(self.device_chosen.emit)
+        row = QHBoxLayout()
+        row.addWidget(self._status, stretch=1)
+        row.addWidget(self._device)
+        return row
 
     def _make_choices(self) -> QFormLayout:
         self._images, self._windows = QComboBox(), QComboBox()

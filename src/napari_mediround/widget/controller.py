@@ -52,6 +52,7 @@ class ChatController:
         self._swaps: dict[str, Reference] = {}
         self._task: tuple[Job, Ask] | None = None
         self._warm: tuple | None = None
+        self._moving: Job | None = None
         view.question_asked.connect(self._on_question_asked)
         view.question_edited.connect(self._on_question_edited)
         view.cancel_asked.connect(self._on_cancel_asked)
@@ -61,6 +62,7 @@ class ChatController:
         view.window_chosen.connect(self._on_window_chosen)
         view.action_chosen.connect(self._on_action_chosen)
         view.reference_chosen.connect(self._on_reference_chosen)
+        view.device_chosen.connect(self._on_device_chosen)
         worker.progressed.connect(self._on_progressed)
         worker.finished.connect(self._on_finished)
         worker.failed.connect(self._on_failed)
@@ -218,7 +220,12 @@ class ChatController:
         if self._task is not None and job is self._task[0]:
             self._view.show_busy(text)
 
+    def _on_device_chosen(self, device: str) -> None:
+        self._moving = self._worker.submit(lambda job: self._segmenter.change_device(device))
+
     def _on_finished(self, job: Job, result: object) -> None:
+        if job is self._moving:
+            self._view.show_status(self._describe())
         if self._task is None or job is not self._task[0]:
             return
         ask = self._task[1]
@@ -230,6 +237,8 @@ class ChatController:
             self._again(ask)
 
     def _on_failed(self, job: Job, error: Exception) -> None:
+        if job is self._moving:
+            self._view.add_entry(Message(str(error), is_error=True))
         if self._task is None or job is not self._task[0]:
             return
         ask = self._task[1]

@@ -10,7 +10,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference
 from napari_mediround.errors import CancelledError
 from napari_mediround.session import Segmenter
-from napari_mediround.weights import Weight, check, fetch, load_registry
+from napari_mediround.weights import Weight, cache_dir, check, fetch, load_registry
 from napari_mediround.widget.worker import Job
 
 LITE_WEIGHTS = ("lite_medsam", "smollm2_135m_instruct", "mediround_lite")
@@ -29,6 +29,7 @@ class LazySegmenter:
     def __init__(self, build: Callable[[], Segmenter]) -> None:
         self._build = build
         self._segmenter: Segmenter | None = None
+        self._device = "auto"
 
     @property
     def loaded(self) -> bool:
@@ -39,7 +40,10 @@ class LazySegmenter:
         """Return the real segmenter, building it if need be; raises what `build` raises."""
         segmenter = self._segmenter
         if segmenter is None:
-            segmenter = self._segmenter = self._build()
+            segmenter = self._build()
+            if self._device != "auto":
+                segmenter.change_device(self._device)
+            self._segmenter = segmenter
         return segmenter
 
     def release(self) -> None:
@@ -64,6 +68,12 @@ class LazySegmenter:
         """As `Segmenter.refine`."""
         return self.load().refine(points_xy, positive, box_xyxy, previous)
 
+    def change_device(self, device: str) -> None:
+        """As `Segmenter.change_device`; while nothing is loaded, where it will be loaded to."""
+        if self._segmenter is not None:
+            self._segmenter.change_device(device)
+        self._device = device
+
     def describe(self) -> dict[str, str]:
         """As `Segmenter.describe`; empty while nothing is loaded."""
         return self._segmenter.describe() if self._segmenter is not None else {}
@@ -79,7 +89,7 @@ def build_predictor() -> Segmenter:
     """
     from napari_mediround.predictor import Predictor
 
-    return Predictor.from_preset("lite")
+    return Predictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
 
 
 def missing_weights(names: tuple[str, ...] = LITE_WEIGHTS) -> tuple[Weight, ...]:

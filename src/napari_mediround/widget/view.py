@@ -109,6 +109,9 @@ class Chip:
 Entry = Question | Reply | Message
 
 
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
 class ChatView(Protocol):
     """A chat about one image at a time. The setters emit no signal."""
 
@@ -130,6 +133,9 @@ class ChatView(Protocol):
     """(key) of the `Action`."""
     reference_chosen: SignalInstance
     """(phrase, Reference) that it shall point at."""
+
+    device_chosen: SignalInstance
+    """(name) of `DEVICES`."""
 
     def show_images(self, names: Sequence[str], current: int) -> None:
         """List the images; -1 is none."""
