@@ -32,19 +32,33 @@ def show_report(report: dict) -> None:
 
 
 def run_evaluate(predictor: Predictor, dataset: Path, out: Path, root: Path | None, options: dict) -> None:
-    """Evaluate, write the report after each case and print it; options as in `training.evaluate.Settings`."""
+    """Evaluate, write the report after each case and print it; options as in `training.evaluate.Settings`.
+
+    Raises
+    ------
+    SystemExit
+        With 130 when the user stops it; the report then holds the cases that are done.
+    """
     from napari_mediround.training.evaluate import Settings, evaluate_dataset
 
     settings = Settings(**options)
     out = out.expanduser()
     out.parent.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notices(), transient=True) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=notices(), transient=True) as bar:
         task = bar.add_task("Evaluating", total=None)
 
         def show(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
+            bar.update(task, completed=done, total=total, **({"description": what} if what else {}))
 
-        report = evaluate_dataset(predictor, dataset, out=out, root=root, settings=settings, progress=show)
+        try:
+            report = evaluate_dataset(
+                predictor, dataset, out=out, root=root, settings=settings, progress=show
+            )
+        except KeyboardInterrupt:
+            say(f"Stopped. {out} holds the cases done so far.")
+            raise SystemExit(130) from None
     show_report(report)
+    for note in report["config"]["skipped"]:
+        say(f"Left out: {note}")
     say(f"Wrote {out}")
