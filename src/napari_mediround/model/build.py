@@ -21,6 +21,7 @@ from napari_mediround.model.mediround import CorrectionSettings, MediRound
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
 from napari_mediround.model.tinyvit import TinyViT, fold_batch_norms
+from napari_mediround.model.upstream import is_transformers_sam, load_llava_projector, rename_transformers_sam
 from napari_mediround.model.vision import ClipVision, PooledVision
 from napari_mediround.weights import locate
 
@@ -28,12 +29,12 @@ _SECTIONS = {
     "image": {"encoder", "size", "channels", "normalise", "weights", "widths", "depths", "heads", "windows",
               "width", "depth", "global_blocks", "patch"},
     "decoder": {"mlp", "depth"},
-    "vision": {"kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch"},
-    "language": {"weights", "width", "depth", "heads"},
+    "vision": {"kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch", "norm"},
+    "language": {"weights", "width", "depth", "heads", "dtype"},
     "lora": {"rank", "alpha", "dropout", "targets"},
     "template": {"system", "user", "user_end", "assistant", "assistant_end"},
-    "judge": {"hidden", "sees"},
-    "corrector": {"hidden", "residual"},
+    "judge": {"hidden", "sees", "activation"},
+    "corrector": {"hidden", "residual", "activation"},
     "correction": {"threshold", "keep_better", "enabled"},
     "trained": {"weights"},
 }
@@ -124,20 +125,27 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
     mask_decoder = build_mask_decoder(channels, decoder["mlp"], decoder["depth"])
     if "weights" in image:
         parts = {"image_encoder": encoder, "prompt_encoder": prompt_encoder, "mask_decoder": mask_decoder}
-        _load_parts(parts, read_state(path_of(image["weights"])))
+        state = read_state(path_of(image["weights"]))
+        _load_parts(parts, rename_transformers_sam(state) if is_transformers_sam(state) else state)
     if isinstance(encoder, TinyViT):
         encoder = fold_batch_norms(encoder).to(memory_format=torch.channels_last)
     vision = _build_vision(settings["vision"], channels, path_of)
     language = settings["language"]
-    network, tokenizer = (load_language_folder(path_of(language["weights"])) if "weights" in language
-                          else build_random_language(language["width"], language["depth"], language["heads"], seed))
+    folder = path_of(language["weights"]) if "weights" in language else None
+    if folder:
+        network, tokenizer = load_language_folder(folder, getattr(torch, language.get("dtype", "float32")))
+    else:
+        network, tokenizer = build_random_language(language["width"], language["depth"], language["heads"], seed)
     lora = dict(settings["lora"])
     model = LanguageModel(network, tokenizer, **lora | {"targets": tuple(lora["targets"])})
     template = PromptTemplate(**settings["template"], image_tokens=vision.tokens)
     judge = Judge(channels, **settings["judge"])
     corrector = Corrector(channels, **settings["corrector"])
     composed = MediRound(encoder, vision, model, prompt_encoder, mask_decoder, judge, corrector, template, size,
-                         channels, image["normalise"], CorrectionSettings(**settings.get("correction", {})))
+                         channels, image["normalise"], CorrectionSettings(**settings.get("correction", {})),
+                         settings["vision"].get("norm", True))
+    if folder:
+        load_llava_projector(composed, folder)
     for part in (composed.image_encoder, composed.vision, composed.prompt_encoder):
         part.requires_grad_(False)
     return composed

@@ -18,11 +18,16 @@ from napari_mediround.errors import SettingsError
 SHAPE_FEATURES = 6
 
 
-def build_mlp(*widths: int) -> nn.Sequential:
-    """Return linear layers of the given widths with ReLU between them."""
+_ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+
+def build_mlp(*widths: int, activation: str = "relu") -> nn.Sequential:
+    """Return linear layers of the given widths with "relu" or "gelu" between them."""
+    if activation not in _ACTIVATIONS:
+        raise SettingsError(f"an activation is one of {', '.join(_ACTIVATIONS)}, not {activation!r}")
     layers: list[nn.Module] = []
     for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -88,15 +93,18 @@ class Judge(nn.Module):
     sees : {"pixels", "vector"}
         "vector" is the published judge: the SEG vector alone. "pixels" adds the embedding pooled over
         the mask and over its surroundings, the decoder's mask token, the mask's shape and SAM's IoU head.
+    activation : {"relu", "gelu"}
+        Between the layers; the released code has GELU.
     """
 
-    def __init__(self, channels: int = 256, hidden: int = 512, sees: str = "pixels") -> None:
+    def __init__(self, channels: int = 256, hidden: int = 512, sees: str = "pixels",
+                 activation: str = "relu") -> None:
         super().__init__()
         if sees not in ("pixels", "vector"):
             raise SettingsError(f"the judge sees 'pixels' or 'vector', not {sees!r}")
         self.sees = sees
         inputs = channels if sees == "vector" else 4 * channels + SHAPE_FEATURES + 1
-        self.mlp = build_mlp(inputs, hidden, hidden, 1)
+        self.mlp = build_mlp(inputs, hidden, hidden, 1, activation=activation)
 
     def forward(self, vector: Tensor, embedding: Tensor, logits: Tensor, token: Tensor, iou: Tensor) -> Tensor:
         """Return the logit of the predicted IoU, (N,).
@@ -130,12 +138,15 @@ class Corrector(nn.Module):
     residual : bool
         Add the correction to the vector (ours: a fresh corrector changes nothing) or replace the vector
         by it (published).
+    activation : {"relu", "gelu"}
+        Between the layers; the released code has GELU.
     """
 
-    def __init__(self, channels: int = 256, hidden: int = 512, residual: bool = True) -> None:
+    def __init__(self, channels: int = 256, hidden: int = 512, residual: bool = True,
+                 activation: str = "relu") -> None:
         super().__init__()
         self.residual = residual
-        self.mlp = build_mlp(channels, hidden, hidden, channels)
+        self.mlp = build_mlp(channels, hidden, hidden, channels, activation=activation)
         if residual:
             nn.init.zeros_(self.mlp[-1].weight)
             nn.init.zeros_(self.mlp[-1].bias)

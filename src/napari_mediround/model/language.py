@@ -9,6 +9,8 @@ peft's LoRA (`LoraConfig`, `trainable_token_indices`); SmolLM2-135M-Instruct (Ap
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -54,7 +56,9 @@ class LanguageModel(nn.Module):
                             trainable_token_indices=token_ids, task_type="CAUSAL_LM")
         if not network.config.tie_word_embeddings:
             config.trainable_token_indices = {"embed_tokens": token_ids, "lm_head": token_ids}
-        self.network = get_peft_model(network, config)
+        with warnings.catch_warnings():  # peft 0.21 asks for an attribute that transformers 5 renamed
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            self.network = get_peft_model(network, config)
 
     @property
     def width(self) -> int:
@@ -155,17 +159,28 @@ class LanguageModel(nn.Module):
 def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
     """Return (network, tokenizer) from a folder that transformers reads; no network, no remote code.
 
+    A LLaVA-Med folder (`LlavaMistralForCausalLM`) gives its Mistral; its vision tower and projector are left.
+
     Raises
     ------
     OSError
         When the folder is not a model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    network = AutoModelForCausalLM.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
-    )
+    class LlavaMistral(MistralForCausalLM):
+        _keys_to_ignore_on_load_unexpected = (r"vision_tower\.", r"mm_projector\.")
+
+    local = {"local_files_only": True, "trust_remote_code": False}
+    weights = {"use_safetensors": True, "dtype": dtype}
+    settings = json.loads((folder / "config.json").read_text())
+    if settings.get("model_type") != "llava_mistral":
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
+        return AutoModelForCausalLM.from_pretrained(str(folder), **local, **weights), tokenizer
+    del settings["model_type"], settings["architectures"]
+    config = MistralConfig.from_dict(settings)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), config=config, **local)
+    network = LlavaMistral.from_pretrained(str(folder), config=config, local_files_only=True, **weights)
     return network, tokenizer
 
 

@@ -126,19 +126,22 @@ class MediRound(nn.Module):
         Each image to 0…1 (LiteMedSAM, MedSAM) or by SAM's means and deviations.
     correction : CorrectionSettings
         When to correct.
+    projector_norm : bool
+        Whether features are layer-normed before projection; LLaVA's projector has no norm.
     """
 
     def __init__(self, image_encoder: nn.Module, vision: PooledVision | ClipVision, language: LanguageModel,
                  prompt_encoder: nn.Module, mask_decoder: nn.Module, judge: Judge, corrector: Corrector,
                  template: PromptTemplate, size: int, channels: int, normalise: str = "minmax",
-                 correction: CorrectionSettings | None = None) -> None:
+                 correction: CorrectionSettings | None = None, projector_norm: bool = True) -> None:
         super().__init__()
         if normalise not in ("minmax", "sam"):
             raise SettingsError(f"normalise is 'minmax' or 'sam', not {normalise!r}")
         self.image_encoder = image_encoder
         self.vision = vision
-        self.image_projector = nn.Sequential(nn.LayerNorm(vision.width), nn.Linear(vision.width, language.width),
-                                             nn.GELU(), nn.Linear(language.width, language.width))
+        norm = nn.LayerNorm(vision.width) if projector_norm else nn.Identity()
+        self.image_projector = nn.Sequential(norm, nn.Linear(vision.width, language.width), nn.GELU(),
+                                             nn.Linear(language.width, language.width))
         self.box_encoder = nn.Linear(4, language.width)
         self.language = language
         self.seg_projection = build_mlp(language.width, language.width, channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from numpy.typing import NDArray
@@ -87,6 +88,8 @@ def build_predictor() -> Segmenter:
     MissingWeightsError
         When its files are not on this machine.
     """
+    # Read once, when torch is imported: idle threads that spin would take the cores from the viewer.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from napari_mediround.predictor import Predictor
 
     return Predictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
