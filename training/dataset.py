@@ -151,7 +151,7 @@ def choose_planes(labels: NDArray, count: int, min_px: int = 20) -> list[int]:
     filled = np.flatnonzero((labels > 0).sum((1, 2)) >= min_px)
     if len(filled) <= count:
         return filled.tolist()
-    return filled[np.linspace(0, len(filled) - 1, count + 2)[1:-1].round().astype(int)].tolist()
+    return filled[((np.arange(count) + 0.5) * len(filled) / count).astype(int)].tolist()
 
 
 def case_planes(case: Case, planes: int, min_px: int = 20) -> Iterator[LabelledPlane]:
