@@ -70,10 +70,9 @@ class Evaluation:
                     self._add(self._ask_case(case, prefix))
 
     def _ask_case(self, case: Case, prefix: str) -> list[Score]:
-        # By source: of few planes, `choose_planes` may name one twice.
-        chosen = {p.source: p for p in case_planes(case, self.settings.planes, self.settings.min_px)}
+        chosen = case_planes(case, self.settings.planes, self.settings.min_px)
         subject = f"{case.source.partition('/')[0]}/{case.subject}"
-        answers = [a for p in chosen.values() for a in ask_plane(self.segmenter, p, self.settings)]
+        answers = [a for p in chosen for a in ask_plane(self.segmenter, p, self.settings)]
         scores = [answer.score(subject) for answer in answers]
         return [replace(score, structure=prefix + score.structure) for score in scores]
 

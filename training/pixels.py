@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, decode_masks
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.sam import decode_masks
 from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
 from napari_mediround.training.planes import Planes
 
@@ -55,18 +56,14 @@ class PixelSettings:
 
 
 class PixelStage(nn.Module):
-    """The table of structure vectors beside SAM's prompt encoder and mask decoder."""
+    """The table of structure vectors beside a model's prompt encoder (frozen) and mask decoder."""
 
-    def __init__(self, structures: list[str], state: dict[str, Tensor], seed: int) -> None:
+    def __init__(self, structures: list[str], model: MediRound, seed: int) -> None:
         super().__init__()
         self.structures = structures
         generator = torch.Generator().manual_seed(seed)
-        self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), 256, generator=generator))
-        self.prompt_encoder = build_prompt_encoder(256, 64).requires_grad_(False)
-        self.mask_decoder = build_mask_decoder()
-        for name, part in (("prompt_encoder", self.prompt_encoder), ("mask_decoder", self.mask_decoder)):
-            prefix = name + "."
-            part.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
+        self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
 
     def forward(self, embedding: Tensor, vectors: Tensor, clicks: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return logits (N, 4g, 4g) and SAM's IoU (N,) for embeddings (N, 256, g, g)."""
@@ -125,13 +122,15 @@ def draw_batch(planes: Planes, weights: dict[str, float], count: int, each: int,
     return np.stack(embeddings).astype(np.float32), np.stack(masks), names
 
 
-def train_pixels(folder: Path, out: Path, state: dict[str, Tensor], settings: PixelSettings,
-                 device: torch.device | str = "cpu") -> PixelStage:
-    """Train stage 1a, logging to ``out/pixels.jsonl`` and saving ``out/pixels.pt`` every 100 steps."""
+def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSettings) -> PixelStage:
+    """Train stage 1a: the model's mask decoder, in place, and a vector for each structure.
+
+    Logs to ``out/pixels.jsonl``, saves ``out/pixels.pt`` every 100 steps and goes on from there.
+    """
+    device = model.device
     planes = Planes(folder)
     structures, weights = structure_weights(planes)
-    stage = PixelStage(structures, state, settings.seed).to(device)
-    # The reply without any prompt must stay as it was: unused clicks are SAM's "not a point".
+    stage = PixelStage(structures, model, settings.seed).to(device)
     groups = [{"params": stage.mask_decoder.parameters(), "lr": settings.decoder_rate},
               {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from napari_mediround.errors import SettingsError
-from napari_mediround.model.build import build_mediround, read_preset, read_state
+from napari_mediround.model.build import build_mediround, read_preset
 from napari_mediround.model.checkpoint import load_trained_state, save_trained
 from napari_mediround.model.device import choose_device
 from napari_mediround.model.mediround import MediRound
@@ -78,7 +78,12 @@ def read_recipe(path: Path) -> dict[str, object]:
     return recipe
 
 
-def put_decoder(model: MediRound, checkpoint: Path) -> None:
+def load_stage(model: MediRound, checkpoint: Path) -> None:
+    """Put what a stage's checkpoint holds into the model."""
+    load_trained_state(model, torch.load(checkpoint, map_location=model.device, weights_only=True)["model"])
+
+
+def load_decoder(model: MediRound, checkpoint: Path) -> None:
     """Give the model stage 1a's mask decoder."""
     stage = torch.load(checkpoint, map_location=model.device, weights_only=True)["stage"]
     prefix = "mask_decoder."
@@ -104,21 +109,19 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
                             f"{data} FOLDER_OF_SETS")
     if run.threads:
         torch.set_num_threads(run.threads)
-    device = choose_device(run.device)
-    base = read_preset(run.preset)["image"]["weights"]
+    model = build_mediround(run.preset, run.seed, untrained=True).to(choose_device(run.device))
     if "pixels" in recipe:
         say("stage 1a: structure vectors and mask decoder")
-        train_pixels(data, out, read_state(locate(base)), recipe["pixels"], device)
-    model = build_mediround(run.preset, run.seed, untrained=True).to(device)
+        train_pixels(model, data, out, recipe["pixels"])
     if "text" in recipe:
         say("stage 1b: language model")
         train_text(model, data, out / "pixels.pt", out, recipe["text"])
-    load_trained_state(model, torch.load(out / "text.pt", map_location=device, weights_only=True)["model"])
-    put_decoder(model, out / "pixels.pt")
+    load_stage(model, out / "text.pt")
+    load_decoder(model, out / "pixels.pt")  # stage 1b may have run beside 1a and seen an earlier one
     if "joint" in recipe:
         say("stage 1c: decoder and SEG projection together")
         train_joint(model, data, out, recipe["joint"])
-        load_trained_state(model, torch.load(out / "joint.pt", map_location=device, weights_only=True)["model"])
+        load_stage(model, out / "joint.pt")
     metrics: dict[str, float] = {}
     if "judging" in recipe:
         say("stage 2: judge and corrector")

@@ -1,0 +1,98 @@
+"""The stages end to end, on random planes and the random model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mediround.errors import SettingsError
+from napari_mediround.model.build import build_mediround
+from napari_mediround.training.planes import Planes, kept_for_judging
+from napari_mediround.training.run import main, read_recipe
+
+RECIPE = """
+[run]
+preset = "tiny"
+data = "{data}"
+out = "{out}"
+[pixels]
+steps = 3
+coarse = 1
+coarse_planes = 2
+planes = 2
+[text]
+steps = 2
+dialogues = 1
+[joint]
+lessons = 2
+projection_steps = 5
+steps = 2
+planes = 2
+[judging]
+examples = 12
+epochs = 2
+corrector_steps = 2
+"""
+
+
+def write_planes(folder, count=24):
+    """Write what `training.prepare` would: two squares a plane, random embeddings of the tiny encoder."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((count, 64, 64), np.uint16)
+    labels[:, 10:25, 8:28], labels[:, 30:50, 36:60] = 1, 2
+    np.savez(folder / "planes.npz", images=np.zeros((count, 64, 64, 3), np.uint8), labels=labels)
+    entry = {"shape": [64, 64], "names": {"1": "kidney_right", "2": "kidney_left"}, "oriented": True,
+             "modality": "CT", "view": "axial"}
+    table = [{**entry, "mirrored": row == 1, "source": f"demo/{row}", "subject": str(row)} for row in range(count)]
+    (folder / "planes.json").write_text(json.dumps(table))
+    np.save(folder / "embeddings.npy", rng.normal(size=(count, 32, 16, 16)).astype(np.float16))
+    (folder / "encoded").mkdir()
+    for row in range(count):
+        (folder / "encoded" / str(row)).touch()
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    write_planes(data)
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE.format(data=data.as_posix(), out=(tmp_path / "out").as_posix()))
+    return path
+
+
+def test_a_recipe_trains_all_stages_and_its_weights_load(recipe):
+    folder = main(recipe)
+    card = json.loads((folder / "card.json").read_text())
+    assert card["planes_of_sets"] == {"demo": 24} and "judge_bce" in card["metrics_of_training"]
+    trained, fresh = build_mediround("tiny", trained=folder), build_mediround("tiny")
+    assert not torch.equal(trained.seg_projection[0].weight, fresh.seg_projection[0].weight)
+    assert not torch.equal(trained.mask_decoder.iou_token.weight, fresh.mask_decoder.iou_token.weight)
+    assert torch.equal(trained.image_encoder.neck[0].weight, fresh.image_encoder.neck[0].weight)
+
+
+def test_a_finished_run_started_again_gives_the_same_weights(recipe):
+    first = json.loads((main(recipe) / "card.json").read_text())["sha256"]
+    assert json.loads((main(recipe) / "card.json").read_text())["sha256"] == first
+
+
+def test_an_unknown_setting_is_refused_by_name(recipe):
+    recipe.write_text("[pixels]\nstepz = 3\n")
+    with pytest.raises(SettingsError, match="stepz"):
+        read_recipe(recipe)
+
+
+def test_mirrored_planes_swap_sides_and_pairs_are_one_structure(recipe):
+    planes = Planes(recipe.parent / "data")
+    row, mirrored = next(r for r in planes.rows if r != 1), 1
+    assert planes.names(row)[1] == "right kidney" and planes.names(mirrored)[1] == "left kidney"
+    assert planes.values[row]["kidney"] == (1, 2)
+    assert planes.mask(row, (1, 2)).sum() == 15 * 20 + 20 * 24
+
+
+def test_subjects_kept_for_the_judge_are_not_in_stage_one(recipe):
+    data = recipe.parent / "data"
+    one, two = Planes(data).rows, Planes(data, judging=True).rows
+    assert not set(one) & set(two) and len(one) + len(two) == 24
+    assert two and all(kept_for_judging(f"demo/{row}") for row in two)
