@@ -45,7 +45,9 @@ def make_plane(seed: int = 0, shape: tuple[int, int] = (48, 64)) -> NDArray[np.u
 
 
 def script_answers(predictor: Predictor, *answers: str) -> list[int]:
-    """Make the language model say `answers`, one a question; the network still reads every token.
+    """Make the adapted model say `answers`, one a question; the network still reads every token.
+
+    The base model, which chats, says what it says.
 
     Returns
     -------
@@ -56,20 +58,24 @@ def script_answers(predictor: Predictor, *answers: str) -> list[int]:
     lines = [[*language.encode(text), language.end_id] for text in answers]
     read: list[int] = []
     waiting: list[int] = []
-    original = type(language).hidden
+    real = type(language)
+
+    def generate(embeddings, cache, limit, cancelled=None, base=False):
+        waiting[:] = [] if base else lines.pop(0)
+        return real.generate(language, embeddings, cache, limit, cancelled, base)
 
     def hidden(embeddings, cache=None):
-        if embeddings.shape[1] > 1 or not waiting:
-            waiting[:] = lines.pop(0)
         read.append(embeddings.shape[1])
-        return original(language, embeddings, cache)
+        return real.hidden(language, embeddings, cache)
 
     def logits(states):
-        scores = torch.zeros(*states.shape[:-1], len(language.tokenizer))
-        scores[..., waiting.pop(0)] = 1
+        scores = real.logits(language, states)
+        if waiting:
+            scores = torch.zeros_like(scores)
+            scores[..., waiting.pop(0)] = 1
         return scores
 
-    language.hidden, language.logits = hidden, logits
+    language.generate, language.hidden, language.logits = generate, hidden, logits
     return read
 
 

@@ -174,18 +174,18 @@ class Predictor:
         """
         with self._lock:
             features = self._features(self._current)
-            self._notes = []
             pieces, raw = self._read_dialogue(text, conversation, references)
             said, vectors = self._careful(lambda: self._answer(pieces, raw, cancelled))
             _stop_if(cancelled)
             names, absent = parse_answer(said)
+            names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
             if not names and not absent:
                 reply = self._careful(lambda: self._chat(text, conversation, cancelled))
                 _stop_if(cancelled)
-                return Answer(reply, image=self._current, note=" ".join(self._notes))
+                return Answer(reply, image=self._current, note=self._take_notes())
             targets = self._segment(features, vectors, names, cancelled)
             canonical = compose_answer([t.structure for t in targets], absent)
-            return Answer(readable(canonical), targets, tuple(absent), self._current, " ".join(self._notes))
+            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes())
 
     def refine(self, points_xy: NDArray | None = None, positive: NDArray | None = None,
                box_xyxy: NDArray | None = None, previous: Mask | None = None) -> tuple[Mask, float]:
@@ -306,16 +306,20 @@ class Predictor:
         found: list[Target] = []
         while len(found) < len(names):
             _stop_if(cancelled)
-            start, batch = len(found), self.masks_at_once
-            part = vectors[start : start + batch]
-            decoded: Decoded = self._careful(lambda part=part: self.model.segment(self._on_device(features), part))
+            start = len(found)
+            decoded = self._careful(lambda start=start: self._segment_batch(features, vectors[start:]))
             masks = self.model.masks_on_plane(decoded.logits, features.shape)
-            for i, array in enumerate(masks):
+            for i, array in enumerate(masks, start):
                 mask = Mask.from_array(array)
-                name = self.anatomy.normalise(names[start + i])
-                found.append(Target(name, mask, float(decoded.quality[i]), bool(decoded.corrected[i])))
-                self._vectors[self._current, mask] = part[i : i + 1]
+                quality, corrected = float(decoded.quality[i - start]), bool(decoded.corrected[i - start])
+                found.append(Target(self.anatomy.normalise(names[i]), mask, quality, corrected))
+                self._vectors[self._current, mask] = vectors[i : i + 1]
         return tuple(found)
+
+    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
+        """Segment as many of the vectors as memory allows now, where the model is now."""
+        batch = vectors[: self.masks_at_once].to(self.device)
+        return self.model.segment(self._on_device(features), batch)
 
     def _refine(self, features: ImageFeatures, points_xy, positive, box_xyxy, vector):
         model, shape = self.model, features.shape
@@ -340,6 +344,10 @@ class Predictor:
 
     def _on_device(self, features: ImageFeatures) -> ImageFeatures:
         return features.to(self.device, torch.float32)
+
+    def _take_notes(self) -> str:
+        notes, self._notes = " ".join(self._notes), []
+        return notes
 
     def _forget_dialogue(self) -> None:
         self._read, self._keys = [], None

@@ -43,12 +43,13 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
     parts = {name: value for name, value in state.items() if not name.startswith("language.")}
     expected = {name for name in own if name.partition(".")[0] in PARTS}
     adapter = {name.removeprefix("language."): value for name, value in state.items() if name.startswith("language.")}
-    wanted = {name.removeprefix("language.") for name in trained_state(model) if name.startswith("language.")}
+    trained = trained_state(model)
+    wanted = {name.removeprefix("language.") for name in trained if name.startswith("language.")}
     if set(parts) != expected or set(adapter) != wanted:
         odd = sorted((set(parts) ^ expected) | (set(adapter) ^ wanted))
         raise MissingWeightsError(f"These trained weights are for another preset: {odd[:3]} … do not fit.")
-    for name, value in parts.items():
-        if own[name].shape != value.shape:
+    for name, value in state.items():
+        if trained[name].shape != value.shape:
             raise MissingWeightsError(f"These trained weights are for another preset: {name} has another shape.")
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in parts.items()}, strict=False)
     set_peft_model_state_dict(model.language.network, {k: v.float() for k, v in adapter.items()})

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 SEG, ABSENT, CROP, BOX = "[SEG]", "[ABSENT]", "[CROPPEDIMAGE]", "[BBOXINPUT]"
 NEW_TOKENS = (SEG, ABSENT, CROP, BOX)
-_NAMED = re.compile(r"(?:\b(?:the|a|an)\s+)?([^\[\],.;:]+?)\s*\[(SEG|ABSENT)\]", re.IGNORECASE)
+_TOKEN = re.compile(r"\[(SEG|ABSENT)\]")
+_LEAD = re.compile(r"^(?:(?:and|but|the|a|an)\b\s*)+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,12 @@ def parse_answer(text: str) -> tuple[list[str], list[str]]:
     A token with no name before it gives "structure".
     """
     shown, absent = [], []
-    for name, token in _NAMED.findall(text.replace("[SEG]", " [SEG]").replace("[ABSENT]", " [ABSENT]")):
-        name = re.sub(r"^(and|but)\s+", "", name.strip(), flags=re.IGNORECASE)
-        name = re.sub(r"^(the|a|an)\s+", "", name, flags=re.IGNORECASE).strip()
-        (shown if token.upper() == "SEG" else absent).append(name or "structure")
-    missing = text.count(SEG) - len(shown)
-    return shown + ["structure"] * missing, absent
+    start = 0
+    for token in _TOKEN.finditer(text):
+        words = re.split(r"[\[\],.;:]", text[start : token.start()])[-1].strip()
+        (shown if token[1] == "SEG" else absent).append(_LEAD.sub("", words) or "structure")
+        start = token.end()
+    return shown, absent
 
 
 def compose_answer(shown: Sequence[str], absent: Sequence[str] = ()) -> str:

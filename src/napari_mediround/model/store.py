@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -72,9 +73,9 @@ class FeatureStore:
         if image is None or path is None or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 features = ImageFeatures(*(torch.from_numpy(arrays[n]) for n in ("embedding", "tokens")), image)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start
             return None
         os.utime(path)

@@ -1,0 +1,237 @@
+"""The predictor: caches that change nothing, cancelling, falling back, chat and refinement."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scripted import ask, make_plane, script_answers
+
+from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.errors import CancelledError, MediRoundError
+from napari_mediround.model.build import build_mediround
+from napari_mediround.predictor import Predictor
+
+FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
+ANSWERS = "The liver [SEG].", "The spleen [SEG].", "The aorta [SEG] and the stomach [SEG]."
+MODEL = build_mediround("tiny")
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    """Return a predictor of a small random model that has learned something."""
+    model = copy.deepcopy(MODEL)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator) / 4
+    return Predictor(model, "cpu")
+
+
+def talk(predictor: Predictor, forget: bool = False, planes=(0, 0, 1)) -> Conversation:
+    """Ask three rounds, the second and third with references, the third about another plane."""
+    conversation = Conversation()
+    questions = (
+        ("Segment the liver.", ()),
+        ("What lies beside [1]?", [FIRST]),
+        ("And [1], [2]?", [FIRST, SECOND]),
+    )
+    for (text, references), plane in zip(questions, planes, strict=True):
+        if forget:
+            predictor.forget()
+            for earlier in planes:
+                predictor.set_image(make_plane(earlier))
+        predictor.set_image(make_plane(plane))
+        conversation = ask(predictor, conversation, text, references, plane)
+    return conversation
+
+
+def test_masks_are_the_same_with_and_without_caches(predictor):
+    script_answers(predictor, *ANSWERS)
+    warm = talk(predictor)
+    script_answers(predictor, *ANSWERS)
+    cold = talk(predictor, forget=True)
+    for one, other in zip(warm.rounds, cold.rounds, strict=True):
+        assert one.answer.text == other.answer.text
+        assert [t.mask for t in one.targets] == [t.mask for t in other.targets]
+        assert [t.quality for t in one.targets] == pytest.approx([t.quality for t in other.targets], abs=1e-4)
+    assert [len(r.targets) for r in warm.rounds] == [1, 1, 2]
+
+
+def test_a_later_round_reads_only_what_is_new(predictor):
+    warm = script_answers(predictor, *ANSWERS)
+    talk(predictor, planes=(0, 0, 0))
+    cold = script_answers(predictor, *ANSWERS)
+    talk(predictor, forget=True, planes=(0, 0, 0))
+    warm, cold = ([n for n in read if n > 1] for read in (warm, cold))
+    assert warm[0] == cold[0]
+    assert cold[1] > 2 * warm[1]
+    assert cold[2] > 3 * warm[2]
+
+
+def test_another_plane_is_read_anew(predictor):
+    read = script_answers(predictor, *ANSWERS)
+    talk(predictor, planes=(0, 1, 1))
+    prompts = [n for n in read if n > 1]
+    system = len(predictor.model.language.encode(predictor.model.template.system))
+    assert prompts[1] > prompts[0] - system
+    assert prompts[2] < prompts[1]
+
+
+def test_an_image_is_encoded_once(predictor):
+    calls, encode = [], predictor.model.encode_image
+    predictor.model.encode_image = lambda image: calls.append(1) or encode(image)
+    keys = [predictor.set_image(make_plane(i)) for i in (0, 1, 0)]
+    assert keys[0] == keys[2] != keys[1]
+    assert len(calls) == 2
+
+
+def test_embeddings_on_disk_are_found_by_the_next_predictor(predictor, tmp_path):
+    first = Predictor(predictor.model, "cpu", tmp_path)
+    key = first.set_image(make_plane())
+    second = Predictor(copy.deepcopy(predictor.model), "cpu", tmp_path)
+    second.model.encode_image = None
+    assert second.set_image(make_plane()) == key
+    script_answers(first, ANSWERS[0]), script_answers(second, ANSWERS[0])
+    one, other = (ask(p, Conversation(), "The liver?").rounds[0].targets[0].mask for p in (first, second))
+    assert one == other
+
+
+@pytest.mark.parametrize("damage", [b"", b"nothing", "cut", "flip"])
+def test_a_damaged_entry_on_disk_is_made_again(predictor, tmp_path, damage):
+    Predictor(predictor.model, "cpu", tmp_path).set_image(make_plane())
+    (entry,) = tmp_path.glob("*.npz")
+    content = bytearray(entry.read_bytes())
+    content[len(content) // 3] ^= 255
+    whole = entry.read_bytes()
+    entry.write_bytes({"cut": whole[: len(whole) // 2], "flip": bytes(content)}.get(damage, damage))
+    again = Predictor(predictor.model, "cpu", tmp_path)
+    again.set_image(make_plane())
+    assert entry.read_bytes() == whole
+    assert [p.name for p in tmp_path.iterdir()] == [entry.name]
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 12])
+def test_cancelling_leaves_nothing_behind(predictor, after):
+    script_answers(predictor, ANSWERS[0], ANSWERS[1], ANSWERS[1])
+    predictor.set_image(make_plane())
+    conversation = ask(predictor, Conversation(), "Segment the liver.")
+    asked = iter(range(100))
+    with pytest.raises(CancelledError):
+        predictor.ask("Beside [1]?", conversation, (FIRST,), cancelled=lambda: next(asked) >= after)
+    after_all = ask(predictor, conversation, "Beside [1]?", [FIRST])
+    script_answers(predictor, ANSWERS[1])
+    predictor.forget()
+    predictor.set_image(make_plane())
+    undisturbed = ask(predictor, conversation, "Beside [1]?", [FIRST])
+    assert after_all.rounds[1].targets[0].mask == undisturbed.rounds[1].targets[0].mask
+
+
+def test_short_memory_is_answered_one_by_one_and_said(predictor):
+    script_answers(predictor, ANSWERS[2], ANSWERS[2])
+    predictor.set_image(make_plane())
+    plenty = ask(predictor, Conversation(), "Both?").rounds[0]
+    segment = predictor.model.segment
+
+    def short(features, vectors):
+        if len(vectors) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return segment(features, vectors)
+
+    predictor.model.segment = short
+    scarce = ask(predictor, Conversation(), "Both?").rounds[0]
+    assert [t.mask for t in scarce.targets] == [t.mask for t in plenty.targets]
+    assert not plenty.answer.note
+    assert "out of memory: masks are decoded one by one" in scarce.answer.note
+
+
+def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
+    encode, failures = predictor.model.encode_image, [RuntimeError("CUDA out of memory.")]
+
+    def short(image):
+        if failures:
+            raise failures.pop()
+        return encode(image)
+
+    predictor.model.encode_image = short
+    script_answers(predictor, ANSWERS[0], ANSWERS[0])
+    predictor.set_image(make_plane())
+    assert "out of memory" in ask(predictor, Conversation(), "The liver?").rounds[0].answer.note
+    assert not ask(predictor, Conversation(), "The liver?").rounds[0].answer.note
+
+
+def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
+    def nothing(features, vectors):
+        raise MemoryError
+
+    script_answers(predictor, ANSWERS[0], ANSWERS[0])
+    predictor.set_image(make_plane())
+    predictor.model.segment = nothing
+    with pytest.raises(MemoryError):
+        predictor.ask("The liver?", Conversation())
+    del predictor.model.segment
+    assert ask(predictor, Conversation(), "The liver?").rounds[0].targets
+
+
+def test_a_chat_turn_is_the_base_models_answer(predictor):
+    predictor.chat_limit = 12
+    script_answers(predictor, "Hello.", *ANSWERS)
+    predictor.set_image(make_plane())
+    reply = predictor.ask("hello", Conversation())
+    language = build_mediround("tiny").language
+    ids = torch.tensor([language.chat_prompt([{"role": "user", "content": "hello"}])])
+    base = language.network.get_base_model()
+    for _ in range(12):
+        with language.adapter_off():
+            scores = base(ids).logits[0, -1, : language.base_vocabulary]
+        ids = torch.cat([ids, scores.argmax()[None, None]], 1)
+    said = language.tokenizer.decode(ids[0, -12:], skip_special_tokens=True).strip()
+    assert (reply.text, reply.targets) == (said, ())
+
+
+def test_what_is_not_visible_is_said_without_a_mask(predictor):
+    script_answers(predictor, "The liver [SEG], but the spleen [ABSENT].")
+    predictor.set_image(make_plane())
+    answer = predictor.ask("Liver and spleen?", Conversation())
+    assert [t.structure for t in answer.targets] == ["liver"]
+    assert answer.absent == ("spleen",)
+    assert answer.text == "The liver, but the spleen is not visible here."
+
+
+def test_clicks_and_boxes_refine_a_mask(predictor):
+    script_answers(predictor, ANSWERS[0])
+    predictor.set_image(make_plane())
+    mask = ask(predictor, Conversation(), "The liver?").rounds[0].targets[0].mask
+    point, inside = np.array([[30.0, 20.0]]), np.array([True])
+    results = [
+        predictor.refine(point, inside),
+        predictor.refine(point, inside, previous=mask),
+        predictor.refine(box_xyxy=np.array([10, 10, 40, 30])),
+    ]
+    assert all(r.to_array().shape == (48, 64) and 0 <= quality <= 1 for r, quality in results)
+    assert results[0][0] != results[1][0]
+    assert predictor.refine(previous=results[1][0])[0] == mask
+
+
+def test_errors_name_their_remedy(predictor):
+    with pytest.raises(MediRoundError, match="Open one"):
+        predictor.ask("The liver?", Conversation())
+    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
+        predictor.set_image(np.zeros((4, 4), np.uint8))
+    predictor.set_image(make_plane())
+    with pytest.raises(MediRoundError, match="Click inside"):
+        predictor.refine()
+    script_answers(predictor, ANSWERS[0])
+    conversation = ask(predictor, Conversation(), "The liver?")
+    predictor.forget()
+    predictor.set_image(make_plane(1))
+    with pytest.raises(MediRoundError, match="no longer in memory"):
+        predictor.ask("Beside [1]?", conversation, (FIRST,))
+
+
+def test_it_says_where_it_computes(predictor):
+    told = predictor.describe()
+    assert told["device"].startswith("CPU")
+    assert told["precision"] == "float32"
