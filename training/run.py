@@ -24,6 +24,7 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.joint import JointSettings, train_joint
 from napari_mediround.training.judging import JudgingSettings, train_judging
 from napari_mediround.training.pixels import PixelSettings, train_pixels
+from napari_mediround.training.prepare import encoded_rows, load_quotas
 from napari_mediround.training.text import TextSettings, train_text
 from napari_mediround.weights import hash_file, locate
 
@@ -134,7 +135,8 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
 
 def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float]) -> dict:
     """Return the card of a run: recipe, data, bases by hash, metrics."""
-    table = json.loads((data / "planes.json").read_text())
+    planes = json.loads((data / "planes.json").read_text())
+    table = [planes[row] for row in encoded_rows(data)]
     preset = read_preset(run.preset)
     bases = {}
     for section in ("image", "language"):
@@ -146,6 +148,8 @@ def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float
     for entry in table:
         name = entry["source"].split("/")[0]
         sets[name] = sets.get(name, 0) + 1
-    return {"preset": run.preset, "recipe": path.read_text(), "bases": bases, "planes_of_sets": sets,
+    quotas = load_quotas()
+    origins = {name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas}
+    return {"preset": run.preset, "recipe": path.read_text(), "bases": bases, "planes_of_sets": sets, "data": origins,
             "metrics_of_training": metrics, "made": time.strftime("%Y-%m-%d", time.gmtime()),
             "licence": "Apache-2.0", "not": "a medical device"}
