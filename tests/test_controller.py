@@ -258,7 +258,8 @@ def test_the_device_can_be_changed_and_one_that_is_not_there_is_an_error_in_the_
     assert "mps" in desk.view.status
     desk.view.device_chosen.emit("cuda")
     desk.worker.run()
-    assert desk.view.entries[-1].is_error and "mps" in desk.view.status
+    assert desk.view.entries[-1].is_error
+    assert "mps" in desk.view.status
 
 
 def test_a_device_chosen_before_the_model_is_loaded_is_where_it_is_loaded_to(desk):

@@ -36,8 +36,15 @@ def write_set(folder, label_shape=(20, 30)):
         labels = np.zeros(label_shape, np.uint8)
         labels[5:10, 5:10] = 1
         Image.fromarray(labels).save(folder / f"{number}_label.png")
-        cases.append({"case": f"c{number}", "image": f"{number}.png", "label": f"{number}_label.png",
-                      "subject": f"s{number}", "split": split})
+        cases.append(
+            {
+                "case": f"c{number}",
+                "image": f"{number}.png",
+                "label": f"{number}_label.png",
+                "subject": f"s{number}",
+                "split": split,
+            }
+        )
     table = {"modality": "ultrasound B-mode", "labels": {"1": "nerve"}, "cases": cases}
     (folder / "set.json").write_text(json.dumps(table))
 
@@ -55,7 +62,8 @@ def test_only_the_split_asked_for_is_read(tmp_path):
     write_set(tmp_path)
     cases = list(read_cases(tmp_path, "val"))
     assert [case.subject for case in cases] == ["s2"]
-    assert cases[0].modality == "US" and cases[0].labels.sum() == 25
+    assert cases[0].modality == "US"
+    assert cases[0].labels.sum() == 25
     assert len(list(read_cases(tmp_path))) == 2
 
 
@@ -67,7 +75,7 @@ def test_a_label_map_on_another_grid_is_refused(tmp_path):
 
 def test_a_broken_set_description_is_named(tmp_path):
     (tmp_path / "set.json").write_text("{}")
-    with pytest.raises(UnreadableFileError, match="set.json"):
+    with pytest.raises(UnreadableFileError, match=r"set\.json"):
         read_table(tmp_path)
 
 
@@ -80,7 +88,8 @@ def test_fitting_keeps_image_and_labels_together():
 @given(st.integers(0, 200))
 def test_augmentation_is_repeatable_and_flags_a_flip_of_an_oriented_plane(seed):
     first, second = (augment(make_plane(), np.random.default_rng(seed), 64) for _ in range(2))
-    assert np.array_equal(first.image, second.image) and first.mirrored == second.mirrored
+    assert np.array_equal(first.image, second.image)
+    assert first.mirrored == second.mirrored
     columns = np.argwhere(first.labels == 1)[:, 1]
     if len(columns) > 50 and first.labels.shape == (48, 64) and columns.max() < 32:
         assert not first.mirrored
@@ -92,12 +101,20 @@ def test_synthesised_contrast_separates_tissues_and_follows_the_seed():
     labels[:32], labels[32:] = 1, 2
     names = {1: "left cerebral white matter", 2: "left lateral ventricle"}
     image = synthesise(labels, names, np.random.default_rng(3))
-    assert image.shape == (64, 64, 3) and image.dtype == np.uint8
+    assert image.shape == (64, 64, 3)
+    assert image.dtype == np.uint8
     assert abs(float(image[8:24].mean()) - float(image[40:56].mean())) > 10
     assert np.array_equal(image, synthesise(labels, names, np.random.default_rng(3)))
 
 
-@pytest.mark.parametrize(("text", "code"), [("MR T1 (mono-modal)", "MR"), ("ultrasound B-mode", "US"),
-                                            ("CT axial slice, 8-bit", "CT"), ("dermoscopy RGB", "")])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("MR T1 (mono-modal)", "MR"),
+        ("ultrasound B-mode", "US"),
+        ("CT axial slice, 8-bit", "CT"),
+        ("dermoscopy RGB", ""),
+    ],
+)
 def test_modalities_are_read_from_descriptions(text, code):
     assert modality_code(text) == code

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_mediround.training.dialogues import Dialogue, Turn, answer_text, make_dialogue, make_text_dialogue
 
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.training.dialogues import Dialogue, Turn, answer_text, make_dialogue, make_text_dialogue
 
 ANATOMY = load_anatomy()
 NAMES = {

@@ -9,10 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from napari_mediround.training import evaluate
-from napari_mediround.training.asking import MAX_ROUNDS, choose_target, spoken_name
-from napari_mediround.training.evaluate import Settings, evaluate_dataset, evaluate_sets
-from napari_mediround.training.metrics import SUMMARY
 from PIL import Image
 
 from napari_mediround.cli import main
@@ -21,6 +17,10 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Target
 from napari_mediround.errors import SettingsError, UnreadableFileError
 from napari_mediround.io.mrmedseg import MrDialogue, MrTurn, write_mrmedseg
+from napari_mediround.training import evaluate
+from napari_mediround.training.asking import MAX_ROUNDS, choose_target, spoken_name
+from napari_mediround.training.evaluate import Settings, evaluate_dataset, evaluate_sets
+from napari_mediround.training.metrics import SUMMARY
 
 NAMES = ("liver", "kidney_left", "spleen (whole)", "aorta", "stomach", "pancreas", "gallbladder", "heart")
 

@@ -1,5 +1,7 @@
 """Losses of the training stages."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -15,7 +17,8 @@ def make_masks():
 
 def test_a_perfect_mask_costs_nothing_and_an_inverted_one_much():
     target, logits = make_masks()
-    assert dice_loss(logits, target).item() < 0.01 and mask_loss(logits, target).item() < 0.01
+    assert dice_loss(logits, target).item() < 0.01
+    assert mask_loss(logits, target).item() < 0.01
     assert mask_loss(-logits, target).item() > 5
 
 
@@ -37,4 +40,4 @@ def test_the_schedule_warms_up_and_ends_at_nothing():
     factors = [cosine_schedule(step, 100, 10) for step in range(101)]
     assert factors[0] < factors[9] == 1
     assert factors[100] == pytest.approx(0, abs=1e-6)
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from napari_mediround.training.baselines import fill_box, threshold_in_box
 from napari_mediround.training.metrics import SUMMARY, Score, auroc, bootstrap_interval, dice, summarise
 

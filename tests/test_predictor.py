@@ -180,7 +180,7 @@ def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
 
 
 def test_a_chat_turn_is_the_base_models_answer(predictor):
-    predictor.chat_limit = 12
+    predictor._reader.chat_limit = 12
     script_answers(predictor, "Hello.", *ANSWERS)
     predictor.set_image(make_plane())
     reply = predictor.ask("hello", Conversation())

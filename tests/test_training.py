@@ -42,9 +42,16 @@ def write_planes(folder, count=24):
     labels = np.zeros((count, 64, 64), np.uint16)
     labels[:, 10:25, 8:28], labels[:, 30:50, 36:60] = 1, 2
     np.savez(folder / "planes.npz", images=np.zeros((count, 64, 64, 3), np.uint8), labels=labels)
-    entry = {"shape": [64, 64], "names": {"1": "kidney_right", "2": "kidney_left"}, "oriented": True,
-             "modality": "CT", "view": "axial"}
-    table = [{**entry, "mirrored": row == 1, "source": f"demo/{row}", "subject": str(row)} for row in range(count)]
+    entry = {
+        "shape": [64, 64],
+        "names": {"1": "kidney_right", "2": "kidney_left"},
+        "oriented": True,
+        "modality": "CT",
+        "view": "axial",
+    }
+    table = [
+        {**entry, "mirrored": row == 1, "source": f"demo/{row}", "subject": str(row)} for row in range(count)
+    ]
     (folder / "planes.json").write_text(json.dumps(table))
     np.save(folder / "embeddings.npy", rng.normal(size=(count, 32, 16, 16)).astype(np.float16))
     (folder / "encoded").mkdir()
@@ -65,7 +72,8 @@ def recipe(tmp_path):
 def test_a_recipe_trains_all_stages_and_its_weights_load(recipe):
     folder = main(recipe)
     card = json.loads((folder / "card.json").read_text())
-    assert card["planes_of_sets"] == {"demo": 24} and "judge_bce" in card["metrics_of_training"]
+    assert card["planes_of_sets"] == {"demo": 24}
+    assert "judge_bce" in card["metrics_of_training"]
     trained, fresh = build_mediround("tiny", trained=folder), build_mediround("tiny")
     assert not torch.equal(trained.seg_projection[0].weight, fresh.seg_projection[0].weight)
     assert not torch.equal(trained.mask_decoder.iou_token.weight, fresh.mask_decoder.iou_token.weight)
@@ -86,7 +94,8 @@ def test_an_unknown_setting_is_refused_by_name(recipe):
 def test_mirrored_planes_swap_sides_and_pairs_are_one_structure(recipe):
     planes = Planes(recipe.parent / "data")
     row, mirrored = next(r for r in planes.rows if r != 1), 1
-    assert planes.names(row)[1] == "right kidney" and planes.names(mirrored)[1] == "left kidney"
+    assert planes.names(row)[1] == "right kidney"
+    assert planes.names(mirrored)[1] == "left kidney"
     assert planes.values[row]["kidney"] == (1, 2)
     assert planes.mask(row, (1, 2)).sum() == 15 * 20 + 20 * 24
 
@@ -94,5 +103,7 @@ def test_mirrored_planes_swap_sides_and_pairs_are_one_structure(recipe):
 def test_subjects_kept_for_the_judge_are_not_in_stage_one(recipe):
     data = recipe.parent / "data"
     one, two = Planes(data).rows, Planes(data, judging=True).rows
-    assert not set(one) & set(two) and len(one) + len(two) == 24
-    assert two and all(kept_for_judging(f"demo/{row}") for row in two)
+    assert not set(one) & set(two)
+    assert len(one) + len(two) == 24
+    assert two
+    assert all(kept_for_judging(f"demo/{row}") for row in two)

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari_mediround.training.baselines import fill_box, threshold_in_box
-from napari_mediround.training.dataset import LabelledPlane
-from napari_mediround.training.metrics import Score, dice
 from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import load_anatomy
@@ -30,6 +27,9 @@ from napari_mediround.domain.windows import render_plane
 from napari_mediround.errors import SettingsError, UnreadableFileError
 from napari_mediround.io import read_study
 from napari_mediround.io.mrmedseg import IMAGE, TARGET, MrDialogue, locate
+from napari_mediround.training.baselines import fill_box, threshold_in_box
+from napari_mediround.training.dataset import LabelledPlane
+from napari_mediround.training.metrics import Score, dice
 
 if TYPE_CHECKING:
     from napari_mediround.predictor import Predictor

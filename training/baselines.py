@@ -7,11 +7,11 @@ the structure, one that does not may only have found the place.
 from __future__ import annotations
 
 import numpy as np
-from napari_mediround.training.metrics import dice
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.training.metrics import dice
 
 
 def fill_box(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:

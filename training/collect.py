@@ -31,7 +31,7 @@ def read_label_names(path: Path) -> dict[int, str]:
 
 
 def write_set(folder: Path, name: str, modality: str, labels: dict[int, str], cases: list[dict]) -> None:
-    """Write one set: `cases` hold SimpleITK images under "image" and "label", and subject and split."""
+    """Write one set: `cases` hold SimpleITK images as "image" and "label", and subject and split."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, case in enumerate(cases, 1):
@@ -83,7 +83,7 @@ def collect_chest(files: Path) -> tuple[dict[int, str], dict]:
 
 
 def collect(source: Path, out: Path) -> None:
-    """Write the sets ``ts_ct_abdomen``, ``ts_ct_chest``, ``ts_mr_abdomen`` and ``ts_ct_dicom`` below `out`."""
+    """Write ``ts_ct_abdomen``, ``ts_ct_chest``, ``ts_mr_abdomen`` and ``ts_ct_dicom`` below `out`."""
     files = source / "tests/reference_files"
 
     def read(name: str) -> sitk.Image:

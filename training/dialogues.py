@@ -15,12 +15,12 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-from napari_mediround.training import relations
-from napari_mediround.training.questions import Scene, Script
-from napari_mediround.training.turns import Dialogue, Turn, answer_text
 from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.training import relations
+from napari_mediround.training.questions import Scene, Script
+from napari_mediround.training.turns import Dialogue, Turn, answer_text
 
 __all__ = ["Dialogue", "Turn", "answer_text", "make_dialogue", "make_text_dialogue"]
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari_mediround.training.asking import MAX_ROUNDS, Settings, ask_dialogue, ask_plane
-from napari_mediround.training.dataset import Case, case_planes, read_cases, read_table
-from napari_mediround.training.metrics import Score, bootstrap_interval, summarise
 
 from napari_mediround import __version__
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io.mrmedseg import IMAGE, read_mrmedseg
+from napari_mediround.training.asking import MAX_ROUNDS, Settings, ask_dialogue, ask_plane
+from napari_mediround.training.dataset import Case, case_planes, read_cases, read_table
+from napari_mediround.training.metrics import Score, bootstrap_interval, summarise
 
 if TYPE_CHECKING:
     from napari_mediround.predictor import Predictor

@@ -58,7 +58,9 @@ class JointSettings:
 
 
 @torch.no_grad()
-def collect_bank(model: MediRound, planes: Planes, names: list[str], settings: JointSettings) -> dict[str, Tensor]:
+def collect_bank(
+    model: MediRound, planes: Planes, names: list[str], settings: JointSettings
+) -> dict[str, Tensor]:
     """Return structure name to hidden states (K, D) that predict `[SEG]`, in questions and in dialogues."""
     bank: dict[str, list[Tensor]] = {}
     template, language = model.template, model.language
@@ -78,11 +80,18 @@ def collect_bank(model: MediRound, planes: Planes, names: list[str], settings: J
     return {name: torch.stack(states) for name, states in bank.items()}
 
 
-def fit_projection(model: MediRound, bank: dict[str, Tensor], table: Tensor, row_of: dict[str, int], steps: int,
-                   rate: float = 1e-3) -> float:
-    """Fit the SEG projection to the structure vectors on the whole bank at once; returns the share that is nearest.
+def fit_projection(
+    model: MediRound,
+    bank: dict[str, Tensor],
+    table: Tensor,
+    row_of: dict[str, int],
+    steps: int,
+    rate: float = 1e-3,
+) -> float:
+    """Fit the SEG projection to the structure vectors on the whole bank at once.
 
-    A step costs milliseconds, so every name is seen hundreds of times.
+    A step costs milliseconds, so every name is seen hundreds of times. Returns the share of states whose
+    nearest vector is the right one.
     """
     names = [name for name in bank if name in row_of]
     states = torch.cat([bank[name] for name in names])
@@ -149,11 +158,18 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         log.append((loss.item(), (2 * true_iou / (1 + true_iou)).mean().item()))
         if step % 20 == 19:
             mean = np.mean(log, 0).round(4).tolist()
-            line = {"step": step + 1, "loss": mean[0], "dice": mean[1], "seconds": round(time.monotonic() - began, 1)}
+            line = {
+                "step": step + 1,
+                "loss": mean[0],
+                "dice": mean[1],
+                "seconds": round(time.monotonic() - began, 1),
+            }
             with open(out / "joint.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
             log = []
         if step % 50 == 49 or step + 1 == settings.steps:
-            torch.save({"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
-                       checkpoint.with_suffix(".tmp"))
+            torch.save(
+                {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
+                checkpoint.with_suffix(".tmp"),
+            )
             checkpoint.with_suffix(".tmp").replace(checkpoint)

@@ -70,16 +70,23 @@ def no_clicks(model: MediRound, count: int) -> tuple[Tensor, Tensor]:
     return torch.zeros(count, 1, 2, device=model.device), -torch.ones(count, 1, device=model.device)
 
 
-def _draw_vectors(model: MediRound, bank: dict[str, Tensor], names: list[str], settings: JudgingSettings,
-                  rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """Return SEG vectors (N, C), some wrong, some disturbed, and which are of another structure, bool (N,)."""
+def _draw_vectors(
+    model: MediRound,
+    bank: dict[str, Tensor],
+    names: list[str],
+    settings: JudgingSettings,
+    rng: np.random.Generator,
+) -> tuple[Tensor, np.ndarray]:
+    """Return SEG vectors (N, C), some wrong or disturbed, and which are of another structure, bool (N,)."""
     wrong = rng.random(len(names)) < settings.wrong_share
     others = list(bank)
     spoken = [others[rng.integers(len(others))] if w else n for w, n in zip(wrong, names, strict=True)]
     states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in spoken])
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names)) * (rng.random(len(names)) < 0.4))
-    return disturb(model.project_seg(states), strength.float(), generator), wrong & (np.array(spoken) != names)
+    return disturb(model.project_seg(states), strength.float(), generator), wrong & (
+        np.array(spoken) != names
+    )
 
 
 @torch.no_grad()
@@ -120,8 +127,10 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
     return torch.cat(inputs), torch.cat(truths)
 
 
-def fit_judge(model: MediRound, inputs: Tensor, truths: Tensor, settings: JudgingSettings) -> dict[str, float]:
-    """Fit the judge's MLP by BCE against the true IoU; one example in five measures. Returns what it measured."""
+def fit_judge(
+    model: MediRound, inputs: Tensor, truths: Tensor, settings: JudgingSettings
+) -> dict[str, float]:
+    """Fit the judge's MLP by BCE against the true IoU; returns what one example in five measures."""
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(inputs), generator=generator)
     held, used = order[: len(order) // 5], order[len(order) // 5 :]
@@ -146,13 +155,17 @@ def fit_judge(model: MediRound, inputs: Tensor, truths: Tensor, settings: Judgin
     mlp.eval()
     with torch.no_grad():
         judged = mlp(inputs[held])[:, 0].sigmoid()
-    return {"judge_bce": round(best, 4), "judge_mae": round((judged - truths[held]).abs().mean().item(), 4),
-            "judge_correlation": round(torch.corrcoef(torch.stack([judged, truths[held]]))[0, 1].item(), 4)}
+    return {
+        "judge_bce": round(best, 4),
+        "judge_mae": round((judged - truths[held]).abs().mean().item(), 4),
+        "judge_correlation": round(torch.corrcoef(torch.stack([judged, truths[held]]))[0, 1].item(), 4),
+    }
 
 
-def fit_corrector(model: MediRound, planes: Planes, bank: dict[str, Tensor],
-                  settings: JudgingSettings) -> dict[str, float]:
-    """Fit the corrector on disturbed vectors through the frozen decoder; returns mean Dice before and after."""
+def fit_corrector(
+    model: MediRound, planes: Planes, bank: dict[str, Tensor], settings: JudgingSettings
+) -> dict[str, float]:
+    """Fit the corrector on disturbed vectors through the frozen decoder; returns IoU before and after."""
     _, weights = structure_weights(planes)
     parameters = list(model.corrector.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=0.01)

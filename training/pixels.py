@@ -38,7 +38,7 @@ class PixelSettings:
     decoder_rate, vector_rate : float
         AdamW learning rates.
     click_share, box_share : float
-        Share of the masks that also get clicks, or a box, beside (or, half of the time, instead of) the vector.
+        Share of the masks that also get clicks, or a box; half of these lose their vector.
     seed : int
         Of sampling and initial vectors.
     """
@@ -65,7 +65,9 @@ class PixelStage(nn.Module):
         self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
         self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
 
-    def forward(self, embedding: Tensor, vectors: Tensor, clicks: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, embedding: Tensor, vectors: Tensor, clicks: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Return logits (N, 4g, 4g) and SAM's IoU (N,) for embeddings (N, 256, g, g)."""
         sparse, _ = self.prompt_encoder(points=clicks, boxes=None, masks=None)
         sparse = torch.cat([vectors[:, None], sparse], 1)
@@ -75,7 +77,9 @@ class PixelStage(nn.Module):
         return logits[:, 0], quality
 
 
-def draw_clicks(masks: np.ndarray, settings: PixelSettings, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def draw_clicks(
+    masks: np.ndarray, settings: PixelSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, ...]:
     """Return click coordinates (N, 3, 2) x, y and labels (N, 3), and whether each mask keeps its vector.
 
     Labels follow SAM's prompt encoder: 1 inside, 0 outside, 2 and 3 a box's corners, −1 unused.
@@ -106,7 +110,7 @@ def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
 
 
 def draw_batch(planes: Planes, weights: dict[str, float], count: int, each: int, rng: np.random.Generator):
-    """Return (embedding (N, …), masks (N, 256, 256), names) of `count` planes, at most `each` masks of one."""
+    """Return (embedding (N, …), masks (N, h, w), names) of `count` planes, at most `each` masks of one."""
     embeddings, masks, names = [], [], []
     by_set = planes.by_set
     for _ in range(count):
@@ -131,8 +135,10 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     planes = Planes(folder)
     structures, weights = structure_weights(planes)
     stage = PixelStage(structures, model, settings.seed).to(device)
-    groups = [{"params": stage.mask_decoder.parameters(), "lr": settings.decoder_rate},
-              {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0}]
+    groups = [
+        {"params": stage.mask_decoder.parameters(), "lr": settings.decoder_rate},
+        {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},
+    ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "pixels.pt"
     if checkpoint.exists():
@@ -157,7 +163,9 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         if coarse:
             source, target = F.avg_pool2d(source, 2), F.avg_pool2d(target[:, None], 2)[:, 0]
         vectors = stage.vectors[[row_of[n] for n in names]] * torch.from_numpy(keeps).to(device)[:, None]
-        logits, quality = stage(source, vectors, (torch.from_numpy(xy).to(device), torch.from_numpy(labels).to(device)))
+        logits, quality = stage(
+            source, vectors, (torch.from_numpy(xy).to(device), torch.from_numpy(labels).to(device))
+        )
         true_iou = iou(logits.detach(), target > 0.5)
         loss = mask_loss(logits, target).mean() + 0.1 * (quality - true_iou).pow(2).mean()
         optimiser.zero_grad()
@@ -167,13 +175,24 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         log.append((loss.item(), float((2 * true_iou / (1 + true_iou)).mean())))
         if step % 20 == 19:
             mean = np.mean(log, 0)
-            line = {"step": step + 1, "loss": round(float(mean[0]), 4), "dice": round(float(mean[1]), 4),
-                    "seconds": round(time.monotonic() - began, 1)}
+            line = {
+                "step": step + 1,
+                "loss": round(float(mean[0]), 4),
+                "dice": round(float(mean[1]), 4),
+                "seconds": round(time.monotonic() - began, 1),
+            }
             with open(out / "pixels.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
             log = []
         if step % 100 == 99 or step + 1 == settings.steps:
-            torch.save({"stage": stage.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1,
-                        "structures": structures}, checkpoint.with_suffix(".tmp"))
+            torch.save(
+                {
+                    "stage": stage.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "step": step + 1,
+                    "structures": structures,
+                },
+                checkpoint.with_suffix(".tmp"),
+            )
             checkpoint.with_suffix(".tmp").replace(checkpoint)
     return stage

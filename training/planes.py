@@ -91,8 +91,11 @@ class Planes:
                 is_pair = bool(structure and structure.mirror and structure.parent == whole)
                 if is_pair or whole in WHOLES:
                     found.setdefault(whole, []).append(value)
-        return {name: tuple(sorted(set(values))) for name, values in found.items()
-                if counts[list(set(values))].sum() >= min_px}
+        return {
+            name: tuple(sorted(set(values)))
+            for name, values in found.items()
+            if counts[list(set(values))].sum() >= min_px
+        }
 
     def mask(self, row: int, values: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return the union of label values, bool (256, 256)."""

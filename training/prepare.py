@@ -66,7 +66,14 @@ def _case_planes(case, quota: dict, rng: np.random.Generator) -> Iterator[Labell
         image = synthesise(case.labels[k], case.names, rng)
         labels = np.where(np.isin(case.labels[k], list(case.names)), case.labels[k], 0)
         yield LabelledPlane(
-            image, labels, case.names, True, f"{case.source}/{k}", case.subject, case.split, "MR",
+            image,
+            labels,
+            case.names,
+            True,
+            f"{case.source}/{k}",
+            case.subject,
+            case.split,
+            "MR",
             case.geometry.plane_name.removeprefix("oblique "),
         )
 
@@ -108,7 +115,7 @@ def draw_planes(out: Path, roots: list[Path], seed: int) -> None:
 
 
 def encode_planes(out: Path, worker: int = 0, workers: int = 1) -> None:
-    """Write this worker's share of ``embeddings.npy``, float16 (N, 256, 64, 64), where an earlier run stopped.
+    """Write this worker's share of ``embeddings.npy``, float16 (N, 256, 64, 64); goes on where it stopped.
 
     Several single-threaded workers side by side lose less to other programs than one with several threads.
     """
@@ -120,7 +127,9 @@ def encode_planes(out: Path, worker: int = 0, workers: int = 1) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     state = torch.load(locate("lite_medsam"), map_location="cpu", weights_only=True)
     encoder = TinyViT()
-    encoder.load_state_dict({k.removeprefix("image_encoder."): v for k, v in state.items() if "image_encoder." in k})
+    encoder.load_state_dict(
+        {k.removeprefix("image_encoder."): v for k, v in state.items() if "image_encoder." in k}
+    )
     encoder = fold_batch_norms(encoder).to(memory_format=torch.channels_last)
     images = np.load(out / "planes.npz")["images"]
     table = json.loads((out / "planes.json").read_text())
@@ -141,7 +150,7 @@ def encode_planes(out: Path, worker: int = 0, workers: int = 1) -> None:
 
 
 def scale_plane(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return float32 (256, 256, 3): 0…1 inside `shape`, 0 in the padding, as `MediRound.encode_image` does."""
+    """Return float32 (256, 256, 3): 0…1 inside `shape`, 0 around it, as `MediRound.encode_image` does."""
     height, width = shape
     inside = image[:height, :width].astype(np.float32)
     scaled = np.zeros(image.shape, np.float32)

@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from napari_mediround.training import relations
-from napari_mediround.training.turns import Dialogue, Turn, answer_text, join_names
 from numpy.typing import NDArray
 
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import Anatomy, Structure
+from napari_mediround.training import relations
+from napari_mediround.training.turns import Dialogue, Turn, answer_text, join_names
 
 _FIRST = {"name": 9, "synonym": 3, "function": 3, "several": 4, "place": 1, "part": 1}
 _LATER = {"name": 3, "synonym": 1.5, "function": 4, "several": 2, "mirror": 3, "neighbour": 3, "place": 2}

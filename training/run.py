@@ -74,8 +74,12 @@ def read_recipe(path: Path) -> dict[str, object]:
     for section, values in table.items():
         known = {f.name for f in fields(kinds[section])} if section in kinds else set()
         if not set(values) <= known or section not in kinds:
-            raise SettingsError(f"{path.name}: [{section}] {', '.join(sorted(set(values) - known))} is not known.")
-        recipe[section] = kinds[section](**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            raise SettingsError(
+                f"{path.name}: [{section}] {', '.join(sorted(set(values) - known))} is not known."
+            )
+        recipe[section] = kinds[section](
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        )
     return recipe
 
 
@@ -88,7 +92,9 @@ def load_decoder(model: MediRound, checkpoint: Path) -> None:
     """Give the model stage 1a's mask decoder."""
     stage = torch.load(checkpoint, map_location=model.device, weights_only=True)["stage"]
     prefix = "mask_decoder."
-    model.mask_decoder.load_state_dict({k.removeprefix(prefix): v for k, v in stage.items() if k.startswith(prefix)})
+    model.mask_decoder.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in stage.items() if k.startswith(prefix)}
+    )
 
 
 def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
@@ -106,8 +112,10 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     out, data = Path(run.out), Path(run.data)
     out.mkdir(parents=True, exist_ok=True)
     if not (data / "planes.json").exists():
-        raise SettingsError(f"{data} holds no prepared planes. Run: python -m napari_mediround.training.prepare "
-                            f"{data} FOLDER_OF_SETS")
+        raise SettingsError(
+            f"{data} holds no prepared planes. Run: python -m napari_mediround.training.prepare "
+            f"{data} FOLDER_OF_SETS"
+        )
     if run.threads:
         torch.set_num_threads(run.threads)
     model = build_mediround(run.preset, run.seed, untrained=True).to(choose_device(run.device))
@@ -149,7 +157,17 @@ def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float
         name = entry["source"].split("/")[0]
         sets[name] = sets.get(name, 0) + 1
     quotas = load_quotas()
-    origins = {name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas}
-    return {"preset": run.preset, "recipe": path.read_text(), "bases": bases, "planes_of_sets": sets, "data": origins,
-            "metrics_of_training": metrics, "made": time.strftime("%Y-%m-%d", time.gmtime()),
-            "licence": "Apache-2.0", "not": "a medical device"}
+    origins = {
+        name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas
+    }
+    return {
+        "preset": run.preset,
+        "recipe": path.read_text(),
+        "bases": bases,
+        "planes_of_sets": sets,
+        "data": origins,
+        "metrics_of_training": metrics,
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "licence": "Apache-2.0",
+        "not": "a medical device",
+    }

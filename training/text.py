@@ -99,8 +99,14 @@ def corrupt_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return half if half.any() else mask
 
 
-def write_lesson(model: MediRound, dialogue: Dialogue, planes: Planes | None, row: int, share: float,
-                 rng: np.random.Generator) -> Lesson:
+def write_lesson(
+    model: MediRound,
+    dialogue: Dialogue,
+    planes: Planes | None,
+    row: int,
+    share: float,
+    rng: np.random.Generator,
+) -> Lesson:
     """Turn a dialogue into a lesson; `planes` is None for text alone, `share` of references is corrupted."""
     encode, template, anatomy = model.language.encode, model.template, load_anatomy()
     seg = model.language.new_ids[SEG]
@@ -147,12 +153,22 @@ def draw_lesson(model: MediRound, planes: Planes, settings: TextSettings, rng: n
     entry = planes.table[row]
     names = planes.names(row)
     view = entry.get("view", "")
-    dialogue = make_dialogue(planes.labels(row), names, entry["oriented"], rng, planes.anatomy, rounds=settings.rounds,
-                             known=frozenset(names.values()), plane=view)
+    dialogue = make_dialogue(
+        planes.labels(row),
+        names,
+        entry["oriented"],
+        rng,
+        planes.anatomy,
+        rounds=settings.rounds,
+        known=frozenset(names.values()),
+        plane=view,
+    )
     return write_lesson(model, dialogue, planes, row, settings.corrupt_share, rng)
 
 
-def lesson_loss(model: MediRound, lesson: Lesson, table: Tensor, row_of: dict[str, int]) -> tuple[Tensor, dict]:
+def lesson_loss(
+    model: MediRound, lesson: Lesson, table: Tensor, row_of: dict[str, int]
+) -> tuple[Tensor, dict]:
     """Return the loss of one lesson and what to log of it."""
     hidden = model.language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
     wanted = torch.tensor([lesson.pieces[p + 1] for p in lesson.supervised], device=hidden.device)
@@ -184,7 +200,11 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
     planes = Planes(folder)
     model.train()
     adapter = [p for n, p in model.language.named_parameters() if p.requires_grad]
-    heads = [*model.image_projector.parameters(), *model.box_encoder.parameters(), *model.seg_projection.parameters()]
+    heads = [
+        *model.image_projector.parameters(),
+        *model.box_encoder.parameters(),
+        *model.seg_projection.parameters(),
+    ]
     groups = [{"params": adapter, "lr": settings.adapter_rate}, {"params": heads, "lr": settings.head_rate}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
     rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "text.pt"
@@ -210,12 +230,17 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
             keys = {key for report in log for key in report}
             line = {key: round(float(np.mean([r[key] for r in log if key in r])), 4) for key in sorted(keys)}
             with open(out / "text.jsonl", "a") as file:
-                file.write(json.dumps({"step": step + 1, **line, "seconds": round(time.monotonic() - began, 1)}) + "\n")
+                file.write(
+                    json.dumps({"step": step + 1, **line, "seconds": round(time.monotonic() - began, 1)})
+                    + "\n"
+                )
             log = []
         if step % 25 == 24 or step + 1 == settings.steps:
             planes.refresh()
             table, row_of = read_vectors(vectors, model.device)
-            torch.save({"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
-                       checkpoint.with_suffix(".tmp"))
+            torch.save(
+                {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
+                checkpoint.with_suffix(".tmp"),
+            )
             checkpoint.with_suffix(".tmp").replace(checkpoint)
     model.eval()

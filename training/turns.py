@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_mediround.model.prompt import compose_answer as answer_text
-
 
 @dataclass(frozen=True)
 class Turn:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
+from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
 from napari_mediround.errors import CancelledError, MediRoundError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.device import (
@@ -29,15 +29,8 @@ from napari_mediround.model.device import (
     release_memory,
 )
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
-from napari_mediround.model.prompt import (
-    SEG,
-    ReferenceSlot,
-    Slot,
-    common_prefix,
-    compose_answer,
-    parse_answer,
-    readable,
-)
+from napari_mediround.model.prompt import compose_answer, parse_answer, readable
+from napari_mediround.model.reader import DialogueReader
 from napari_mediround.model.store import FeatureStore, hash_image, hash_weights
 
 LOG = logging.getLogger(__name__)
@@ -62,25 +55,40 @@ class Predictor:
         Masks decoded in one batch; falls to 1 where memory is short.
     """
 
-    def __init__(self, model: MediRound, device: str = "auto", cache_dir: Path | None = None, preset: str = "",
-                 answer_limit: int = 64, chat_limit: int = 96, masks_at_once: int = 8) -> None:
+    def __init__(
+        self,
+        model: MediRound,
+        device: str = "auto",
+        cache_dir: Path | None = None,
+        preset: str = "",
+        answer_limit: int = 64,
+        chat_limit: int = 96,
+        masks_at_once: int = 8,
+    ) -> None:
         self.model, self.preset = model, preset
         self.device = choose_device(device)
         self.dtype = default_dtype(self.device)
         self.anatomy = load_anatomy()
-        self.answer_limit, self.chat_limit, self.masks_at_once = answer_limit, chat_limit, masks_at_once
+        self.masks_at_once = masks_at_once
+        self._reader = DialogueReader(model, answer_limit, chat_limit)
         self._store = FeatureStore(hash_weights(model.image_encoder), cache_dir)
         self._current = ""
-        self._references: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._vectors: dict[tuple[str, Mask], torch.Tensor] = {}
         self._lock = threading.RLock()
         self._notes: list[str] = []
-        self._forget_dialogue()
+        self._reader.forget()
         self._move(self.device)
 
     @classmethod
-    def from_preset(cls, preset: str = "lite", device: str = "auto", adapter: Path | None = None,
-                    cache_dir: Path | None = None, weights_dir: Path | None = None, seed: int = 0) -> Predictor:
+    def from_preset(
+        cls,
+        preset: str = "lite",
+        device: str = "auto",
+        adapter: Path | None = None,
+        cache_dir: Path | None = None,
+        weights_dir: Path | None = None,
+        seed: int = 0,
+    ) -> Predictor:
         """Build a model from a preset.
 
         Parameters
@@ -110,8 +118,11 @@ class Predictor:
 
     def describe(self) -> dict[str, str]:
         """Return preset, device and precision in words."""
-        return {"preset": self.preset, "device": describe_device(self.device),
-                "precision": str(self.dtype).removeprefix("torch.")}
+        return {
+            "preset": self.preset,
+            "device": describe_device(self.device),
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
 
     def change_device(self, device: str) -> None:
         """Move the model; caches stay valid."""
@@ -123,8 +134,7 @@ class Predictor:
         """Drop what is kept in memory: embeddings, key-value cache, features of references."""
         with self._lock:
             self._store.clear()
-            self._references.clear()
-            self._forget_dialogue()
+            self._reader.forget()
 
     # Segmenter
 
@@ -142,7 +152,9 @@ class Predictor:
             When it is not such an array.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first")
+            raise ValueError(
+                f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
+            )
         with self._lock:
             key = hash_image(image)
             if self._store.get(key, image) is None:
@@ -150,8 +162,13 @@ class Predictor:
             self._current = key
             return key
 
-    def ask(self, text: str, conversation: Conversation, references: tuple[Reference, ...] = (),
-            cancelled: Callable[[], bool] | None = None) -> Answer:
+    def ask(
+        self,
+        text: str,
+        conversation: Conversation,
+        references: tuple[Reference, ...] = (),
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
         """Answer one question about the image last set.
 
         Parameters
@@ -174,21 +191,29 @@ class Predictor:
         """
         with self._lock:
             features = self._features(self._current)
-            pieces, raw = self._read_dialogue(text, conversation, references)
-            said, vectors = self._careful(lambda: self._answer(pieces, raw, cancelled))
+            raw = {("image", self._current): features.tokens}
+            pieces = self._reader.compose(
+                text, conversation, references, self._current, raw, self._describe_reference
+            )
+            said, vectors = self._careful(lambda: self._reader.answer(pieces, raw, cancelled))
             _stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
             if not names and not absent:
-                reply = self._careful(lambda: self._chat(text, conversation, cancelled))
+                reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
                 _stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes())
             targets = self._segment(features, vectors, names, cancelled)
             canonical = compose_answer([t.structure for t in targets], absent)
             return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes())
 
-    def refine(self, points_xy: NDArray | None = None, positive: NDArray | None = None,
-               box_xyxy: NDArray | None = None, previous: Mask | None = None) -> tuple[Mask, float]:
+    def refine(
+        self,
+        points_xy: NDArray | None = None,
+        positive: NDArray | None = None,
+        box_xyxy: NDArray | None = None,
+        previous: Mask | None = None,
+    ) -> tuple[Mask, float]:
         """Answer clicks, a box or an earlier mask with a mask.
 
         Parameters
@@ -218,7 +243,9 @@ class Predictor:
             vector = self._vectors.get((self._current, previous)) if previous is not None else None
             if points_xy is None and box_xyxy is None and vector is None:
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
-            decoded, vectors = self._careful(lambda: self._refine(features, points_xy, positive, box_xyxy, vector))
+            decoded, vectors = self._careful(
+                lambda: self._refine(features, points_xy, positive, box_xyxy, vector)
+            )
             with torch.no_grad(), precision(self.device, self.dtype):
                 quality = self.model.judge_masks(vectors, self._on_device(features).embedding, decoded)
             mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.shape)[0])
@@ -226,83 +253,17 @@ class Predictor:
                 self._vectors[self._current, mask] = vector
             return mask, float(quality[0])
 
-    # Reading the dialogue
-
-    def _read_dialogue(self, text: str, conversation: Conversation, references: tuple[Reference, ...]):
-        """Return the sequence of the whole dialogue up to the new answer, and the raw features of its slots."""
-        encode, template = self.model.language.encode, self.model.template
-        raw = {("image", self._current): self._features(self._current).tokens}
-        pieces = template.opening(encode, self._current)
-        for earlier in conversation.rounds:
-            pieces += self._read_question(earlier.index, earlier.text, earlier.references, conversation, raw)
-            names = [target.structure for target in earlier.targets]
-            pieces += template.answer(encode, compose_answer(names, list(earlier.answer.absent)))
-        pieces += self._read_question(len(conversation) + 1, text, references, conversation, raw)
-        return pieces, raw
-
-    def _read_question(self, number: int, text: str, references: tuple[Reference, ...], conversation: Conversation,
-                       raw: dict) -> list[int | Slot]:
-        slots = []
-        for reference in references:
-            source = conversation.rounds[reference.round - 1]
-            target = conversation.target(reference)
-            key = f"{source.answer.image}/{hash(target.mask)}"
-            raw["crop", key], raw["box", key] = self._describe_reference(key, source, target.mask)
-            label = f"[{reference.round}]" if len(source.targets) == 1 else f"[{reference.round}.{reference.target}]"
-            slots.append(ReferenceSlot(f"{label} {target.structure}", key))
-        spelled = self.anatomy.spell_out(text)
-        return self.model.template.question(self.model.language.encode, number, spelled, slots)
-
-    def _describe_reference(self, key: str, source: Round, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
-        if key not in self._references:
-            features = self._features(source.answer.image)
-            self._references[key] = self._careful(
-                lambda: self.model.describe_reference(self._on_device(features), mask.to_array())
-            )
-        return self._references[key]
-
-    # Language model
-
-    def _answer(self, pieces: list, raw: dict, cancelled) -> tuple[str, torch.Tensor]:
-        """Generate an answer; return its text and the SEG vectors (N, C)."""
-        language = self.model.language
-        # The last piece is always read again: its hidden state says what comes next.
-        kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
-        if self._keys is None or kept == 0:
-            kept, self._read, self._keys = 0, [], self._new_cache()
-        if kept < len(self._read):
-            self._keys.crop(kept - len(self._read))  # negative: how many to remove
-        self._read = pieces[:kept]
-        ids, states = language.generate(self.model.embed_pieces(pieces[kept:], raw), self._keys, self.answer_limit,
-                                        cancelled)
-        self._read = [*pieces, *ids[:-1]]
-        text = language.tokenizer.decode(ids, skip_special_tokens=False).replace(language.tokenizer.eos_token, "")
-        hidden = [state for token, state in zip(ids, states, strict=True) if token == language.new_ids[SEG]]
-        vectors = self.model.project_seg(torch.stack(hidden)) if hidden else torch.zeros(0, self.model.channels)
-        return text, vectors.float()
-
-    def _chat(self, text: str, conversation: Conversation, cancelled) -> str:
-        """Let the frozen base model answer, as if there were neither image nor adapter."""
-        language = self.model.language
-        messages = []
-        for earlier in conversation.rounds:
-            if not earlier.targets and not earlier.answer.absent:
-                messages += [{"role": "user", "content": earlier.text},
-                             {"role": "assistant", "content": earlier.answer.text}]
-        ids = language.chat_prompt([*messages, {"role": "user", "content": text}])
-        embeddings = language.embed(torch.tensor([ids], device=self.model.device))
-        answer, _ = language.generate(embeddings, self._new_cache(), self.chat_limit, cancelled, base=True)
-        return language.tokenizer.decode(answer, skip_special_tokens=True).strip()
-
-    def _new_cache(self):
-        from transformers import DynamicCache
-
-        return DynamicCache()
+    def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self._features(image)
+        return self._careful(
+            lambda: self.model.describe_reference(self._on_device(features), mask.to_array())
+        )
 
     # Masks
 
-    def _segment(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str],
-                 cancelled) -> tuple[Target, ...]:
+    def _segment(
+        self, features: ImageFeatures, vectors: torch.Tensor, names: list[str], cancelled
+    ) -> tuple[Target, ...]:
         found: list[Target] = []
         while len(found) < len(names):
             _stop_if(cancelled)
@@ -338,8 +299,11 @@ class Predictor:
     def _features(self, key: str) -> ImageFeatures:
         features = self._store.get(key)
         if features is None:
-            raise MediRoundError("That image is no longer in memory. Show its plane and ask about it again."
-                                 if key else "There is no image yet. Open one and choose its layer.")
+            raise MediRoundError(
+                "That image is no longer in memory. Show its plane and ask about it again."
+                if key
+                else "There is no image yet. Open one and choose its layer."
+            )
         return features
 
     def _on_device(self, features: ImageFeatures) -> ImageFeatures:
@@ -349,12 +313,8 @@ class Predictor:
         notes, self._notes = " ".join(self._notes), []
         return notes
 
-    def _forget_dialogue(self) -> None:
-        self._read, self._keys = [], None
-
     def _move(self, device: torch.device) -> None:
-        self._forget_dialogue()
-        self._references.clear()
+        self._reader.forget()
         self._vectors = {key: vector.to(device) for key, vector in self._vectors.items()}
         self.model.to(device)
         self.device = device
@@ -367,9 +327,9 @@ class Predictor:
                     return work()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or not self._retreat():
-                    self._forget_dialogue()
+                    self._reader.forget()
                     raise
-            self._forget_dialogue()
+            self._reader.forget()
             release_memory()
 
     def _retreat(self) -> bool:

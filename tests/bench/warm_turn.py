@@ -1,8 +1,8 @@
 """How much faster a turn is with the caches than on the published schedule, on the same weights.
 
 Published: the image encoder and the whole dialogue run again each round. Ours: `set_image` once, the
-key-value prefix kept. Prints ``ratio=`` of the mean turn from round 2 on and exits non-zero when it is under 4
-or a mask differs. ``python tests/bench/warm_turn.py``
+key-value prefix kept. Prints ``ratio=`` of the mean turn from round 2 on and exits non-zero when it is
+under 4 or a mask differs. ``python tests/bench/warm_turn.py``
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from napari_mediround.domain.windows import render_plane
 from napari_mediround.io import read_study
 from napari_mediround.predictor import Predictor
 
-QUESTIONS = ("Segment the liver.", "Segment the right kidney.", "Its mirror on the other side.", "Segment the spleen.",
-             "Segment the aorta.", "The vertebra behind [5].", "Segment the stomach.", "Segment [4] again.")
+QUESTIONS = (
+    "Segment the liver.",
+    "Segment the right kidney.",
+    "Its mirror on the other side.",
+    "Segment the spleen.",
+    "Segment the aorta.",
+    "The vertebra behind [5].",
+    "Segment the stomach.",
+    "Segment [4] again.",
+)
 LINE = 4.0
 
 
-def run_dialogue(predictor: Predictor, image: np.ndarray, published: bool) -> tuple[Conversation, list[float]]:
+def run_dialogue(
+    predictor: Predictor, image: np.ndarray, published: bool
+) -> tuple[Conversation, list[float]]:
     """Return the rounds and the seconds of each; `published` drops every cache before each round."""
     conversation, seconds = Conversation(), []
     predictor.forget()
@@ -57,7 +67,9 @@ def main() -> int:
     run_dialogue(predictor, image, False)
     ours, fast = run_dialogue(predictor, image, False)
     theirs, slow = run_dialogue(predictor, image, True)
-    masks = [[t.mask.to_array() for r in conversation.rounds for t in r.targets] for conversation in (ours, theirs)]
+    masks = [
+        [t.mask.to_array() for r in conversation.rounds for t in r.targets] for conversation in (ours, theirs)
+    ]
     texts = [[r.answer.text for r in conversation.rounds] for conversation in (ours, theirs)]
     overlap = [dice(a, b) for a, b in zip(*masks, strict=True)] if texts[0] == texts[1] else [0.0]
     ratio = sum(slow[1:]) / sum(fast[1:])

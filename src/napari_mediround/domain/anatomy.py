@@ -159,7 +159,7 @@ class Anatomy:
         return structure.name if structure else _key(label)
 
     def spell_out(self, text: str) -> str:
-        """Return `text` with every synonym replaced by the preferred name ("the lienal organ" → "the spleen").
+        """Return `text` with each synonym replaced by the preferred name ("lienal organ" → "spleen").
 
         So the language model reads each structure by one name; the longest match wins, and a name that is
         preferred already stays as typed.

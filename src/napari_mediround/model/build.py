@@ -26,8 +26,21 @@ from napari_mediround.model.vision import ClipVision, PooledVision
 from napari_mediround.weights import locate
 
 _SECTIONS = {
-    "image": {"encoder", "size", "channels", "normalise", "weights", "widths", "depths", "heads", "windows",
-              "width", "depth", "global_blocks", "patch"},
+    "image": {
+        "encoder",
+        "size",
+        "channels",
+        "normalise",
+        "weights",
+        "widths",
+        "depths",
+        "heads",
+        "windows",
+        "width",
+        "depth",
+        "global_blocks",
+        "patch",
+    },
     "decoder": {"mlp", "depth"},
     "vision": {"kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch", "norm"},
     "language": {"weights", "width", "depth", "heads", "dtype"},
@@ -69,8 +82,14 @@ def read_preset(preset: str | Path) -> dict[str, dict]:
     return settings
 
 
-def build_mediround(preset: str | Path, seed: int = 0, trained: Path | None = None, untrained: bool = False,
-                    folders: Mapping[str, Path] | None = None, weights_dir: Path | None = None) -> MediRound:
+def build_mediround(
+    preset: str | Path,
+    seed: int = 0,
+    trained: Path | None = None,
+    untrained: bool = False,
+    folders: Mapping[str, Path] | None = None,
+    weights_dir: Path | None = None,
+) -> MediRound:
     """Compose a model and load its weights.
 
     Parameters
@@ -135,15 +154,29 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
     if folder:
         network, tokenizer = load_language_folder(folder, getattr(torch, language.get("dtype", "float32")))
     else:
-        network, tokenizer = build_random_language(language["width"], language["depth"], language["heads"], seed)
+        network, tokenizer = build_random_language(
+            language["width"], language["depth"], language["heads"], seed
+        )
     lora = dict(settings["lora"])
     model = LanguageModel(network, tokenizer, **lora | {"targets": tuple(lora["targets"])})
     template = PromptTemplate(**settings["template"], image_tokens=vision.tokens)
     judge = Judge(channels, **settings["judge"])
     corrector = Corrector(channels, **settings["corrector"])
-    composed = MediRound(encoder, vision, model, prompt_encoder, mask_decoder, judge, corrector, template, size,
-                         channels, image["normalise"], CorrectionSettings(**settings.get("correction", {})),
-                         settings["vision"].get("norm", True))
+    composed = MediRound(
+        encoder,
+        vision,
+        model,
+        prompt_encoder,
+        mask_decoder,
+        judge,
+        corrector,
+        template,
+        size,
+        channels,
+        image["normalise"],
+        CorrectionSettings(**settings.get("correction", {})),
+        settings["vision"].get("norm", True),
+    )
     if folder:
         load_llava_projector(composed, folder)
     for part in (composed.image_encoder, composed.vision, composed.prompt_encoder):
@@ -154,11 +187,20 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
 def _build_encoder(image: dict) -> nn.Module:
     if image["encoder"] == "tinyvit":
         names = {"widths": "channels", "depths": "depths", "heads": "heads", "windows": "windows"}
-        return TinyViT(outputs=image["channels"], **{new: tuple(image[old]) for old, new in names.items()
-                                                     if old in image})
+        return TinyViT(
+            outputs=image["channels"],
+            **{new: tuple(image[old]) for old, new in names.items() if old in image},
+        )
     if image["encoder"] == "sam_vit":
-        return build_sam_vit(image["size"], image["width"], image["depth"], image["heads"],
-                             tuple(image["global_blocks"]), image["channels"], image.get("patch", 16))
+        return build_sam_vit(
+            image["size"],
+            image["width"],
+            image["depth"],
+            image["heads"],
+            tuple(image["global_blocks"]),
+            image["channels"],
+            image.get("patch", 16),
+        )
     raise SettingsError(f"There is no image encoder {image['encoder']!r}: choose 'tinyvit' or 'sam_vit'.")
 
 
@@ -171,10 +213,16 @@ def _build_vision(vision: dict, channels: int, path_of) -> PooledVision | ClipVi
         folder = str(path_of(vision["weights"]))
         tower = CLIPVisionModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     else:
-        tower = CLIPVisionModel(CLIPVisionConfig(
-            hidden_size=vision["width"], intermediate_size=2 * vision["width"], num_hidden_layers=vision["depth"],
-            num_attention_heads=vision["heads"], image_size=vision["size"], patch_size=vision["patch"],
-        ))
+        tower = CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=vision["width"],
+                intermediate_size=2 * vision["width"],
+                num_hidden_layers=vision["depth"],
+                num_attention_heads=vision["heads"],
+                image_size=vision["size"],
+                patch_size=vision["patch"],
+            )
+        )
     return ClipVision(tower, vision.get("layer", -2))
 
 
@@ -187,7 +235,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         When there is none.
     """
     if path.is_dir():
-        files = [p for suffix in ("*.safetensors", "*.pth", "*.pt", "*.bin") for p in sorted(path.glob(suffix))]
+        files = [
+            p for suffix in ("*.safetensors", "*.pth", "*.pt", "*.bin") for p in sorted(path.glob(suffix))
+        ]
         if not files:
             raise MissingWeightsError(f"{path} holds no weights. Put a .safetensors or .pth file there.")
         path = files[0]

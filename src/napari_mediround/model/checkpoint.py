@@ -42,7 +42,9 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
     own = model.state_dict()
     parts = {name: value for name, value in state.items() if not name.startswith("language.")}
     expected = {name for name in own if name.partition(".")[0] in PARTS}
-    adapter = {name.removeprefix("language."): value for name, value in state.items() if name.startswith("language.")}
+    adapter = {
+        name.removeprefix("language."): value for name, value in state.items() if name.startswith("language.")
+    }
     trained = trained_state(model)
     wanted = {name.removeprefix("language.") for name in trained if name.startswith("language.")}
     if set(parts) != expected or set(adapter) != wanted:
@@ -50,7 +52,9 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
         raise MissingWeightsError(f"These trained weights are for another preset: {odd[:3]} … do not fit.")
     for name, value in state.items():
         if trained[name].shape != value.shape:
-            raise MissingWeightsError(f"These trained weights are for another preset: {name} has another shape.")
+            raise MissingWeightsError(
+                f"These trained weights are for another preset: {name} has another shape."
+            )
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in parts.items()}, strict=False)
     set_peft_model_state_dict(model.language.network, {k: v.float() for k, v in adapter.items()})
 
@@ -72,8 +76,11 @@ def save_trained(model: MediRound, folder: Path, card: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in trained_state(model).items()}
     content = save(tensors)
-    card = {**card, "parameters": sum(t.numel() for t in tensors.values()),
-            "sha256": hashlib.sha256(content).hexdigest()}
+    card = {
+        **card,
+        "parameters": sum(t.numel() for t in tensors.values()),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     for name, data in ((WEIGHTS, content), (CARD, json.dumps(card, indent=1, sort_keys=True).encode())):
         temporary = folder / f".{name}.part"
         temporary.write_bytes(data)
@@ -95,7 +102,9 @@ def load_trained(model: MediRound, folder: Path) -> dict:
     except (OSError, ValueError) as error:
         raise MissingWeightsError(f"{folder} holds no trained MediRound weights ({error}).") from error
     if hashlib.sha256(content).hexdigest() != card.get("sha256"):
-        raise MissingWeightsError(f"{folder / WEIGHTS} is damaged: its hash is not the card's. Install again.")
+        raise MissingWeightsError(
+            f"{folder / WEIGHTS} is damaged: its hash is not the card's. Install again."
+        )
     with torch.no_grad():
         load_trained_state(model, load(content))
     return card

@@ -10,6 +10,8 @@ released code Edisonhimself/MediRound at 770a5c7.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ def build_mlp(*widths: int, activation: str = "relu") -> nn.Sequential:
     if activation not in _ACTIVATIONS:
         raise SettingsError(f"an activation is one of {', '.join(_ACTIVATIONS)}, not {activation!r}")
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
@@ -78,7 +80,9 @@ def describe_mask(logits: Tensor) -> Tensor:
     border = (inside[:, 1:] != inside[:, :-1]).float().sum((1, 2))
     border = border + (inside[:, :, 1:] != inside[:, :, :-1]).float().sum((1, 2))
     ragged = border / (4 * area.clamp_min(1).sqrt())
-    return torch.stack([(area / pixels).sqrt(), mean_in, mean_out, unsure.clamp(0, 4), stable, ragged.clamp(0, 8)], 1)
+    return torch.stack(
+        [(area / pixels).sqrt(), mean_in, mean_out, unsure.clamp(0, 4), stable, ragged.clamp(0, 8)], 1
+    )
 
 
 class Judge(nn.Module):
@@ -97,8 +101,9 @@ class Judge(nn.Module):
         Between the layers; the released code has GELU.
     """
 
-    def __init__(self, channels: int = 256, hidden: int = 512, sees: str = "pixels",
-                 activation: str = "relu") -> None:
+    def __init__(
+        self, channels: int = 256, hidden: int = 512, sees: str = "pixels", activation: str = "relu"
+    ) -> None:
         super().__init__()
         if sees not in ("pixels", "vector"):
             raise SettingsError(f"the judge sees 'pixels' or 'vector', not {sees!r}")
@@ -106,7 +111,9 @@ class Judge(nn.Module):
         inputs = channels if sees == "vector" else 4 * channels + SHAPE_FEATURES + 1
         self.mlp = build_mlp(inputs, hidden, hidden, 1, activation=activation)
 
-    def forward(self, vector: Tensor, embedding: Tensor, logits: Tensor, token: Tensor, iou: Tensor) -> Tensor:
+    def forward(
+        self, vector: Tensor, embedding: Tensor, logits: Tensor, token: Tensor, iou: Tensor
+    ) -> Tensor:
         """Return the logit of the predicted IoU, (N,).
 
         Parameters
@@ -142,8 +149,9 @@ class Corrector(nn.Module):
         Between the layers; the released code has GELU.
     """
 
-    def __init__(self, channels: int = 256, hidden: int = 512, residual: bool = True,
-                 activation: str = "relu") -> None:
+    def __init__(
+        self, channels: int = 256, hidden: int = 512, residual: bool = True, activation: str = "relu"
+    ) -> None:
         super().__init__()
         self.residual = residual
         self.mlp = build_mlp(channels, hidden, hidden, channels, activation=activation)

@@ -37,8 +37,15 @@ class LanguageModel(nn.Module):
         Module names that get LoRA.
     """
 
-    def __init__(self, network: nn.Module, tokenizer, rank: int = 16, alpha: float = 32, dropout: float = 0.0,
-                 targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        tokenizer,
+        rank: int = 16,
+        alpha: float = 32,
+        dropout: float = 0.0,
+        targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj"),
+    ) -> None:
         from peft import LoraConfig, get_peft_model
 
         super().__init__()
@@ -50,10 +57,18 @@ class LanguageModel(nn.Module):
             rows = network.get_input_embeddings().weight
             with torch.no_grad():  # a fixed start: trained values come with the adapter
                 rows[self.base_vocabulary :] = rows[: self.base_vocabulary].mean(0)
+        # In a list, so that it is not registered twice: the base model's own output rows, for its chat.
+        self._output_rows = [network.get_output_embeddings().weight]
         token_ids = tokenizer.convert_tokens_to_ids(list(NEW_TOKENS))
         self.new_ids = dict(zip(NEW_TOKENS, token_ids, strict=True))
-        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets),
-                            trainable_token_indices=token_ids, task_type="CAUSAL_LM")
+        config = LoraConfig(
+            r=rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            target_modules=list(targets),
+            trainable_token_indices=token_ids,
+            task_type="CAUSAL_LM",
+        )
         if not network.config.tie_word_embeddings:
             config.trainable_token_indices = {"embed_tokens": token_ids, "lm_head": token_ids}
         with warnings.catch_warnings():  # peft 0.21 asks for an attribute that transformers 5 renamed
@@ -75,7 +90,7 @@ class LanguageModel(nn.Module):
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def chat_prompt(self, messages: list[dict[str, str]]) -> list[int]:
-        """Return token ids of a chat as the base model was trained to read it, the start of the answer last."""
+        """Return token ids of a chat as the base model learned it, the start of the answer last."""
         if self.tokenizer.chat_template:
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         else:
@@ -102,11 +117,20 @@ class LanguageModel(nn.Module):
             (B, T, D).
         """
         core = self.network.get_base_model().model
-        return core(inputs_embeds=embeddings, past_key_values=cache, use_cache=cache is not None).last_hidden_state
+        return core(
+            inputs_embeds=embeddings, past_key_values=cache, use_cache=cache is not None
+        ).last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token logits (…, V) of hidden states (…, D)."""
         return self.network.get_output_embeddings()(hidden)
+
+    def base_logits(self, hidden: Tensor) -> Tensor:
+        """Return next-token logits over the base model's own vocabulary, bit for bit as without our tokens.
+
+        A product over more rows may sum in another order, so the new rows are left out before it.
+        """
+        return F.linear(hidden, self._output_rows[0][: self.base_vocabulary])
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:
@@ -115,8 +139,9 @@ class LanguageModel(nn.Module):
             yield
 
     @torch.no_grad()
-    def generate(self, embeddings: Tensor, cache, limit: int, cancelled=None,
-                 base: bool = False) -> tuple[list[int], list[Tensor]]:
+    def generate(
+        self, embeddings: Tensor, cache, limit: int, cancelled=None, base: bool = False
+    ) -> tuple[list[int], list[Tensor]]:
         """Answer greedily.
 
         Parameters
@@ -143,17 +168,13 @@ class LanguageModel(nn.Module):
         with self.adapter_off() if base else nullcontext():
             while True:
                 state = self.hidden(embeddings, cache)[:, -1]
-                scores = self.logits(state)[0]
-                token = int((scores[: self.base_vocabulary] if base else scores).argmax())
+                scores = self.base_logits(state) if base else self.logits(state)
+                token = int(scores[0].argmax())
                 ids.append(token)
                 states.append(state[0])
                 if token == self.end_id or len(ids) == limit or (cancelled is not None and cancelled()):
                     return ids, states
                 embeddings = self.embed(torch.tensor([[token]], device=state.device))
-
-    def answer_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross entropy of hidden states (M, D) that should predict token ids (M,)."""
-        return F.cross_entropy(self.logits(hidden).float(), targets)
 
 
 def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
@@ -199,9 +220,19 @@ def build_random_language(width: int, depth: int, heads: int, seed: int):
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = LlamaForCausalLM(LlamaConfig(
-            vocab_size=len(vocabulary), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=depth,
-            num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=4096,
-            tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-        ))
+        network = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(vocabulary),
+                hidden_size=width,
+                intermediate_size=2 * width,
+                num_hidden_layers=depth,
+                num_attention_heads=heads,
+                num_key_value_heads=heads,
+                max_position_embeddings=4096,
+                tie_word_embeddings=True,
+                bos_token_id=0,
+                eos_token_id=1,
+                pad_token_id=1,
+            )
+        )
     return network, tokenizer

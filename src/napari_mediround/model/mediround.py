@@ -130,18 +130,34 @@ class MediRound(nn.Module):
         Whether features are layer-normed before projection; LLaVA's projector has no norm.
     """
 
-    def __init__(self, image_encoder: nn.Module, vision: PooledVision | ClipVision, language: LanguageModel,
-                 prompt_encoder: nn.Module, mask_decoder: nn.Module, judge: Judge, corrector: Corrector,
-                 template: PromptTemplate, size: int, channels: int, normalise: str = "minmax",
-                 correction: CorrectionSettings | None = None, projector_norm: bool = True) -> None:
+    def __init__(
+        self,
+        image_encoder: nn.Module,
+        vision: PooledVision | ClipVision,
+        language: LanguageModel,
+        prompt_encoder: nn.Module,
+        mask_decoder: nn.Module,
+        judge: Judge,
+        corrector: Corrector,
+        template: PromptTemplate,
+        size: int,
+        channels: int,
+        normalise: str = "minmax",
+        correction: CorrectionSettings | None = None,
+        projector_norm: bool = True,
+    ) -> None:
         super().__init__()
         if normalise not in ("minmax", "sam"):
             raise SettingsError(f"normalise is 'minmax' or 'sam', not {normalise!r}")
         self.image_encoder = image_encoder
         self.vision = vision
         norm = nn.LayerNorm(vision.width) if projector_norm else nn.Identity()
-        self.image_projector = nn.Sequential(norm, nn.Linear(vision.width, language.width), nn.GELU(),
-                                             nn.Linear(language.width, language.width))
+        self.image_projector = nn.Sequential(
+            norm,
+            nn.Linear(vision.width, language.width),
+            nn.GELU(),
+            nn.Linear(language.width, language.width),
+        )
         self.box_encoder = nn.Linear(4, language.width)
         self.language = language
         self.seg_projection = build_mlp(language.width, language.width, channels)
@@ -229,8 +245,14 @@ class MediRound(nn.Module):
         """Map hidden states that predict `[SEG]`, (N, D), to SEG vectors (N, C)."""
         return self.seg_projection(hidden.to(self.box_encoder.weight.dtype))
 
-    def decode(self, embedding: Tensor, vectors: Tensor | None = None, points: tuple[Tensor, Tensor] | None = None,
-               boxes: Tensor | None = None, previous: Tensor | None = None) -> Decoded:
+    def decode(
+        self,
+        embedding: Tensor,
+        vectors: Tensor | None = None,
+        points: tuple[Tensor, Tensor] | None = None,
+        boxes: Tensor | None = None,
+        previous: Tensor | None = None,
+    ) -> Decoded:
         """Decode N masks from SEG vectors, clicks, boxes and earlier masks, any of them together.
 
         Parameters
@@ -252,7 +274,9 @@ class MediRound(nn.Module):
             sparse = torch.cat([vectors[:, None], sparse.expand(count, -1, -1).to(vectors.dtype)], 1)
             dense = dense.expand(count, -1, -1, -1)
         position = self.prompt_encoder.get_dense_pe()
-        logits, iou, token = decode_masks(self.mask_decoder, embedding.to(sparse.dtype), position, sparse, dense)
+        logits, iou, token = decode_masks(
+            self.mask_decoder, embedding.to(sparse.dtype), position, sparse, dense
+        )
         nothing = logits.new_zeros(0)
         return Decoded(logits[:, 0], iou, token, nothing, torch.zeros(len(logits), dtype=torch.bool))
 
@@ -283,10 +307,18 @@ class MediRound(nn.Module):
         again = self.corrector(vectors[doubtful])
         second = self.decode(features.embedding, again)
         second = replace(second, quality=self.judge_masks(again, features.embedding, second))
-        better = second.quality > quality[doubtful] if settings.keep_better else torch.ones_like(second.quality).bool()
+        better = (
+            second.quality > quality[doubtful]
+            if settings.keep_better
+            else torch.ones_like(second.quality).bool()
+        )
         chosen = doubtful.nonzero()[:, 0][better]
         logits, judged, corrected = first.logits.clone(), quality.clone(), first.corrected.clone()
-        logits[chosen], judged[chosen], corrected[chosen] = second.logits[better], second.quality[better], True
+        logits[chosen], judged[chosen], corrected[chosen] = (
+            second.logits[better],
+            second.quality[better],
+            True,
+        )
         return replace(first, logits=logits, quality=judged, corrected=corrected)
 
     def masks_on_plane(self, logits: Tensor, shape: tuple[int, int]) -> NDArray[np.bool_]:

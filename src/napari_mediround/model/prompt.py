@@ -83,8 +83,9 @@ class PromptTemplate:
         count = self.image_tokens if image_key else 0
         return [*encode(self.system), *(Slot("image", image_key, i) for i in range(count))]
 
-    def question(self, encode: Callable[[str], list[int]], number: int, text: str,
-                 references: Sequence[ReferenceSlot]) -> Sequence_:
+    def question(
+        self, encode: Callable[[str], list[int]], number: int, text: str, references: Sequence[ReferenceSlot]
+    ) -> Sequence_:
         """Return one user turn and the start of the answer; `number` is the round's, from 1."""
         pieces: Sequence_ = encode(f"{self.user}Round {number}.")
         for reference in references:
@@ -128,8 +129,11 @@ def compose_answer(shown: Sequence[str], absent: Sequence[str] = ()) -> str:
     >>> compose_answer(["liver", "right kidney"], ["spleen"])
     'The liver [SEG] and the right kidney [SEG], but the spleen [ABSENT].'
     """
-    parts = [_join([f"the {name} {token}" for name in names])
-             for names, token in ((shown, SEG), (absent, ABSENT)) if names]
+    parts = [
+        _join([f"the {name} {token}" for name in names])
+        for names, token in ((shown, SEG), (absent, ABSENT))
+        if names
+    ]
     text = ", but ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

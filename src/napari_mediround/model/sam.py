@@ -38,7 +38,9 @@ def _import_modeling() -> ModuleType:
         try:
             return importlib.import_module("segment_anything.modeling")
         except (ImportError, RuntimeError, OSError):
-            for name in [m for m in sys.modules if m.partition(".")[0] in ("segment_anything", "torchvision")]:
+            for name in [
+                m for m in sys.modules if m.partition(".")[0] in ("segment_anything", "torchvision")
+            ]:
                 del sys.modules[name]
         for name, members in _TORCHVISION_NAMES.items():
             stand_in = ModuleType(name)
@@ -54,8 +56,15 @@ def _import_modeling() -> ModuleType:
                 sys.modules.pop(name, None)
 
 
-def build_sam_vit(size: int, width: int, depth: int, heads: int, global_blocks: tuple[int, ...],
-                  outputs: int = 256, patch: int = 16) -> nn.Module:
+def build_sam_vit(
+    size: int,
+    width: int,
+    depth: int,
+    heads: int,
+    global_blocks: tuple[int, ...],
+    outputs: int = 256,
+    patch: int = 16,
+) -> nn.Module:
     """Build SAM's ViT image encoder.
 
     Parameters
@@ -75,9 +84,18 @@ def build_sam_vit(size: int, width: int, depth: int, heads: int, global_blocks: 
         (B, 3, size, size) → (B, outputs, size / patch, size / patch).
     """
     return _import_modeling().ImageEncoderViT(
-        img_size=size, patch_size=patch, embed_dim=width, depth=depth, num_heads=heads, mlp_ratio=4,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6), qkv_bias=True, use_rel_pos=True, window_size=14,
-        global_attn_indexes=list(global_blocks), out_chans=outputs,
+        img_size=size,
+        patch_size=patch,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        mlp_ratio=4,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        qkv_bias=True,
+        use_rel_pos=True,
+        window_size=14,
+        global_attn_indexes=list(global_blocks),
+        out_chans=outputs,
     )
 
 
@@ -93,8 +111,11 @@ def build_mask_decoder(channels: int = 256, mlp: int = 2048, depth: int = 2) -> 
     modeling = _import_modeling()
     transformer = modeling.TwoWayTransformer(depth=depth, embedding_dim=channels, mlp_dim=mlp, num_heads=8)
     return modeling.MaskDecoder(
-        num_multimask_outputs=3, transformer=transformer, transformer_dim=channels,
-        iou_head_depth=3, iou_head_hidden_dim=channels,
+        num_multimask_outputs=3,
+        transformer=transformer,
+        transformer_dim=channels,
+        iou_head_depth=3,
+        iou_head_hidden_dim=channels,
     )
 
 
@@ -146,8 +167,9 @@ def logits_to_plane(logits: Tensor, shape: tuple[int, int], size: int) -> Tensor
     return F.interpolate(logits[..., :height, :width], shape, mode="bilinear", align_corners=False)
 
 
-def decode_masks(decoder: nn.Module, embedding: Tensor, position: Tensor, sparse: Tensor,
-                 dense: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def decode_masks(
+    decoder: nn.Module, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Run SAM's mask decoder on one image for N prompts: single-mask output.
 
     Parameters

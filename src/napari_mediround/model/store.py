@@ -50,7 +50,9 @@ class FeatureStore:
         Most bytes kept in `folder`.
     """
 
-    def __init__(self, encoder: str, folder: Path | None = None, most: int = 64, disk_bytes: int = 2 << 30) -> None:
+    def __init__(
+        self, encoder: str, folder: Path | None = None, most: int = 64, disk_bytes: int = 2 << 30
+    ) -> None:
         self._encoder, self._folder, self._most, self._disk_bytes = encoder, folder, most, disk_bytes
         self._memory: OrderedDict[str, ImageFeatures] = OrderedDict()
         if folder is not None:
@@ -74,7 +76,9 @@ class FeatureStore:
             return None
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                features = ImageFeatures(*(torch.from_numpy(arrays[n]) for n in ("embedding", "tokens")), image)
+                features = ImageFeatures(
+                    *(torch.from_numpy(arrays[n]) for n in ("embedding", "tokens")), image
+                )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start
             return None
@@ -90,7 +94,9 @@ class FeatureStore:
             return
         temporary = path.with_suffix(f".{os.getpid()}.part")
         with open(temporary, "wb") as file:
-            np.savez(file, embedding=features.embedding.float().cpu().numpy(), tokens=features.tokens.cpu().numpy())
+            np.savez(
+                file, embedding=features.embedding.float().cpu().numpy(), tokens=features.tokens.cpu().numpy()
+            )
         temporary.replace(path)
         self._trim()
 

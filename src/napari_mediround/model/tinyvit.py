@@ -30,8 +30,14 @@ class ConvNorm(nn.Sequential):
         """Return one convolution that computes the same in evaluation mode."""
         conv, norm = self.c, self.bn
         gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-        folded = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-                           groups=conv.groups)
+        folded = nn.Conv2d(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            groups=conv.groups,
+        )
         folded.weight.copy_(conv.weight * gain[:, None, None, None])
         folded.bias.copy_(norm.bias - norm.running_mean * gain)
         return folded.to(conv.weight)
@@ -112,7 +118,9 @@ class WindowAttention(nn.Module):
         # Upstream keeps q, k and v of a head together, so the split comes after the heads.
         qkv = self.qkv(self.norm(x)).view(count, tokens, self.heads, 3, -1)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)
-        bias = self.attention_biases[None, :, self.offset].to(q.dtype)  # four axes: the fused CPU kernel's wish
+        bias = self.attention_biases[None, :, self.offset].to(
+            q.dtype
+        )  # four axes: the fused CPU kernel's wish
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(x.transpose(1, 2).reshape(count, tokens, channels))
 
@@ -210,19 +218,30 @@ class TinyViT(nn.Module):
     The grid is halved twice (before stages 2 and 3), so the embedding has a quarter of the input's side.
     """
 
-    def __init__(self, channels=(64, 128, 160, 320), depths=(2, 2, 6, 2), heads=(2, 4, 5, 10),
-                 windows=(7, 7, 14, 7), outputs: int = 256) -> None:
+    def __init__(
+        self,
+        channels=(64, 128, 160, 320),
+        depths=(2, 2, 6, 2),
+        heads=(2, 4, 5, 10),
+        windows=(7, 7, 14, 7),
+        outputs: int = 256,
+    ) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(channels[0])
         self.layers = nn.ModuleList()
         for i, width in enumerate(channels):
-            blocks = [MBConv(width) if i == 0 else TinyViTBlock(width, heads[i], windows[i]) for _ in range(depths[i])]
+            blocks = [
+                MBConv(width) if i == 0 else TinyViTBlock(width, heads[i], windows[i])
+                for _ in range(depths[i])
+            ]
             last = i == len(channels) - 1
             merging = None if last else PatchMerging(width, channels[i + 1], 2 if i < 2 else 1)
             self.layers.append(Stage(blocks, merging))
         self.neck = nn.Sequential(
-            nn.Conv2d(channels[-1], outputs, 1, bias=False), LayerNorm2d(outputs),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), LayerNorm2d(outputs),
+            nn.Conv2d(channels[-1], outputs, 1, bias=False),
+            LayerNorm2d(outputs),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            LayerNorm2d(outputs),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -76,7 +76,10 @@ class ClipVision(nn.Module):
         rows, columns = torch.where(mask)
         if not len(rows):
             return self._hidden(torch.zeros_like(pixels))[0, 0]
-        window = (slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1))
+        window = (
+            slice(int(rows.min()), int(rows.max()) + 1),
+            slice(int(columns.min()), int(columns.max()) + 1),
+        )
         crop = (pixels * mask)[..., window[0], window[1]]
         side = max(crop.shape[-2:])
         return self._hidden(F.pad(crop, (0, side - crop.shape[-1], 0, side - crop.shape[-2])))[0, 0]

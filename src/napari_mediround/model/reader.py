@@ -1,0 +1,152 @@
+"""The language side of a dialogue: what is read, what is kept of it, what is answered.
+
+The key-value cache and the features of references stay from question to question; the sequence is the same
+as without them. Knows no device policy and no mask decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prompt import SEG, ReferenceSlot, Slot, common_prefix, compose_answer
+
+Raw = dict[tuple[str, str], Tensor]
+Describe = Callable[[str, Mask], tuple[Tensor, Tensor]]
+
+
+class DialogueReader:
+    """Reads dialogues to a model's language model.
+
+    Parameters
+    ----------
+    model : MediRound
+        Its language model, template and projections are used.
+    answer_limit, chat_limit : int
+        Most tokens of an answer with masks, of a chat answer.
+    """
+
+    def __init__(
+        self,
+        model: MediRound,
+        answer_limit: int,
+        chat_limit: int,
+    ) -> None:
+        self.model = model
+        self.answer_limit, self.chat_limit = answer_limit, chat_limit
+        self._anatomy = load_anatomy()
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the key-value cache and the features of references."""
+        self._read: list[int | Slot] = []
+        self._keys = None
+        self._references: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def compose(
+        self,
+        text: str,
+        conversation: Conversation,
+        references: tuple[Reference, ...],
+        image: str,
+        raw: Raw,
+        describe: Describe,
+    ) -> list[int | Slot]:
+        """Return the sequence of the whole dialogue up to the new answer; slots' raw features go into `raw`.
+
+        Parameters
+        ----------
+        text : str
+            The new question.
+        conversation : Conversation
+            The rounds before it.
+        references : tuple of Reference
+            What it points at.
+        image : str
+            Key of the image asked about; its features are in `raw` already.
+        raw : dict
+            Grows by the features of every reference.
+        describe : callable
+            (image key, mask) to the mask's raw crop feature (F,) and box (4,); called once for each mask.
+        """
+        encode, template = self.model.language.encode, self.model.template
+        pieces = template.opening(encode, image)
+        for earlier in conversation.rounds:
+            pieces += self._question(
+                earlier.index, earlier.text, earlier.references, conversation, raw, describe
+            )
+            names = [target.structure for target in earlier.targets]
+            pieces += template.answer(encode, compose_answer(names, list(earlier.answer.absent)))
+        return pieces + self._question(len(conversation) + 1, text, references, conversation, raw, describe)
+
+    def _question(
+        self,
+        number: int,
+        text: str,
+        references: tuple[Reference, ...],
+        conversation: Conversation,
+        raw: Raw,
+        describe: Describe,
+    ) -> list[int | Slot]:
+        slots = []
+        for reference in references:
+            source = conversation.rounds[reference.round - 1]
+            target = conversation.target(reference)
+            key = f"{source.answer.image}/{hash(target.mask)}"
+            if key not in self._references:
+                self._references[key] = describe(source.answer.image, target.mask)
+            raw["crop", key], raw["box", key] = self._references[key]
+            several = f".{reference.target}" if len(source.targets) > 1 else ""
+            slots.append(ReferenceSlot(f"[{reference.round}{several}] {target.structure}", key))
+        spelled = self._anatomy.spell_out(text)
+        return self.model.template.question(self.model.language.encode, number, spelled, slots)
+
+    def answer(
+        self, pieces: list[int | Slot], raw: Raw, cancelled: Callable[[], bool] | None = None
+    ) -> tuple[str, Tensor]:
+        """Generate an answer; return its text and the SEG vectors (N, C), float32."""
+        language = self.model.language
+        # The last piece is always read again: its hidden state says what comes next.
+        kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
+        if self._keys is None or kept == 0:
+            kept, self._read, self._keys = 0, [], _new_cache()
+        if kept < len(self._read):
+            self._keys.crop(kept - len(self._read))  # negative: how many to remove
+        self._read = pieces[:kept]
+        embeddings = self.model.embed_pieces(pieces[kept:], raw)
+        ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled)
+        self._read = [*pieces, *ids[:-1]]
+        text = language.tokenizer.decode(ids, skip_special_tokens=False)
+        seg = language.new_ids[SEG]
+        hidden = [state for token, state in zip(ids, states, strict=True) if token == seg]
+        if not hidden:
+            return text.replace(language.tokenizer.eos_token, ""), torch.zeros(0, self.model.channels)
+        vectors = self.model.project_seg(torch.stack(hidden))
+        return text.replace(language.tokenizer.eos_token, ""), vectors.float()
+
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
+        """Let the frozen base model answer, as if there were neither image nor adapter."""
+        language = self.model.language
+        messages = []
+        for earlier in conversation.rounds:
+            if not earlier.targets and not earlier.answer.absent:
+                messages += [
+                    {"role": "user", "content": earlier.text},
+                    {"role": "assistant", "content": earlier.answer.text},
+                ]
+        ids = language.chat_prompt([*messages, {"role": "user", "content": text}])
+        embeddings = language.embed(torch.tensor([ids], device=self.model.device))
+        answer, _ = language.generate(embeddings, _new_cache(), self.chat_limit, cancelled, base=True)
+        return language.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+
+def _new_cache():
+    from transformers import DynamicCache
+
+    return DynamicCache()
