@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.training.dialogues import Dialogue, Turn, answer_text, make_dialogue, make_text_dialogue
+from napari_mediround.model.prompt import compose_answer
+from napari_mediround.training.dialogues import Dialogue, Turn, make_dialogue, make_text_dialogue
 
 ANATOMY = load_anatomy()
 NAMES = {
@@ -69,7 +70,7 @@ def test_brackets_and_references_agree_and_answers_name_their_targets(seed):
         assert set(written) <= set(turn.references)
         assert all(r > 0 and 0 < j <= len(dialogue.turns[r - 1].targets) for r, j in turn.references)
         assert turn.target_names == tuple(ANATOMY.normalise(NAMES[v]) for v in turn.targets)
-        assert turn.answer == answer_text(turn.target_names, turn.absent)
+        assert turn.answer == compose_answer(turn.target_names, turn.absent)
 
 
 def test_every_kind_of_turn_occurs():
@@ -160,10 +161,9 @@ def test_a_reference_to_a_missing_mask_is_refused():
 
 
 def test_answers_have_one_format():
-    assert answer_text(("liver",)) == "The liver [SEG]."
-    assert (
-        answer_text(("liver", "spleen", "aorta")) == "The liver [SEG], the spleen [SEG] and the aorta [SEG]."
-    )
-    assert answer_text(("liver",), ("spleen",)) == "The liver [SEG], but the spleen [ABSENT]."
-    assert answer_text((), ("spleen",)) == "The spleen [ABSENT]."
-    assert answer_text(()) == ""
+    assert compose_answer(("liver",)) == "The liver [SEG]."
+    three = "The liver [SEG], the spleen [SEG] and the aorta [SEG]."
+    assert compose_answer(("liver", "spleen", "aorta")) == three
+    assert compose_answer(("liver",), ("spleen",)) == "The liver [SEG], but the spleen [ABSENT]."
+    assert compose_answer((), ("spleen",)) == "The spleen [ABSENT]."
+    assert compose_answer(()) == ""

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.training import relations
 from napari_mediround.training.questions import Scene, Script
-from napari_mediround.training.turns import Dialogue, Turn, answer_text
+from napari_mediround.training.turns import Dialogue, Turn
 
-__all__ = ["Dialogue", "Turn", "answer_text", "make_dialogue", "make_text_dialogue"]
+__all__ = ["Dialogue", "Turn", "make_dialogue", "make_text_dialogue"]
 
 _LEFT_RIGHT = {relations.RIGHT: "left", relations.LEFT: "right"}
 _UP_DOWN = {relations.UP: "above", relations.DOWN: "below"}

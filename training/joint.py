@@ -65,7 +65,7 @@ def collect_bank(
     bank: dict[str, list[Tensor]] = {}
     template, language = model.template, model.language
     encode = language.encode
-    openings = ["Segment the {}.", "{}", "Where is the {}?"]
+    openings = ["Segment the {}.", "{}", "Where is the {}?", "Outline {} please."]
     for name in names:
         for opening in openings:
             pieces = template.opening(encode, "") + template.question(encode, 1, opening.format(name), [])

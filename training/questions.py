@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import Anatomy, Structure
+from napari_mediround.model.prompt import compose_answer
 from napari_mediround.training import relations
-from napari_mediround.training.turns import Dialogue, Turn, answer_text, join_names
+from napari_mediround.training.turns import Dialogue, Turn, join_names
 
 _FIRST = {"name": 9, "synonym": 3, "function": 3, "several": 4, "place": 1, "part": 1}
 _LATER = {"name": 3, "synonym": 1.5, "function": 4, "several": 2, "mirror": 3, "neighbour": 3, "place": 2}
@@ -143,7 +144,7 @@ class Script:
             question = question.replace("Where is", "Where are").replace("Is the", "Are the")
         names = tuple(self.scene.visible[v] for v in values)
         pointers = tuple((r, j) for r, j, _ in references)
-        answer = answer_text(names, tuple(absent))
+        answer = compose_answer(names, tuple(absent))
         question = self._roughen(question, typos=not references)
         return Turn(question, pointers, answer, tuple(values), names, kind, tuple(absent))
 

@@ -188,10 +188,12 @@ def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
         When the folder is not a model.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
+    from transformers.utils import logging
 
     class LlavaMistral(MistralForCausalLM):
         _keys_to_ignore_on_load_unexpected = (r"vision_tower\.", r"mm_projector\.")
 
+    logging.disable_progress_bar()  # one for each tensor, in the middle of our own output
     local = {"local_files_only": True, "trust_remote_code": False}
     weights = {"use_safetensors": True, "dtype": dtype}
     settings = json.loads((folder / "config.json").read_text())
