@@ -123,8 +123,9 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
     """Train stage 1c, logging to ``out/joint.jsonl`` and saving ``out/joint.pt`` every 50 steps."""
     planes = Planes(folder)
     names, weights = structure_weights(planes)
-    bank = collect_bank(model, planes, names, settings)
-    torch.save(bank, out / "bank.pt")
+    if not (out / "bank.pt").exists():
+        torch.save(collect_bank(model, planes, names, settings), out / "bank.pt")
+    bank = torch.load(out / "bank.pt", map_location=model.device, weights_only=True)
     table, row_of = read_vectors(out / "pixels.pt", model.device)
     right = fit_projection(model, bank, table, row_of, settings.projection_steps)
     (out / "projection.json").write_text(json.dumps({"nearest_is_right": round(right, 4)}))
