@@ -143,13 +143,15 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         rng = np.random.default_rng([settings.seed, 3, step])
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * cosine_schedule(step, settings.steps, 30)
-        embedding, masks, wanted = draw_batch(planes, weights, settings.planes, settings.masks, rng)
-        xy, labels, keeps = draw_clicks(masks, settings, rng)
-        states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in wanted])
+        batch = draw_batch(planes, weights, settings.planes, settings.masks, rng)
+        xy, labels, keeps = draw_clicks(batch.masks, settings, rng)
+        states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])
         vectors = model.project_seg(states) * torch.from_numpy(keeps).to(device)[:, None]
         clicks = torch.from_numpy(xy).to(device), torch.from_numpy(labels).to(device)
-        logits, quality, _ = decode_batch(model, torch.from_numpy(embedding).to(device), vectors, clicks)
-        target = torch.from_numpy(masks).to(device)
+        logits, quality, _ = decode_batch(
+            model, torch.from_numpy(batch.embedding).to(device), vectors, clicks
+        )
+        target = torch.from_numpy(batch.masks).to(device)
         true_iou = iou(logits.detach(), target)
         loss = mask_loss(logits, target).mean() + 0.1 * F.mse_loss(quality, true_iou)
         optimiser.zero_grad()

@@ -11,6 +11,7 @@ among the examples, a judge that sees pixels, a corrector that adds to the vecto
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,23 +71,21 @@ def no_clicks(model: MediRound, count: int) -> tuple[Tensor, Tensor]:
     return torch.zeros(count, 1, 2, device=model.device), -torch.ones(count, 1, device=model.device)
 
 
-def _draw_vectors(
+def draw_vectors(
     model: MediRound,
     bank: dict[str, Tensor],
     names: list[str],
     settings: JudgingSettings,
     rng: np.random.Generator,
-) -> tuple[Tensor, np.ndarray]:
-    """Return SEG vectors (N, C), some wrong or disturbed, and which are of another structure, bool (N,)."""
+) -> tuple[Tensor, list[str]]:
+    """Return SEG vectors (N, C), some of another structure or disturbed, and the structures they are of."""
     wrong = rng.random(len(names)) < settings.wrong_share
     others = list(bank)
     spoken = [others[rng.integers(len(others))] if w else n for w, n in zip(wrong, names, strict=True)]
     states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in spoken])
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names)) * (rng.random(len(names)) < 0.4))
-    return disturb(model.project_seg(states), strength.float(), generator), wrong & (
-        np.array(spoken) != names
-    )
+    strength = rng.uniform(0, settings.disturbance, len(names)) * (rng.random(len(names)) < 0.4)
+    return disturb(model.project_seg(states), torch.tensor(strength).float(), generator), spoken
 
 
 @torch.no_grad()
@@ -96,35 +95,33 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
     A vector of another structure is judged against that structure's own mask where the plane shows it,
     and against nothing where it does not: a mask of something absent is worth 0.
     """
-    _, weights = structure_weights(planes)
-    known = {name: weight for name, weight in weights.items() if name in bank}
-    inputs, truths = [], []
-    model.judge.eval()
-    captured: list[Tensor] = []
-    hook = model.judge.mlp.register_forward_pre_hook(lambda module, arguments: captured.append(arguments[0]))
+    weights = weights_in(planes, bank)
+    inputs: list[Tensor] = []
+    truths: list[Tensor] = []
+    hook = model.judge.mlp.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
     try:
-        step = 0
-        while sum(len(t) for t in truths) < settings.examples:
+        for step in itertools.count():
             rng = np.random.default_rng([settings.seed, 4, step])
-            step += 1
-            embedding, masks, names = draw_batch(planes, {**weights, **known}, 3, 3, rng)
-            usable = np.array([n in bank for n in names])
-            if not usable.any():
-                continue
-            embedding, masks = torch.from_numpy(embedding[usable]).to(model.device), masks[usable]
-            names = [n for n, u in zip(names, usable, strict=True) if u]
-            vectors, wrong = _draw_vectors(model, bank, names, settings, rng)
-            clicks = no_clicks(model, len(names))
+            batch = draw_batch(planes, weights, 3, 3, rng)
+            vectors, spoken = draw_vectors(model, bank, batch.names, settings, rng)
+            embedding = torch.from_numpy(batch.embedding).to(model.device)
+            clicks = no_clicks(model, len(spoken))
             logits, quality, token = decode_batch(model, embedding, vectors, clicks)
-            truth = iou(logits, torch.from_numpy(masks).to(logits.device))
-            truth[torch.from_numpy(wrong).to(truth.device)] = 0.0
+            shown = [
+                planes.mask(r, planes.values[r].get(n, ())) for r, n in zip(batch.rows, spoken, strict=True)
+            ]
+            truths.append(iou(logits, torch.from_numpy(np.stack(shown)).to(logits.device)))
             nothing = torch.zeros(0)
             model.judge_masks(vectors, embedding, Decoded(logits, quality, token, nothing, nothing.bool()))
-            inputs.append(captured.pop())
-            truths.append(truth)
+            if sum(map(len, truths)) >= settings.examples:
+                return torch.cat(inputs), torch.cat(truths)
     finally:
         hook.remove()
-    return torch.cat(inputs), torch.cat(truths)
+
+
+def weights_in(planes: Planes, bank: dict[str, Tensor]) -> dict[str, float]:
+    """Return how often to draw each structure that the bank has a vector of."""
+    return {name: weight for name, weight in structure_weights(planes)[1].items() if name in bank}
 
 
 def fit_judge(
@@ -166,7 +163,7 @@ def fit_corrector(
     model: MediRound, planes: Planes, bank: dict[str, Tensor], settings: JudgingSettings
 ) -> dict[str, float]:
     """Fit the corrector on disturbed vectors through the frozen decoder; returns IoU before and after."""
-    _, weights = structure_weights(planes)
+    weights = weights_in(planes, bank)
     parameters = list(model.corrector.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=0.01)
     model.mask_decoder.requires_grad_(False)
@@ -175,13 +172,10 @@ def fit_corrector(
         rng = np.random.default_rng([settings.seed, 5, step])
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * cosine_schedule(step, settings.corrector_steps, 20)
-        embedding, masks, names = draw_batch(planes, weights, 4, 2, rng)
-        usable = np.array([n in bank for n in names])
-        if not usable.any():
-            continue
-        names = [n for n, u in zip(names, usable, strict=True) if u]
-        source = F.avg_pool2d(torch.from_numpy(embedding[usable]).to(model.device), 2)
-        target = F.avg_pool2d(torch.from_numpy(masks[usable]).float()[:, None].to(model.device), 2)[:, 0]
+        batch = draw_batch(planes, weights, 4, 2, rng)
+        names = batch.names
+        source = F.avg_pool2d(torch.from_numpy(batch.embedding).to(model.device), 2)
+        target = F.avg_pool2d(torch.from_numpy(batch.masks).float()[:, None].to(model.device), 2)[:, 0]
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in names])
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names))).float()

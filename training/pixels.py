@@ -109,21 +109,35 @@ def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
     return sorted(counts), {name: count**-0.6 for name, count in counts.items()}
 
 
-def draw_batch(planes: Planes, weights: dict[str, float], count: int, each: int, rng: np.random.Generator):
-    """Return (embedding (N, …), masks (N, h, w), names) of `count` planes, at most `each` masks of one."""
-    embeddings, masks, names = [], [], []
+@dataclass(frozen=True)
+class Batch:
+    """Masks of a step: embeddings float32 (N, C, g, g), masks bool (N, 4g, 4g), names, rows of the planes."""
+
+    embedding: np.ndarray
+    masks: np.ndarray
+    names: list[str]
+    rows: list[int]
+
+
+def draw_batch(
+    planes: Planes, weights: dict[str, float], count: int, each: int, rng: np.random.Generator
+) -> Batch:
+    """Draw `count` planes and of each at most `each` masks, among the structures that have a weight."""
+    embeddings, masks, names, rows = [], [], [], []
     by_set = planes.by_set
-    for _ in range(count):
-        rows = by_set[list(by_set)[rng.integers(len(by_set))]] if rng.random() < 0.5 else planes.rows
-        row = int(rows[rng.integers(len(rows))])
-        choices = list(planes.values[row])
+    while len(set(rows)) < count and len(names) < count * each:
+        pool = by_set[list(by_set)[rng.integers(len(by_set))]] if rng.random() < 0.5 else planes.rows
+        row = int(pool[rng.integers(len(pool))])
+        choices = [name for name in planes.values[row] if name in weights]
+        if not choices:
+            continue
         chance = np.array([weights[c] for c in choices])
-        wanted = rng.choice(len(choices), min(each, len(choices)), False, chance / chance.sum())
-        for index in wanted:
+        for index in rng.choice(len(choices), min(each, len(choices)), False, chance / chance.sum()):
             embeddings.append(planes.embedding(row))
             masks.append(planes.mask(row, planes.values[row][choices[index]]))
             names.append(choices[index])
-    return np.stack(embeddings).astype(np.float32), np.stack(masks), names
+            rows.append(row)
+    return Batch(np.stack(embeddings).astype(np.float32), np.stack(masks), names, rows)
 
 
 def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSettings) -> PixelStage:
@@ -157,12 +171,17 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
             planes.refresh()
         coarse = step < settings.coarse
         count = settings.coarse_planes if coarse else settings.planes
-        embedding, masks, names = draw_batch(planes, weights, count, settings.masks, rng)
-        xy, labels, keeps = draw_clicks(masks, settings, rng)
-        source, target = torch.from_numpy(embedding).to(device), torch.from_numpy(masks).float().to(device)
+        batch = draw_batch(planes, weights, count, settings.masks, rng)
+        xy, labels, keeps = draw_clicks(batch.masks, settings, rng)
+        source, target = (
+            torch.from_numpy(batch.embedding).to(device),
+            torch.from_numpy(batch.masks).float().to(device),
+        )
         if coarse:
             source, target = F.avg_pool2d(source, 2), F.avg_pool2d(target[:, None], 2)[:, 0]
-        vectors = stage.vectors[[row_of[n] for n in names]] * torch.from_numpy(keeps).to(device)[:, None]
+        vectors = (
+            stage.vectors[[row_of[n] for n in batch.names]] * torch.from_numpy(keeps).to(device)[:, None]
+        )
         logits, quality = stage(
             source, vectors, (torch.from_numpy(xy).to(device), torch.from_numpy(labels).to(device))
         )
