@@ -40,4 +40,4 @@ def test_the_schedule_warms_up_and_ends_at_nothing():
     factors = [cosine_schedule(step, 100, 10) for step in range(101)]
     assert factors[0] < factors[9] == 1
     assert factors[100] == pytest.approx(0, abs=1e-6)
-    assert all(a >= b for a, b in itertools.pairwise(factors))
+    assert all(a >= b for a, b in itertools.pairwise(factors[9:]))

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.sam import decode_masks
 from napari_mediround.training.losses import cosine_schedule, iou, mask_loss, vector_loss
-from napari_mediround.training.pixels import draw_batch, draw_clicks, structure_weights
+from napari_mediround.training.pixels import draw_batch, structure_weights
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.prompts import PromptSettings, decode_prompted
 from napari_mediround.training.text import TextSettings, draw_lesson, read_vectors
 
 
@@ -39,8 +39,6 @@ class JointSettings:
         Optimiser steps on the full grid; planes a step; masks a plane at most.
     decoder_rate, head_rate : float
         AdamW learning rates.
-    click_share, box_share : float
-        As in stage 1a.
     seed : int
         Of every draw.
     """
@@ -52,8 +50,6 @@ class JointSettings:
     masks: int = 2
     decoder_rate: float = 1e-4
     head_rate: float = 3e-4
-    click_share: float = 0.15
-    box_share: float = 0.1
     seed: int = 0
 
 
@@ -109,16 +105,6 @@ def fit_projection(
         return ((vectors @ F.normalize(table, dim=1).T).argmax(1) == targets).float().mean().item()
 
 
-def decode_batch(model: MediRound, embedding: Tensor, vectors: Tensor, clicks: tuple[Tensor, Tensor]):
-    """Return logits (N, 4g, 4g), SAM's IoU (N,) and mask tokens (N, C) for embeddings (N, C, g, g)."""
-    sparse, _ = model.prompt_encoder(points=clicks, boxes=None, masks=None)
-    sparse = torch.cat([vectors[:, None], sparse], 1)
-    dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(embedding)
-    position = model.prompt_encoder.pe_layer(embedding.shape[-2:])[None]
-    logits, quality, token = decode_masks(model.mask_decoder, embedding, position, sparse, dense)
-    return logits[:, 0], quality, token
-
-
 def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettings) -> None:
     """Train stage 1c, logging to ``out/joint.jsonl`` and saving ``out/joint.pt`` every 50 steps."""
     planes = Planes(folder)
@@ -129,7 +115,8 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
     table, row_of = read_vectors(out / "pixels.pt", model.device)
     right = fit_projection(model, bank, table, row_of, settings.projection_steps)
     (out / "projection.json").write_text(json.dumps({"nearest_is_right": round(right, 4)}))
-    decoder, heads = list(model.mask_decoder.parameters()), list(model.seg_projection.parameters())
+    decoder = [*model.mask_decoder.parameters(), *model.prompt_encoder.parameters()]
+    heads = list(model.seg_projection.parameters())
     groups = [{"params": decoder, "lr": settings.decoder_rate}, {"params": heads, "lr": settings.head_rate}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "joint.pt"
@@ -144,16 +131,13 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * cosine_schedule(step, settings.steps, 30)
         batch = draw_batch(planes, weights, settings.planes, settings.masks, rng)
-        xy, labels, keeps = draw_clicks(batch.masks, settings, rng)
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])
-        vectors = model.project_seg(states) * torch.from_numpy(keeps).to(device)[:, None]
-        clicks = torch.from_numpy(xy).to(device), torch.from_numpy(labels).to(device)
-        logits, quality, _ = decode_batch(
-            model, torch.from_numpy(batch.embedding).to(device), vectors, clicks
-        )
+        source = torch.from_numpy(batch.embedding).to(device)
+        vectors = model.project_seg(states)
+        decoded = decode_prompted(model, source, vectors, batch.masks, PromptSettings(), rng)
         target = torch.from_numpy(batch.masks).to(device)
-        true_iou = iou(logits.detach(), target)
-        loss = mask_loss(logits, target).mean() + 0.1 * F.mse_loss(quality, true_iou)
+        true_iou = iou(decoded.logits.detach(), target)
+        loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou, true_iou)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*decoder, *heads], 1.0)

@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_mediround.model.mediround import Decoded, MediRound
-from napari_mediround.training.joint import decode_batch
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
 from napari_mediround.training.pixels import draw_batch, structure_weights
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.prompts import click_through, disturb
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,6 @@ class JudgingSettings:
     wrong_share: float = 0.25
     rate: float = 5e-4
     seed: int = 0
-
-
-def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-    """Return vectors (N, C) with noise of relative size `strength` (N,)."""
-    noise = torch.randn(vectors.shape, generator=generator).to(vectors.device)
-    strength = strength.to(vectors.device)
-    return vectors + noise * (strength * vectors.norm(dim=1) / vectors.shape[1] ** 0.5)[:, None]
-
-
-def no_clicks(model: MediRound, count: int) -> tuple[Tensor, Tensor]:
-    """Return coordinates (N, 1, 2) and labels (N, 1) that SAM's prompt encoder reads as no click."""
-    return torch.zeros(count, 1, 2, device=model.device), -torch.ones(count, 1, device=model.device)
 
 
 def draw_vectors(
@@ -105,14 +93,18 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
             batch = draw_batch(planes, weights, 3, 3, rng)
             vectors, spoken = draw_vectors(model, bank, batch.names, settings, rng)
             embedding = torch.from_numpy(batch.embedding).to(model.device)
-            clicks = no_clicks(model, len(spoken))
-            logits, quality, token = decode_batch(model, embedding, vectors, clicks)
+            decoded = model.decode(embedding, vectors)
             shown = [
                 planes.mask(r, planes.values[r].get(n, ())) for r, n in zip(batch.rows, spoken, strict=True)
             ]
-            truths.append(iou(logits, torch.from_numpy(np.stack(shown)).to(logits.device)))
-            nothing = torch.zeros(0)
-            model.judge_masks(vectors, embedding, Decoded(logits, quality, token, nothing, nothing.bool()))
+            truths.append(iou(decoded.logits, torch.from_numpy(np.stack(shown)).to(model.device)))
+            model.judge_masks(vectors, embedding, decoded)
+            if step % 3 == 2:  # a mask that clicks gave is judged too
+                decoded = click_through(
+                    model, embedding, vectors, np.stack(shown), decoded.logits[:, None], 3, rng
+                )
+                truths.append(iou(decoded.logits, torch.from_numpy(np.stack(shown)).to(model.device)))
+                model.judge_masks(vectors, embedding, decoded)
             if sum(map(len, truths)) >= settings.examples:
                 return torch.cat(inputs), torch.cat(truths)
     finally:
@@ -181,9 +173,8 @@ def fit_corrector(
         strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names))).float()
         with torch.no_grad():
             vectors = disturb(model.project_seg(states), strength, generator)
-            clicks = no_clicks(model, len(names))
-            before = iou(decode_batch(model, source, vectors, clicks)[0], target > 0.5).mean().item()
-        logits, _, _ = decode_batch(model, source, model.corrector(vectors), clicks)
+            before = iou(model.decode(source, vectors).logits, target > 0.5).mean().item()
+        logits = model.decode(source, model.corrector(vectors)).logits
         loss = mask_loss(logits, target).mean()
         optimiser.zero_grad()
         loss.backward()

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.sam import decode_masks
 from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,6 @@ class PixelSettings:
         Planes a step in either part; masks a plane at most.
     decoder_rate, vector_rate : float
         AdamW learning rates.
-    click_share, box_share : float
-        Share of the masks that also get clicks, or a box; half of these lose their vector.
     seed : int
         Of sampling and initial vectors.
     """
@@ -50,13 +48,11 @@ class PixelSettings:
     masks: int = 2
     decoder_rate: float = 2e-4
     vector_rate: float = 3e-3
-    click_share: float = 0.15
-    box_share: float = 0.1
     seed: int = 0
 
 
 class PixelStage(nn.Module):
-    """The table of structure vectors beside a model's prompt encoder (frozen) and mask decoder."""
+    """The table of structure vectors beside a model's prompt encoder and mask decoder."""
 
     def __init__(self, structures: list[str], model: MediRound, seed: int) -> None:
         super().__init__()
@@ -64,43 +60,6 @@ class PixelStage(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
         self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
-
-    def forward(
-        self, embedding: Tensor, vectors: Tensor, clicks: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits (N, 4g, 4g) and SAM's IoU (N,) for embeddings (N, 256, g, g)."""
-        sparse, _ = self.prompt_encoder(points=clicks, boxes=None, masks=None)
-        sparse = torch.cat([vectors[:, None], sparse], 1)
-        dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(embedding)
-        position = self.prompt_encoder.pe_layer(embedding.shape[-2:])[None]
-        logits, quality, _ = decode_masks(self.mask_decoder, embedding, position, sparse, dense)
-        return logits[:, 0], quality
-
-
-def draw_clicks(
-    masks: np.ndarray, settings: PixelSettings, rng: np.random.Generator
-) -> tuple[np.ndarray, ...]:
-    """Return click coordinates (N, 3, 2) x, y and labels (N, 3), and whether each mask keeps its vector.
-
-    Labels follow SAM's prompt encoder: 1 inside, 0 outside, 2 and 3 a box's corners, −1 unused.
-    """
-    count = len(masks)
-    xy, labels = np.zeros((count, 3, 2), np.float32), np.full((count, 3), -1)
-    keeps = np.ones(count, bool)
-    for i, mask in enumerate(masks):
-        chance = rng.random()
-        inside = np.argwhere(mask)
-        if chance < settings.click_share:
-            for k in range(rng.integers(1, 4)):
-                pool = inside if k == 0 or rng.random() < 0.5 else np.argwhere(~mask)
-                xy[i, k], labels[i, k] = pool[rng.integers(len(pool))][::-1] + 0.5, int(pool is inside)
-            keeps[i] = rng.random() < 0.5
-        elif chance < settings.click_share + settings.box_share:
-            low, high = inside.min(0), inside.max(0) + 1
-            jitter = rng.normal(0, 0.05, (2, 2)) * (high - low)
-            xy[i, 0], xy[i, 1], labels[i, :2] = (low + jitter[0])[::-1], (high + jitter[1])[::-1], (2, 3)
-            keeps[i] = rng.random() < 0.5
-    return xy, labels, keeps
 
 
 def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
@@ -140,6 +99,17 @@ def draw_batch(
     return Batch(np.stack(embeddings).astype(np.float32), np.stack(masks), names, rows)
 
 
+def halve_masks(masks: np.ndarray) -> np.ndarray:
+    """Return masks (N, h, w) on half the grid: a cell is foreground when at least half of it is.
+
+    A mask too thin for that keeps every cell that it touches.
+    """
+    n, h, w = masks.shape
+    share = masks.reshape(n, h // 2, 2, w // 2, 2).mean((2, 4))
+    halved = share >= 0.5
+    return np.where(halved.any((1, 2), keepdims=True), halved, share > 0)
+
+
 def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSettings) -> PixelStage:
     """Train stage 1a: the model's mask decoder, in place, and a vector for each structure.
 
@@ -150,7 +120,10 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     structures, weights = structure_weights(planes)
     stage = PixelStage(structures, model, settings.seed).to(device)
     groups = [
-        {"params": stage.mask_decoder.parameters(), "lr": settings.decoder_rate},
+        {
+            "params": [*stage.mask_decoder.parameters(), *stage.prompt_encoder.parameters()],
+            "lr": settings.decoder_rate,
+        },
         {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
@@ -172,21 +145,14 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         coarse = step < settings.coarse
         count = settings.coarse_planes if coarse else settings.planes
         batch = draw_batch(planes, weights, count, settings.masks, rng)
-        xy, labels, keeps = draw_clicks(batch.masks, settings, rng)
-        source, target = (
-            torch.from_numpy(batch.embedding).to(device),
-            torch.from_numpy(batch.masks).float().to(device),
-        )
+        source, masks = torch.from_numpy(batch.embedding).to(device), batch.masks
         if coarse:
-            source, target = F.avg_pool2d(source, 2), F.avg_pool2d(target[:, None], 2)[:, 0]
-        vectors = (
-            stage.vectors[[row_of[n] for n in batch.names]] * torch.from_numpy(keeps).to(device)[:, None]
-        )
-        logits, quality = stage(
-            source, vectors, (torch.from_numpy(xy).to(device), torch.from_numpy(labels).to(device))
-        )
-        true_iou = iou(logits.detach(), target > 0.5)
-        loss = mask_loss(logits, target).mean() + 0.1 * (quality - true_iou).pow(2).mean()
+            source, masks = F.avg_pool2d(source, 2), halve_masks(masks)
+        vectors = stage.vectors[[row_of[n] for n in batch.names]]
+        decoded = decode_prompted(model, source, vectors, masks, PromptSettings(), rng)
+        target = torch.from_numpy(masks).to(device)
+        true_iou = iou(decoded.logits.detach(), target)
+        loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou, true_iou)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(stage.parameters(), 1.0)

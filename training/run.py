@@ -89,12 +89,12 @@ def load_stage(model: MediRound, checkpoint: Path) -> None:
 
 
 def load_decoder(model: MediRound, checkpoint: Path) -> None:
-    """Give the model stage 1a's mask decoder."""
+    """Give the model stage 1a's prompt encoder and mask decoder."""
     stage = torch.load(checkpoint, map_location=model.device, weights_only=True)["stage"]
-    prefix = "mask_decoder."
-    model.mask_decoder.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in stage.items() if k.startswith(prefix)}
-    )
+    for name in ("prompt_encoder", "mask_decoder"):
+        prefix = f"{name}."
+        part = {k.removeprefix(prefix): v for k, v in stage.items() if k.startswith(prefix)}
+        getattr(model, name).load_state_dict(part)
 
 
 def main(path: Path, say: Callable[[str], None] | None = None) -> Path:

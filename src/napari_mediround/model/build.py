@@ -179,7 +179,7 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
     )
     if folder:
         load_llava_projector(composed, folder)
-    for part in (composed.image_encoder, composed.vision, composed.prompt_encoder):
+    for part in (composed.image_encoder, composed.vision):
         part.requires_grad_(False)
     return composed
 

@@ -1,7 +1,7 @@
 """Trained MediRound weights as a folder: ``mediround.safetensors`` and ``card.json`` that explains it.
 
-Only what was trained is stored: projectors, decoder, judge, corrector, LoRA and token rows; the bases are
-named by hash. Knows no recipe.
+Only what was trained is stored: projectors, prompt encoder, decoder, judge, corrector, LoRA and token rows;
+the bases are named by hash. Knows no recipe.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.mediround import MediRound
 
 WEIGHTS, CARD = "mediround.safetensors", "card.json"
-PARTS = ("image_projector", "box_encoder", "seg_projection", "mask_decoder", "judge", "corrector")
+PARTS = (
+    "image_projector",
+    "box_encoder",
+    "seg_projection",
+    "prompt_encoder",
+    "mask_decoder",
+    "judge",
+    "corrector",
+)
 
 
 def trained_state(model: MediRound) -> dict[str, Tensor]:
     """Return every trained tensor by name, the adapter's under ``language.``."""
     from peft import get_peft_model_state_dict
 
-    state = {name: value for name, value in model.state_dict().items() if name.partition(".")[0] in PARTS}
+    state = {name: p.detach() for name, p in model.named_parameters() if name.partition(".")[0] in PARTS}
     adapter = get_peft_model_state_dict(model.language.network, save_embedding_layers=False)
     return state | {f"language.{name}": value for name, value in adapter.items()}
 
@@ -41,7 +49,7 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
 
     own = model.state_dict()
     parts = {name: value for name, value in state.items() if not name.startswith("language.")}
-    expected = {name for name in own if name.partition(".")[0] in PARTS}
+    expected = {name for name, _ in model.named_parameters() if name.partition(".")[0] in PARTS}
     adapter = {
         name.removeprefix("language."): value for name, value in state.items() if name.startswith("language.")
     }

@@ -258,7 +258,7 @@ class MediRound(nn.Module):
         Parameters
         ----------
         embedding : Tensor
-            (1 or N, C, h, w).
+            (1 or N, C, h, w), on any grid.
         vectors : Tensor, optional
             (N, C).
         points : tuple of Tensor, optional
@@ -269,13 +269,18 @@ class MediRound(nn.Module):
             (N, 1, 4h, 4w) logits.
         """
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=previous)
+        count = sparse.shape[0] if vectors is None else vectors.shape[0]
         if vectors is not None:
-            count = vectors.shape[0]
             sparse = torch.cat([vectors[:, None], sparse.expand(count, -1, -1).to(vectors.dtype)], 1)
-            dense = dense.expand(count, -1, -1, -1)
-        position = self.prompt_encoder.get_dense_pe()
+        grid = embedding.shape[-2:]  # the prompt encoder's own no-mask embedding knows one grid only
+        if previous is None:
+            dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, *grid)
         logits, iou, token = decode_masks(
-            self.mask_decoder, embedding.to(sparse.dtype), position, sparse, dense
+            self.mask_decoder,
+            embedding.to(sparse.dtype),
+            self.prompt_encoder.pe_layer(grid)[None],
+            sparse,
+            dense.expand(count, -1, -1, -1),
         )
         nothing = logits.new_zeros(0)
         return Decoded(logits[:, 0], iou, token, nothing, torch.zeros(len(logits), dtype=torch.bool))

@@ -1,0 +1,175 @@
+"""The prompts that a training step gives to the mask decoder: words, clicks, a box, or a mask with clicks.
+
+Every mask of a step gets the same kind, so that the decoder sees exactly the tokens it sees when it is used.
+Knows no plane and no text.
+
+References
+----------
+Kirillov et al., Segment Anything, 2023, appendix A: clicks in the error of the mask before, which is a
+prompt itself. Sofiiuk et al., RITM, 2021.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from napari_mediround.model.mediround import Decoded, MediRound
+from napari_mediround.training.text import corrupt_mask
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """How often a step is of which kind; the rest is words alone.
+
+    Parameters
+    ----------
+    click_share, box_share, correction_share : float
+        Share of the steps with first clicks, with a box, with a mask to be corrected by clicks.
+    worded_share : float
+        Share of the steps with clicks or a box that keep the SEG vectors.
+    most_clicks : int
+        Of a mask.
+    """
+
+    click_share: float = 0.1
+    box_share: float = 0.08
+    correction_share: float = 0.22
+    worded_share: float = 0.4
+    most_clicks: int = 3
+
+
+def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Return vectors (N, C) with noise of relative size `strength` (N,)."""
+    noise = torch.randn(vectors.shape, generator=generator).to(vectors.device)
+    strength = strength.to(vectors.device)
+    return vectors + noise * (strength * vectors.norm(dim=1) / vectors.shape[1] ** 0.5)[:, None]
+
+
+def mask_to_logits(masks: Tensor, certainty: float = 6.0) -> Tensor:
+    """Return logits (N, 1, h, w) of masks (N, h, w), 0…1, as a mask prompt that a person drew."""
+    return (2 * masks.float() - 1)[:, None] * certainty
+
+
+def click_error(mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator | None = None):
+    """Return a click (x, y) and whether it is positive, in the widest region where a mask is wrong.
+
+    Parameters
+    ----------
+    mask, truth : ndarray
+        bool (H, W).
+    rng : Generator, optional
+        Draws among the inner pixels of that region; None takes the innermost one.
+    """
+    # Padded, so that a region at the border of the image is not thought to go on.
+    depths = [
+        ndimage.distance_transform_edt(np.pad(e, 1))[1:-1, 1:-1] for e in (truth & ~mask, mask & ~truth)
+    ]
+    positive = depths[0].max() >= depths[1].max()
+    depth = depths[0] if positive else depths[1]
+    if not depth.any():  # nothing is wrong: confirm the inside
+        positive, depth = True, ndimage.distance_transform_edt(truth)
+    inner = np.argwhere(depth >= (depth.max() if rng is None else max(0.5 * depth.max(), 1e-6)))
+    row, column = inner[0 if rng is None else rng.integers(len(inner))]
+    return (column + 0.5, row + 0.5), bool(positive)
+
+
+def click_errors(
+    masks: NDArray[np.bool_], truths: NDArray[np.bool_], size: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return one click a mask: (N, 1, 2) x, y in pixels of the model square, and labels (N, 1)."""
+    pairs = [click_error(mask, truth, rng) for mask, truth in zip(masks, truths, strict=True)]
+    xy = torch.tensor([xy for xy, _ in pairs], dtype=torch.float32) * (size / masks.shape[-1])
+    return xy[:, None], torch.tensor([[int(positive)] for _, positive in pairs])
+
+
+def jitter_boxes(masks: NDArray[np.bool_], size: int, rng: np.random.Generator) -> Tensor:
+    """Return the masks' boxes (N, 4), x0, y0, x1, y1 in pixels of the model square, as a hand draws them."""
+    boxes = []
+    for mask in masks:
+        inside = np.argwhere(mask)
+        low, high = inside.min(0), inside.max(0) + 1
+        jitter = rng.normal(0, 0.05, (2, 2)) * (high - low)
+        boxes.append([*(low + jitter[0])[::-1], *(high + jitter[1])[::-1]])
+    return torch.tensor(np.array(boxes), dtype=torch.float32) * (size / masks.shape[-1])
+
+
+def decode_prompted(
+    model: MediRound,
+    embedding: Tensor,
+    vectors: Tensor,
+    masks: NDArray[np.bool_],
+    settings: PromptSettings,
+    rng: np.random.Generator,
+) -> Decoded:
+    """Decode a step's masks from a kind of prompt that is drawn.
+
+    Parameters
+    ----------
+    model : MediRound
+    embedding : Tensor
+        (N, C, g, g), on any grid.
+    vectors : Tensor
+        (N, C): SEG vectors.
+    masks : ndarray
+        bool (N, 4g, 4g): the truth.
+    settings : PromptSettings
+    rng : Generator
+        The only source of chance.
+    """
+    kinds = ("clicks", "box", "correction", "words")
+    shares = (settings.click_share, settings.box_share, settings.correction_share)
+    kind = rng.choice(kinds, p=[*shares, 1 - sum(shares)])
+    if kind == "words":
+        return model.decode(embedding, vectors)
+    kept = vectors if rng.random() < settings.worded_share else None
+    if kind == "box":
+        return model.decode(embedding, kept, boxes=jitter_boxes(masks, model.size, rng).to(model.device))
+    previous = None
+    if kind == "correction":
+        kept = vectors if rng.random() < 0.75 else None
+        previous = first_masks(model, embedding, kept, masks, rng)
+    return click_through(model, embedding, kept, masks, previous, settings.most_clicks, rng)
+
+
+@torch.no_grad()
+def first_masks(
+    model: MediRound, embedding: Tensor, vectors: Tensor | None, masks: NDArray, rng: np.random.Generator
+) -> Tensor:
+    """Return logits (N, 1, 4g, 4g) to be corrected: a damaged truth, or what disturbed vectors give."""
+    if vectors is None or rng.random() < 0.4:
+        damaged = np.stack([corrupt_mask(mask, rng) for mask in masks])
+        return mask_to_logits(torch.from_numpy(damaged).to(model.device))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    strength = torch.tensor(rng.uniform(0, 1.2, len(vectors))).float()
+    return model.decode(embedding, disturb(vectors, strength, generator)).logits[:, None]
+
+
+def click_through(
+    model: MediRound,
+    embedding: Tensor,
+    vectors: Tensor | None,
+    masks: NDArray[np.bool_],
+    previous: Tensor | None,
+    most: int,
+    rng: np.random.Generator,
+) -> Decoded:
+    """Click up to `most` times in what is wrong; only the last decoding carries a gradient."""
+    clicks = None
+    for left in reversed(range(rng.integers(1, most + 1))):
+        seen = np.zeros_like(masks) if previous is None else (previous[:, 0] > 0).cpu().numpy()
+        xy, labels = (t.to(model.device) for t in click_errors(seen, masks, model.size, rng))
+        clicks = (
+            (xy, labels)
+            if clicks is None
+            else (torch.cat([clicks[0], xy], 1), torch.cat([clicks[1], labels], 1))
+        )
+        with torch.set_grad_enabled(left == 0):
+            decoded = model.decode(embedding, vectors, clicks, previous=previous)
+        previous = decoded.logits.detach()[:, None]
+    return decoded
