@@ -23,10 +23,10 @@ def test_a_question_adds_a_round_with_its_mask(session):
     assert round_.seconds > 0
 
 
-def test_the_segmenter_sees_the_plane_that_was_asked_about(session):
+def test_thesegmenter_sees_the_plane_that_was_asked_about(session):
     session.ask("segment the liver", 3, window=(0, 1000))
     expected = (session.study.pixels[3] + 500) * 0.255
-    image = session._segmenter.images[-1]
+    image = session.segmenter.images[-1]
     assert image.shape == (24, 32, 3)
     assert np.abs(image[..., 0] - expected).max() <= 1
 
@@ -35,7 +35,7 @@ def test_the_question_chooses_the_window_unless_one_is_given(session):
     session.ask("segment the left lung", 0)
     session.ask("segment the left lung", 0, window="lung")
     session.ask("segment the liver", 0)
-    lung, same, soft = session._segmenter.images
+    lung, same, soft = session.segmenter.images
     assert np.array_equal(lung, same)
     assert not np.array_equal(lung, soft)
 
@@ -44,10 +44,10 @@ def test_references_are_resolved_before_the_model_runs(session):
     session.ask("segment the liver", 2)
     with pytest.raises(DanglingReferenceError, match="7"):
         session.ask("what is next to [7]?", 2)
-    assert len(session._segmenter.asked) == 1
+    assert len(session.segmenter.asked) == 1
     round_ = session.ask("what is next to [1]?", 2)
     assert [(r.round, r.target) for r in round_.references] == [(1, 1)]
-    assert session._segmenter.asked[-1][1] == round_.references
+    assert session.segmenter.asked[-1][1] == round_.references
 
 
 def test_a_given_reference_to_nothing_lists_what_there_is(session):
@@ -67,7 +67,7 @@ def test_a_failed_question_leaves_the_conversation_unchanged():
 def test_a_cancelled_question_leaves_the_conversation_unchanged():
     session = Session(FakeSegmenter(gate=threading.Event()), make_volume())
     with pytest.raises(CancelledError):
-        session.ask("segment the liver", 2, cancelled=session._segmenter.started.is_set)
+        session.ask("segment the liver", 2, cancelled=session.segmenter.started.is_set)
     assert len(session.conversation) == 0
 
 
@@ -110,4 +110,4 @@ def test_areas_are_mm2_only_where_the_image_states_its_spacing(session):
 def test_an_empty_question_or_a_plane_that_is_not_there_is_refused(session, text, plane):
     with pytest.raises(MediRoundError):
         session.ask(text, plane)
-    assert not session._segmenter.asked
+    assert not session.segmenter.asked

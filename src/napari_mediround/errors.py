@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def printable(text: object) -> str:
+    """Return text with file names in it for people: what a terminal would obey is written as ``\\x1b``."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
 class MediRoundError(Exception):
     """Base of every error raised on purpose: its text can be shown to a user as it stands."""
 
@@ -21,8 +26,24 @@ class UnreadableFileError(MediRoundError):
     """
 
     def __init__(self, path, cause: str, remedy: str) -> None:
-        super().__init__(f"{path}: {cause}. {remedy}")
+        super().__init__(printable(f"{path}: {cause}. {remedy}"))
         self.path, self.cause, self.remedy = str(path), cause, remedy
+
+
+class ExistingFileError(MediRoundError):
+    """A file would be overwritten and nobody said that it may; ``path`` names it."""
+
+    def __init__(self, path) -> None:
+        super().__init__(f"{path} exists already. Choose another name, or allow overwriting.")
+        self.path = str(path)
+
+
+class MismatchError(MediRoundError):
+    """A file, read back, is not what was meant to be written; ``receipt`` says where they differ."""
+
+    def __init__(self, message: str, receipt=None) -> None:
+        super().__init__(message)
+        self.receipt = receipt
 
 
 class SeriesChoiceError(MediRoundError):
@@ -45,9 +66,25 @@ class MissingWeightsError(MediRoundError):
     """Model files are not on this machine, or are not the files they should be."""
 
 
+class AdapterError(MediRoundError):
+    """An adapter is damaged, belongs to other weights, or may not go live."""
+
+
+class TooFewCorrectionsError(MediRoundError):
+    """There is too little to learn from, or to test on."""
+
+
 class SettingsError(MediRoundError):
     """A preset, recipe or registry file, or an option, has a value that is not allowed."""
 
 
 class CancelledError(MediRoundError):
     """The user cancelled the work."""
+
+
+class JournalError(MediRoundError):
+    """The journal of a project cannot be read or written; nothing that was acknowledged is lost."""
+
+
+class ProjectBusyError(JournalError):
+    """Another window or program has the project open."""

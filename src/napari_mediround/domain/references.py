@@ -124,6 +124,7 @@ def resolve_references(
         _Mask(Reference(round_.index, k), round_, target)
         for round_ in conversation.rounds
         for k, target in enumerate(round_.targets, 1)
+        if target.verdict != "rejected"
     )
     explicit = [_read_number(match, conversation, masks) for match in _EXPLICIT.finditer(text)]
     mentions = _names(text, masks, anatomy, plane, explicit)
@@ -153,14 +154,16 @@ def _read_number(match: re.Match, conversation: Conversation, masks: tuple[_Mask
     there = tuple(mask for mask in masks if mask.reference.round == number)
     if not 1 <= number <= len(conversation):
         raise _fail(match[0], f"points at nothing: there is no round {number}", masks)
+    if not there and conversation.rounds[number - 1].targets:
+        raise _fail(match[0], f"points at nothing: what round {number} found was rejected", masks)
     if not there:
         raise _fail(match[0], f"points at nothing: round {number} has no mask", masks)
     if target is None and len(there) > 1:
         raise _fail(match[0], f"could be any of {len(there)} masks", there)
-    wanted = int(target or 1)
-    if not 1 <= wanted <= len(there):
-        raise _fail(match[0], f"points at nothing: round {number} has no mask {wanted}", there)
-    return _Mention(match.start(), match.end(), match[0], (there[wanted - 1],))
+    wanted = tuple(mask for mask in there if target is None or mask.reference.target == int(target))
+    if not wanted:
+        raise _fail(match[0], f"points at nothing: round {number} has no mask {int(target)}", there)
+    return _Mention(match.start(), match.end(), match[0], wanted)
 
 
 def _last(match: re.Match, masks: tuple[_Mask, ...], several: bool) -> _Mention:

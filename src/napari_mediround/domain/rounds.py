@@ -43,12 +43,15 @@ class Target:
         Judged IoU, 0…1.
     corrected : bool
         Whether the corrector's mask replaced the first one.
+    verdict : {"", "accepted", "corrected", "rejected"}
+        What a person said of it; "" while it is a proposal.
     """
 
     structure: str
     mask: Mask
     quality: float
     corrected: bool = False
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,12 @@ class Round:
         The segmenter's reply.
     seconds : float
         From question to answer.
+    window : str, (level, width) or None
+        CT window that was asked for.
+    parent : int, optional
+        `id` of the round before it, 0 for none; None where nobody says.
+    id : int
+        What the record calls it, the same on every branch; 0 until it is recorded.
     """
 
     index: int
@@ -102,6 +111,9 @@ class Round:
     references: tuple[Reference, ...]
     answer: Answer
     seconds: float = 0.0
+    window: str | tuple[float, float] | None = None
+    parent: int | None = None
+    id: int = 0
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -1,0 +1,298 @@
+"""What can be written into a journal, and how it becomes JSON and back. Knows no file and no rule.
+
+An entry is one thing that happened: an image was opened, a round asked, a verdict given, a branch taken, a
+step undone or redone, a damaged journal recovered. Masks stand in the JSON by their hash, so that the
+journal's chain covers them and an unchanged mask is stored once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Answer, Reference, Round, Target
+from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompts
+
+
+@dataclass(frozen=True)
+class ImageOpened:
+    """A case begins.
+
+    Parameters
+    ----------
+    modality : str
+        DICOM's code, "" where the file does not say.
+    shape : tuple of int
+        (plane, row, column), display order.
+    """
+
+    modality: str
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class RoundAsked:
+    """A question was answered.
+
+    Parameters
+    ----------
+    round : Round
+        With its `parent`; its `id` is the number of the event.
+    first_label : int
+        Label value of its first mask; the others follow.
+    model : tuple of (str, str)
+        Preset, hashes of model and adapter, device, as the segmenter describes itself.
+    """
+
+    round: Round
+    first_label: int
+    model: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One mask of a verdict.
+
+    Parameters
+    ----------
+    label : int
+        Its label value.
+    before : Mask
+        As it was.
+    after : Mask
+        As the person wants it; for a rejected one as it was.
+    changed : int
+        How many pixels differ.
+    """
+
+    label: int
+    before: Mask
+    after: Mask
+    changed: int
+
+
+@dataclass(frozen=True)
+class VerdictGiven:
+    """A person accepted, corrected or rejected masks.
+
+    Parameters
+    ----------
+    verdict : {"accepted", "corrected", "rejected"}
+        The same for all of them.
+    marks : tuple of Mark
+        The masks that it is about.
+    writes : tuple of (int, Mask)
+        Label values with their masks from now on, overlaps decided: the marked ones and any they took from.
+    overlap : {"keep", "replace", "both"}
+        How overlaps with locked masks were decided.
+    seconds : float
+        The person's time.
+    prompts : Prompts
+        How it was mended.
+    reason : str
+        One of `REASONS`, or "".
+
+    Raises
+    ------
+    ValueError
+        When a word is not one of those.
+    """
+
+    verdict: str
+    marks: tuple[Mark, ...]
+    writes: tuple[tuple[int, Mask], ...] = ()
+    overlap: str = "keep"
+    seconds: float = 0.0
+    prompts: Prompts = field(default_factory=Prompts)
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        for word, known in (
+            (self.verdict, VERDICTS),
+            (self.overlap, OVERLAPS),
+            (self.reason, ("", *REASONS)),
+        ):
+            if word not in known:
+                raise ValueError(f"{word!r} is none of {', '.join(filter(None, known))}")
+
+
+@dataclass(frozen=True)
+class Branched:
+    """The conversation goes on from an earlier round: its `id`, or 0 for the start."""
+
+    round: int
+
+
+@dataclass(frozen=True)
+class Undone:
+    """A step was taken back: the number of its event."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Redone:
+    """A step that had been taken back was taken again: the number of its event."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The journal was damaged and has been recovered.
+
+    Parameters
+    ----------
+    masks : int
+        How many masks were lost; they are empty now.
+    kept : str
+        Name of the file, beside the journal, that holds the damaged one.
+    """
+
+    masks: int
+    kept: str
+
+
+Entry = ImageOpened | RoundAsked | VerdictGiven | Branched | Undone | Redone | Recovered
+
+KINDS: dict[str, type] = {
+    "image": ImageOpened,
+    "round": RoundAsked,
+    "verdict": VerdictGiven,
+    "branch": Branched,
+    "undo": Undone,
+    "redo": Redone,
+    "recovery": Recovered,
+}
+"""The word in the file for each entry."""
+
+
+def kind_of(entry: Entry) -> str:
+    """Return the word for an entry."""
+    return next(word for word, kind in KINDS.items() if type(entry) is kind)
+
+
+def pack_mask(mask: Mask) -> tuple[str, bytes]:
+    """Return a mask's hash (SHA-256 of shape and runs) and its compressed runs."""
+    raw = np.array([*mask.shape, *mask.runs], "<u4").tobytes()
+    return hashlib.sha256(raw).hexdigest(), zlib.compress(raw, 6)
+
+
+def unpack_mask(digest: str, packed: bytes) -> Mask:
+    """Return the mask of `pack_mask`.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are not those that the hash was made of.
+    """
+    try:
+        raw = zlib.decompress(packed)
+    except zlib.error as error:
+        raise ValueError(f"mask {digest[:8]} is damaged: {error}") from error
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise ValueError(f"mask {digest[:8]} is damaged: its hash is another one")
+    numbers = np.frombuffer(raw, "<u4").tolist()
+    return Mask((numbers[0], numbers[1]), tuple(numbers[2:]))
+
+
+def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
+    """Return an entry as JSON values; `keep` takes each mask and returns its hash."""
+    if isinstance(entry, RoundAsked):
+        return {
+            "round": _round_to_body(entry.round, keep),
+            "first_label": int(entry.first_label),
+            "model": dict(entry.model),
+        }
+    if isinstance(entry, VerdictGiven):
+        return {
+            "verdict": entry.verdict,
+            "marks": [
+                {"label": m.label, "before": keep(m.before), "after": keep(m.after), "changed": m.changed}
+                for m in entry.marks
+            ],
+            "writes": [[value, keep(mask)] for value, mask in entry.writes],
+            "overlap": entry.overlap,
+            "seconds": float(entry.seconds),
+            "prompts": asdict(entry.prompts),
+            "reason": entry.reason,
+        }
+    return asdict(entry)
+
+
+def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
+    """Return the entry of `entry_to_body`; `load` finds a mask by its hash.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        When the body is none of this kind.
+    """
+    if kind == "round":
+        model = tuple((str(key), str(value)) for key, value in body["model"].items())
+        return RoundAsked(_body_to_round(body["round"], load), body["first_label"], model)
+    if kind == "verdict":
+        marks = tuple(
+            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"]) for m in body["marks"]
+        )
+        writes = tuple((value, load(digest)) for value, digest in body["writes"])
+        prompts = Prompts(**body["prompts"])
+        rest = {key: body[key] for key in ("overlap", "seconds", "reason")}
+        return VerdictGiven(body["verdict"], marks, writes, prompts=prompts, **rest)
+    if kind == "image":
+        return ImageOpened(body["modality"], tuple(body["shape"]))
+    return KINDS[kind](**body)
+
+
+def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:
+    answer = round_.answer
+    return {
+        "index": round_.index,
+        "parent": int(round_.parent or 0),
+        "plane": int(round_.plane),
+        "text": round_.text,
+        "references": [[r.round, r.target, r.phrase] for r in round_.references],
+        "window": _plain(round_.window),
+        "seconds": float(round_.seconds),
+        "answer": answer.text,
+        "absent": list(answer.absent),
+        "image": answer.image,
+        "note": answer.note,
+        "targets": [
+            {
+                "structure": t.structure,
+                "quality": float(t.quality),
+                "corrected": bool(t.corrected),
+                "mask": keep(t.mask),
+            }
+            for t in answer.targets
+        ],
+    }
+
+
+def _plain(window: str | tuple[float, float] | None) -> str | list[float] | None:
+    return window if window is None or isinstance(window, str) else [float(number) for number in window]
+
+
+def _body_to_round(body: dict, load: Callable[[str], Mask]) -> Round:
+    targets = tuple(
+        Target(t["structure"], load(t["mask"]), t["quality"], t["corrected"]) for t in body["targets"]
+    )
+    answer = Answer(body["answer"], targets, tuple(body["absent"]), body["image"], body["note"])
+    references = tuple(Reference(*reference) for reference in body["references"])
+    window = tuple(body["window"]) if isinstance(body["window"], list) else body["window"]
+    return Round(
+        body["index"],
+        body["plane"],
+        body["text"],
+        references,
+        answer,
+        body["seconds"],
+        window,
+        body["parent"],
+    )

@@ -1,0 +1,248 @@
+"""What a case's entries add up to: rounds, labels, what can be undone. The same entries, the same state.
+
+Knows no file, no study and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.journal.entries import Branched, Entry, Redone, RoundAsked, Undone, VerdictGiven
+
+
+@dataclass(frozen=True)
+class Label:
+    """One mask with its number in the Labels layer.
+
+    Parameters
+    ----------
+    value : int
+        The number.
+    round : int
+        `id` of the round that found it.
+    target : int
+        1-based number in that round.
+    structure : str
+        What it is.
+    plane : int
+        0-based, display order.
+    mask : Mask
+        As it is now.
+    verdict : {"", "accepted", "corrected", "rejected"}
+        "" while it is a proposal.
+    edited : bool
+        Whether a person changed it.
+    """
+
+    value: int
+    round: int
+    target: int
+    structure: str
+    plane: int
+    mask: Mask
+    verdict: str = ""
+    edited: bool = False
+
+    @property
+    def locked(self) -> bool:
+        """Whether later masks keep off its pixels."""
+        return self.verdict in ("accepted", "corrected")
+
+    @property
+    def name(self) -> str:
+        """Return number and structure: "2 spleen"."""
+        return f"{self.value} {self.structure}"
+
+
+@dataclass(frozen=True)
+class State:
+    """All rounds and labels of a case at one moment.
+
+    Parameters
+    ----------
+    rounds : mapping of int to Round
+        Every round of every branch by its `id`, with masks and verdicts as they are now.
+    head : int
+        `id` of the last round of the current branch; 0 at the start.
+    labels : mapping of int to Label
+        By value.
+    locked : tuple of int
+        Values of the locked labels, in the order in which they were locked.
+    """
+
+    rounds: Mapping[int, Round] = field(default_factory=dict)
+    head: int = 0
+    labels: Mapping[int, Label] = field(default_factory=dict)
+    locked: tuple[int, ...] = ()
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """The rounds of the current branch."""
+        path, number = [], self.head
+        while number:
+            path.append(self.rounds[number])
+            number = path[-1].parent
+        return Conversation(tuple(reversed(path)))
+
+    @property
+    def next_label(self) -> int:
+        """The value of the next mask."""
+        return max(self.labels, default=0) + 1
+
+    @cached_property
+    def shown(self) -> tuple[Label, ...]:
+        """Labels in the order in which they take their pixels: locked ones, then this branch's proposals."""
+        here = {round_.id for round_ in self.conversation.rounds}
+        proposals = (label for label in self.labels.values() if label.round in here and not label.verdict)
+        return (
+            *(self.labels[value] for value in self.locked),
+            *sorted(proposals, key=lambda label: label.value),
+        )
+
+    def draw(self, plane: int, shape: tuple[int, int]) -> NDArray[np.uint16]:
+        """Return the label values of a plane, uint16 (row, column), 0 background; first come, first drawn."""
+        drawn = np.zeros(shape, np.uint16)
+        for label in self.shown:
+            if label.plane == plane:
+                drawn[label.mask.to_array() & (drawn == 0)] = label.value
+        return drawn
+
+    def after(self, entry: Entry, number: int) -> State:
+        """Return the state after an entry, which is event `number`."""
+        if isinstance(entry, RoundAsked):
+            return self._after_round(entry, number)
+        if isinstance(entry, VerdictGiven):
+            return self._after_verdict(entry)
+        if isinstance(entry, Branched):
+            return replace(self, head=entry.round)
+        return self
+
+    def _after_round(self, entry: RoundAsked, number: int) -> State:
+        round_ = replace(entry.round, id=number)
+        new = {
+            value: Label(value, number, k, target.structure, round_.plane, target.mask)
+            for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
+        }
+        return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)
+
+    def _after_verdict(self, entry: VerdictGiven) -> State:
+        labels = dict(self.labels)
+        for value, mask in entry.writes:
+            labels[value] = replace(labels[value], mask=mask)
+        locked = list(self.locked)
+        for mark in entry.marks:
+            label = labels[mark.label]
+            edited = label.edited or entry.verdict == "corrected"
+            verdict = "corrected" if edited and entry.verdict == "accepted" else entry.verdict
+            labels[mark.label] = replace(label, verdict=verdict, edited=edited)
+            if verdict == "rejected" and mark.label in locked:
+                locked.remove(mark.label)
+            elif verdict != "rejected" and mark.label not in locked:
+                locked.append(mark.label)
+        touched = {mark.label for mark in entry.marks} | {value for value, _ in entry.writes}
+        rounds = dict(self.rounds)
+        for label in (labels[value] for value in touched):
+            rounds[label.round] = _with_label(rounds[label.round], label)
+        return State(rounds, self.head, labels, tuple(locked))
+
+
+@dataclass(frozen=True)
+class Event:
+    """An entry as the journal has it.
+
+    Parameters
+    ----------
+    seq : int
+        1, 2, 3, … over the whole journal.
+    case : str
+        Salted hash of the image; "" for what concerns the journal itself.
+    utc : str
+        When, ISO 8601.
+    annotator : str
+        Pseudonym.
+    version : str
+        Of napari-mediround.
+    entry : Entry
+        What happened.
+    hash : str
+        SHA-256 over this event and the hash of the one before.
+    """
+
+    seq: int
+    case: str
+    utc: str
+    annotator: str
+    version: str
+    entry: Entry
+    hash: str
+
+
+@dataclass
+class History:
+    """The steps of a case that stand, and those that were undone and can be redone.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        Of one case, in order.
+
+    Attributes
+    ----------
+    last : int
+        Number of the last event taken.
+    """
+
+    events: Iterable[Event] = ()
+    last: int = field(default=0, init=False)
+    _done: list[tuple[Event, State]] = field(default_factory=list, init=False)
+    _undone: list[tuple[Event, State]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        for event in self.events:
+            self.take(event)
+        self.events = ()
+
+    @property
+    def state(self) -> State:
+        """The state now."""
+        return self._done[-1][1] if self._done else State()
+
+    @property
+    def standing(self) -> tuple[Event, ...]:
+        """The steps that were not undone: what there is to learn from."""
+        return tuple(event for event, _ in self._done)
+
+    @property
+    def to_undo(self) -> Event | None:
+        """The step that would be undone next."""
+        return self._done[-1][0] if self._done else None
+
+    @property
+    def to_redo(self) -> Event | None:
+        """The step that would be redone next."""
+        return self._undone[-1][0] if self._undone else None
+
+    def take(self, event: Event) -> None:
+        """Go on by one event."""
+        self.last = event.seq
+        if isinstance(event.entry, Undone):
+            self._undone.append(self._done.pop())
+        elif isinstance(event.entry, Redone):
+            self._done.append(self._undone.pop())
+        elif isinstance(event.entry, RoundAsked | VerdictGiven | Branched):
+            self._done.append((event, self.state.after(event.entry, event.seq)))
+            self._undone.clear()
+
+
+def _with_label(round_: Round, label: Label) -> Round:
+    targets = list(round_.targets)
+    there = targets[label.target - 1]
+    targets[label.target - 1] = replace(there, mask=label.mask, verdict=label.verdict)
+    return replace(round_, answer=replace(round_.answer, targets=tuple(targets)))

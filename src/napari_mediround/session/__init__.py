@@ -1,0 +1,7 @@
+"""One conversation about one image: ask, accept, fix, reject, branch, undo. Knows no torch and no Qt."""
+
+from napari_mediround.session.record import Record, Step
+from napari_mediround.session.segmenter import Segmenter
+from napari_mediround.session.session import Session
+
+__all__ = ["Record", "Segmenter", "Session", "Step"]

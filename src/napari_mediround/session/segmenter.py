@@ -1,0 +1,43 @@
+"""What a session needs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Answer, Conversation, Reference
+
+
+class Segmenter(Protocol):
+    """`set_image` once, `ask` often."""
+
+    def set_image(self, image: NDArray[np.uint8]) -> str:
+        """Take a rendered plane, uint8 (H, W, 3) in display order; return its key."""
+
+    def ask(
+        self,
+        text: str,
+        conversation: Conversation,
+        references: tuple[Reference, ...],
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Answer one question about the image last set."""
+
+    def refine(
+        self,
+        points_xy: NDArray | None = None,
+        positive: NDArray | None = None,
+        box_xyxy: NDArray | None = None,
+        previous: Mask | None = None,
+    ) -> tuple[Mask, float]:
+        """Answer clicks, a box or an earlier mask with a mask and its judged quality."""
+
+    def change_device(self, device: str) -> None:
+        """Move to "auto", "cuda", "mps" or "cpu"; SettingsError where there is no such device."""
+
+    def describe(self) -> dict[str, str]:
+        """Return preset, device, precision and adapter in words."""

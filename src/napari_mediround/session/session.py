@@ -1,0 +1,213 @@
+"""One conversation about one study. Talks to any `Segmenter`, so it needs neither torch nor Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.domain.references import resolve_references
+from napari_mediround.domain.rounds import Conversation, Reference, Round
+from napari_mediround.domain.study import Study
+from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.errors import CancelledError, DanglingReferenceError, MediRoundError
+from napari_mediround.journal import Journal
+from napari_mediround.session.record import Record, Step
+from napari_mediround.session.segmenter import Segmenter
+
+
+class Session(Record):
+    """One conversation about one study: its `Record`, and a model to ask.
+
+    `answer` computes a round and changes nothing, so that it may run on another thread and be thrown
+    away; `add` takes a round into the conversation; `ask` does both.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model. Several sessions may share one; only one of them asks at a time.
+    study : Study
+        The image, in display order.
+    anatomy : Anatomy, optional
+        Synonyms for references ("the hepatic organ" for "the liver").
+    journal, case
+        As in `Record`; where the journal knows the image, the session goes on where it stopped.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        study: Study,
+        anatomy: Anatomy | None = None,
+        journal: Journal | None = None,
+        case: str = "",
+    ) -> None:
+        super().__init__(study, journal, case)
+        self.segmenter, self.anatomy = segmenter, anatomy
+        self._images: set[str] = set()
+
+    def move_to(self, study: Study) -> Session:
+        """Return the session on other pixels of the same grid; conversation and journal stay."""
+        moved = Session(self.segmenter, study, self.anatomy, self.journal, self.case)
+        moved._images = set(self._images)
+        return moved
+
+    def resolve(self, text: str, after: int | None = None) -> tuple[Reference, ...]:
+        """Return what the words of a question point at, in the order of the text.
+
+        With `after`, only that many rounds count.
+
+        Raises
+        ------
+        DanglingReferenceError
+            When they point at nothing, or at several masks; its `choices` name what there is.
+        """
+        return resolve_references(text, self._first(after), self.anatomy)
+
+    def prepare(self, plane: int, window: str | tuple[float, float] | None = None) -> str:
+        """Give the segmenter one plane, so that the next question about it is quicker; return its key.
+
+        Raises
+        ------
+        MediRoundError
+            When the study has no such plane or there is no such window.
+        """
+        self._check_plane(plane)
+        key = self.segmenter.set_image(render_plane(self.study, plane, window))
+        self._images.add(key)
+        return key
+
+    def answer(
+        self,
+        text: str,
+        plane: int,
+        references: tuple[Reference, ...] | None = None,
+        window: str | tuple[float, float] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        after: int | None = None,
+    ) -> Round:
+        """Return the next round without adding it.
+
+        Parameters
+        ----------
+        text : str
+            The question.
+        plane : int
+            0-based plane in display order.
+        references : tuple of Reference, optional
+            What the question points at; None resolves it from the words.
+        window : str or (level, width), optional
+            CT window; None takes the one the question speaks of ("lung"), else soft tissue.
+        cancelled : callable, optional
+            Asked between steps; True stops the work.
+        after : int, optional
+            Ask as if only so many rounds had been; None asks after the last.
+
+        Raises
+        ------
+        DanglingReferenceError
+            When a reference points at nothing or at several masks; the model did not run.
+        CancelledError
+            When `cancelled` said so.
+        MediRoundError
+            When the text is empty or the plane is not in the study.
+        """
+        began = perf_counter()
+        conversation, text = self._first(after), text.strip()
+        if not text:
+            raise MediRoundError('The question is empty. Type what you want to see, for example "the liver".')
+        self._check_plane(plane)
+        if references is None:
+            references = resolve_references(text, conversation, self.anatomy)
+        references = _checked(references, conversation)
+        _stop_if(cancelled)
+        self._recall_images(conversation, references)
+        self.prepare(plane, window or window_for_question(text))
+        _stop_if(cancelled)
+        answer = self.segmenter.ask(text, conversation, references, cancelled)
+        _stop_if(cancelled)
+        for target in answer.targets:
+            if target.mask.shape != self.study.geometry.shape[1:]:
+                raise ValueError(f"a mask of {target.mask.shape} on planes of {self.study.geometry.shape}")
+        parent = conversation.rounds[-1].id if conversation.rounds else 0
+        seconds = perf_counter() - began
+        return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
+
+    def add(self, round_: Round, branch: bool = False) -> Step:
+        """Take a round, as `answer` returned it, into the conversation.
+
+        With `branch` it may be one that was answered with `after`.
+
+        Raises
+        ------
+        ValueError
+            When the conversation is another one since it was asked.
+        JournalError
+            When it could not be saved.
+        """
+        return self.take_round(round_, branch, self.segmenter.describe())
+
+    def ask(
+        self,
+        text: str,
+        plane: int,
+        references: tuple[Reference, ...] | None = None,
+        window: str | tuple[float, float] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Round:
+        """Ask, add the round to the conversation and return it; parameters and errors as in `answer`.
+
+        A question that fails or is cancelled leaves the conversation as it was.
+        """
+        self.add(self.answer(text, plane, references, window, cancelled))
+        return self.conversation.rounds[-1]
+
+    def retry(
+        self,
+        index: int,
+        text: str | None = None,
+        references: tuple[Reference, ...] | None = None,
+        window: str | tuple[float, float] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Round:
+        """Ask a round (1-based) again in its place, perhaps in other words or about another reference.
+
+        What is not given is as it was. The old round and those after it stay on their own branch.
+        """
+        old = self.conversation.rounds[index - 1]
+        if references is None and text is None:
+            references = old.references
+        question = (text or old.text, old.plane, references, window or old.window, cancelled)
+        self.add(self.answer(*question, after=index - 1), branch=True)
+        return self.conversation.rounds[-1]
+
+    def _first(self, rounds: int | None) -> Conversation:
+        """Return so many rounds of the conversation, all for None."""
+        return self.conversation if rounds is None else Conversation(self.conversation.rounds[:rounds])
+
+    def _recall_images(self, conversation: Conversation, references: tuple[Reference, ...]) -> None:
+        """Show the segmenter the planes of referenced masks that it saw before a restart, if ever."""
+        pointed = [*references, *(r for round_ in conversation.rounds for r in round_.references)]
+        for round_ in {r.round: conversation.rounds[r.round - 1] for r in pointed}.values():
+            if round_.answer.image and round_.answer.image not in self._images:
+                self.prepare(round_.plane, round_.window or window_for_question(round_.text))
+                self._images.add(round_.answer.image)
+
+
+def _checked(references: tuple[Reference, ...], conversation: Conversation) -> tuple[Reference, ...]:
+    """Return references to masks that are there; raises `DanglingReferenceError` for others."""
+    for reference in references:
+        try:
+            conversation.target(reference)
+        except LookupError as error:
+            masks = ((r.index, n) for r in conversation.rounds for n, _ in enumerate(r.targets, 1))
+            raise DanglingReferenceError(
+                f"{reference} points at nothing: {error}. Choose one of the masks so far.",
+                tuple(Reference(*mask) for mask in masks),
+            ) from error
+    return tuple(references)
+
+
+def _stop_if(cancelled: Callable[[], bool] | None) -> None:
+    if cancelled is not None and cancelled():
+        raise CancelledError("The question was cancelled; nothing has changed.")
