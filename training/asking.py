@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ class Settings:
         Most planes of a volume, evenly spaced over those that show a label.
     limit : int or None
         Most cases of a set (dialogues of a file), evenly spaced.
+    structures : int or None
+        Most structures asked for on a plane, the first of the drawn order.
     seed : int
         Of the order in which the structures of a plane are asked for, and of the confidence intervals.
 
@@ -65,10 +67,11 @@ class Settings:
     min_px: int = 20
     planes: int = 3
     limit: int | None = None
+    structures: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("min_px", "planes", "limit"):
+        for name in ("min_px", "planes", "limit", "structures"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingsError(f"{name} is {value}; it must be at least 1.")
@@ -105,19 +108,26 @@ class Asked:
 
     def score(self, subject: str) -> Score:
         """Compare the answer and the baselines with the truth."""
-        mask, truth = self.mask, self.truth
-        return Score(
-            self.structure,
-            subject,
-            self.round,
-            int((mask & truth).sum()),
-            int(mask.sum()),
-            int(truth.sum()),
-            self.target is not None,
-            None if self.target is None else self.target.quality,
-            dice(fill_box(truth), truth),
-            dice(threshold_in_box(self.image, truth), truth),
-        )
+        score = score_target(self.structure, subject, self.round, self.target, self.truth)
+        filled, thresholded = fill_box(self.truth), threshold_in_box(self.image, self.truth)
+        return replace(score, box_fill_dice=dice(filled, self.truth), otsu_dice=dice(thresholded, self.truth))
+
+
+def score_target(
+    structure: str, subject: str, round_: int, target: Target | None, truth: NDArray[np.bool_]
+) -> Score:
+    """Compare a mask, or none, with the truth, bool (H, W); without the baselines."""
+    mask = np.zeros_like(truth) if target is None else target.mask.to_array()
+    return Score(
+        structure,
+        subject,
+        round_,
+        int((mask & truth).sum()),
+        int(mask.sum()),
+        int(truth.sum()),
+        target is not None,
+        None if target is None else target.quality,
+    )
 
 
 def spoken_name(label: str) -> str:
@@ -166,7 +176,7 @@ def ask_plane(segmenter: Predictor, plane: LabelledPlane, settings: Settings) ->
     segmenter.set_image(plane.image)
     rng = np.random.default_rng([settings.seed, zlib.crc32(plane.source.encode())])
     conversation, number = Conversation(), int(plane.source.rpartition("/")[2])
-    for name in rng.permutation(sorted(truths)).tolist():
+    for name in rng.permutation(sorted(truths))[: settings.structures].tolist():
         if len(conversation) == MAX_ROUNDS:
             conversation = Conversation()
         text = f"Segment the {name}."

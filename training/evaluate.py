@@ -18,7 +18,7 @@ from napari_mediround import __version__
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io.mrmedseg import IMAGE, read_mrmedseg
 from napari_mediround.training.asking import MAX_ROUNDS, Settings, ask_dialogue, ask_plane
-from napari_mediround.training.dataset import Case, case_planes, read_cases, read_table
+from napari_mediround.training.dataset import Case, LabelledPlane, case_planes, read_cases, read_table
 from napari_mediround.training.metrics import Score, bootstrap_interval, summarise
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ class Evaluation:
                     self._add(self._ask_case(case, prefix))
 
     def _ask_case(self, case: Case, prefix: str) -> list[Score]:
-        chosen = case_planes(case, self.settings.planes, self.settings.min_px)
+        planes = case_planes(case, self.settings.planes, self.settings.min_px)
         subject = f"{case.source.partition('/')[0]}/{case.subject}"
-        answers = [a for p in chosen for a in ask_plane(self.segmenter, p, self.settings)]
-        scores = [answer.score(subject) for answer in answers]
+        scores = [score for plane in planes for score in self._ask_plane(plane, subject)]
         return [replace(score, structure=prefix + score.structure) for score in scores]
+
+    def _ask_plane(self, plane: LabelledPlane, subject: str) -> list[Score]:
+        return [asked.score(subject) for asked in ask_plane(self.segmenter, plane, self.settings)]
 
     def run_dialogues(self, file: Path, root: Path) -> None:
         """Ask the dialogues of an MR-MedSeg file; masks under `min_px` are asked for and not counted."""
@@ -163,6 +165,7 @@ def evaluate_dataset(
     root: Path | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
+    kind: type[Evaluation] = Evaluation,
 ) -> dict:
     """Evaluate a set, a folder of sets, or an MR-MedSeg file.
 
@@ -180,6 +183,8 @@ def evaluate_dataset(
     settings : Settings, optional
     progress : callable, optional
         See `Progress`.
+    kind : type
+        `Evaluation`, or `training.full.FullEvaluation`, which asks more.
 
     Returns
     -------
@@ -193,7 +198,7 @@ def evaluate_dataset(
         When the data is none of these, or a file of it is damaged.
     """
     dataset = Path(dataset).expanduser()
-    run = Evaluation(segmenter, dataset.resolve().name, settings or Settings(), out, progress)
+    run = kind(segmenter, dataset.resolve().name, settings or Settings(), out, progress)
     if dataset.is_file():
         run.run_dialogues(dataset, Path(root or dataset.parent))
         return run.report()

@@ -8,7 +8,7 @@ intersection over the summed union, Dice the mean over masks, and empty against 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,6 +143,70 @@ def bootstrap_interval(
     means = sums[drawn].sum(1) / sizes[drawn].sum(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def bootstrap_statistic(
+    statistic: Callable[[NDArray[np.intp]], float | None],
+    subjects: Sequence[str],
+    seed: int = 0,
+    level: float = 0.95,
+    draws: int = 1000,
+) -> tuple[float, float] | None:
+    """Return the percentile interval of any statistic, drawing whole subjects with replacement.
+
+    Parameters
+    ----------
+    statistic : callable
+        Of the indices (M,) of a resample; draws for which it is None are left out.
+    subjects, seed, level, draws
+        As in `bootstrap_interval`.
+    """
+    _, owner = np.unique(np.asarray(subjects, str), return_inverse=True)
+    groups = [np.flatnonzero(owner == k) for k in range(int(owner.max(initial=-1)) + 1)]
+    if len(groups) < 2:
+        return None
+    drawn = np.random.default_rng(seed).integers(len(groups), size=(draws, len(groups)))
+    values = (statistic(np.concatenate([groups[k] for k in row])) for row in drawn)
+    told = [value for value in values if value is not None]
+    if not told:
+        return None
+    low, high = np.quantile(told, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def calibrate(stated: ArrayLike, true: ArrayLike, bins: int = 10) -> tuple[float | None, list[dict]]:
+    """Return the expected calibration error of stated values in 0…1, and its bins.
+
+    The error is the mean over answers of |mean stated − mean true| of their bin; bins are equally wide,
+    [0, 0.1), … [0.9, 1]. None for no answers.
+
+    Parameters
+    ----------
+    stated, true : (N,) float
+        0…1.
+    bins : int
+
+    Returns
+    -------
+    error : float or None
+    bins : list of dict
+        "low", "n", "stated", "true" of each bin that is not empty.
+
+    References
+    ----------
+    Guo et al., On Calibration of Modern Neural Networks, 2017; here of a value, not of a class.
+    """
+    stated, true = np.asarray(stated, float), np.asarray(true, float)
+    index = np.minimum((stated * bins).astype(int), bins - 1)
+    table = []
+    for k in np.unique(index):
+        own = index == k
+        means = {"stated": float(stated[own].mean()), "true": float(true[own].mean())}
+        table.append({"low": k / bins, "n": int(own.sum()), **means})
+    if not table:
+        return None, []
+    error = sum(row["n"] * abs(row["stated"] - row["true"]) for row in table) / len(stated)
+    return float(error), table
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, float | int | None]:

@@ -162,6 +162,17 @@ class Predictor:
             self._current = key
             return key
 
+    def embedding(self) -> torch.Tensor:
+        """Return the image encoder's embedding (1, C, h, w) of the plane last set.
+
+        Raises
+        ------
+        MediRoundError
+            When no image is set.
+        """
+        with self._lock:
+            return self._features(self._current).embedding
+
     def ask(
         self,
         text: str,

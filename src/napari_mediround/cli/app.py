@@ -104,7 +104,14 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many cases of each set, evenly spaced.")
     ] = None,
+    structures: Annotated[
+        int | None, typer.Option(min=1, help="Ask for at most so many structures of a plane.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of questions on a plane.")] = 0,
+    full: Annotated[
+        bool,
+        typer.Option(help="Dialogues, clicks, other wordings, absent structures and chat as well."),
+    ] = False,
     root: Annotated[
         Path | None, typer.Option(help="Folder that an MR-MedSeg file's paths start from.")
     ] = None,
@@ -119,8 +126,9 @@ def evaluate(
 
     require_path(dataset)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    options = {"split": split, "min_px": min_px, "planes": planes, "limit": limit, "seed": seed}
-    run_evaluate(predictor, dataset, json, root, options)
+    options = {"split": split, "min_px": min_px, "planes": planes, "limit": limit}
+    options |= {"structures": structures, "seed": seed}
+    run_evaluate(predictor, dataset, json, root, options, full)
 
 
 @app.command()

@@ -31,7 +31,21 @@ def show_report(report: dict) -> None:
         console.print(table)
 
 
-def run_evaluate(predictor: Predictor, dataset: Path, out: Path, root: Path | None, options: dict) -> None:
+def show_findings(findings: dict) -> None:
+    """Print what a full evaluation aims at and what it measured."""
+    from napari_mediround.training.targets import judge_aims
+
+    table = make_table("Aims", "", "hold", "aim", "measured", "95 %", "", right=("hold", "aim", "measured"))
+    for row in judge_aims(findings):
+        interval = f"{_number(row['low'])}…{_number(row['high'])}" if row["low"] is not None else ""
+        numbers = (f"{row['bound']} {row['hold']:g}", _number(row["reach"]), _number(row["value"]))
+        table.add_row(row["name"], *numbers, interval, row["word"])
+    results().print(table)
+
+
+def run_evaluate(
+    predictor: Predictor, dataset: Path, out: Path, root: Path | None, options: dict, full: bool = False
+) -> None:
     """Evaluate, write the report after each case and print it; options as in `training.evaluate.Settings`.
 
     Raises
@@ -39,7 +53,8 @@ def run_evaluate(predictor: Predictor, dataset: Path, out: Path, root: Path | No
     SystemExit
         With 130 when the user stops it; the report then holds the cases that are done.
     """
-    from napari_mediround.training.evaluate import Settings, evaluate_dataset
+    from napari_mediround.training.evaluate import Evaluation, Settings, evaluate_dataset
+    from napari_mediround.training.full import FullEvaluation
 
     settings = Settings(**options)
     out = out.expanduser()
@@ -53,12 +68,20 @@ def run_evaluate(predictor: Predictor, dataset: Path, out: Path, root: Path | No
 
         try:
             report = evaluate_dataset(
-                predictor, dataset, out=out, root=root, settings=settings, progress=show
+                predictor,
+                dataset,
+                out=out,
+                root=root,
+                settings=settings,
+                progress=show,
+                kind=FullEvaluation if full else Evaluation,
             )
         except KeyboardInterrupt:
             say(f"Stopped. {out} holds the cases done so far.")
             raise SystemExit(130) from None
     show_report(report)
+    if "findings" in report:
+        show_findings(report["findings"])
     for note in report["config"]["skipped"]:
         say(f"Left out: {note}")
     say(f"Wrote {out}")

@@ -1,0 +1,76 @@
+"""LiteMedSAM as released, told where to look: its own prompt encoder and decoder, and the true box.
+
+A baseline. Our decoder is trained on; this one is not. The image encoder is shared, as it stays frozen.
+Knows no language.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mediround.model.build import read_preset, read_state
+from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, decode_masks, logits_to_plane
+from napari_mediround.model.vision import square_scale
+from napari_mediround.weights import locate
+
+if TYPE_CHECKING:
+    from napari_mediround.predictor import Predictor
+
+NAME = "lite_medsam"
+
+
+class BoxedLiteMedSam:
+    """LiteMedSAM's mask for a box.
+
+    Parameters
+    ----------
+    file : Path
+        ``lite_medsam.pth``.
+    size, channels, mlp : int
+        Side of the model square in pixels, widths; another than LiteMedSAM's in tests only.
+    """
+
+    def __init__(self, file: Path, size: int = 256, channels: int = 256, mlp: int = 2048) -> None:
+        self.size = size
+        self.prompt_encoder = build_prompt_encoder(size, size // 4, channels).eval()
+        self.mask_decoder = build_mask_decoder(channels, mlp).eval()
+        state = read_state(file)
+        for name in ("prompt_encoder", "mask_decoder"):
+            own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+            getattr(self, name).load_state_dict(own)
+
+    @torch.no_grad()
+    def segment(
+        self, embedding: Tensor, shape: tuple[int, int], box_xyxy: tuple[int, int, int, int]
+    ) -> NDArray[np.bool_]:
+        """Return the mask (H, W) for a box.
+
+        Parameters
+        ----------
+        embedding : Tensor
+            (1, C, h, w) of LiteMedSAM's image encoder.
+        shape : tuple of int
+            (H, W) of the plane.
+        box_xyxy : tuple of int
+            Half-open, pixels of the plane.
+        """
+        corners = np.array(box_xyxy, np.float32).reshape(2, 2) * np.array(square_scale(shape, self.size))
+        boxes = torch.tensor(corners, dtype=torch.float32).reshape(1, 4)
+        sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
+        position = self.prompt_encoder.get_dense_pe()
+        logits, _, _ = decode_masks(self.mask_decoder, embedding.float().cpu(), position, sparse, dense)
+        return (logits_to_plane(logits, shape, self.size)[0, 0] > 0).numpy()
+
+
+def find_boxed(segmenter: Predictor) -> BoxedLiteMedSam | None:
+    """Return the baseline for a predictor whose image encoder is LiteMedSAM's, else None."""
+    preset = getattr(segmenter, "preset", "")
+    if not preset or read_preset(preset)["image"].get("weights") != NAME:
+        return None
+    return BoxedLiteMedSam(locate(NAME))
