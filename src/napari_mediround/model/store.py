@@ -1,4 +1,4 @@
-"""Encoded images by content: in memory, then on disk. Knows no dialogue.
+"""Encoded images by content, in memory, then on disk, and what masks came from. Knows no dialogue.
 
 What lies on disk are embeddings under hashed names, no pixels and no file names.
 """
@@ -9,12 +9,13 @@ import hashlib
 import os
 import zipfile
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from napari_mediround.model.mediround import ImageFeatures
 
@@ -33,6 +34,26 @@ def hash_image(image: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a mask was decoded from and as, so that fixing it goes on from there.
+
+    Parameters
+    ----------
+    vector : Tensor or None
+        (1, C) SEG vector; None where no question was asked.
+    logits : Tensor
+        (1, 1, 4h, 4w).
+    """
+
+    vector: Tensor | None
+    logits: Tensor
+
+    def to(self, device: torch.device) -> Origin:
+        """Return it on another device."""
+        return Origin(None if self.vector is None else self.vector.to(device), self.logits.to(device))
 
 
 class FeatureStore:
@@ -99,6 +120,12 @@ class FeatureStore:
             )
         temporary.replace(path)
         self._trim()
+
+    def copy(self) -> FeatureStore:
+        """Return another store with the same folder and the same images in memory."""
+        other = FeatureStore(self._encoder, self._folder, self._most, self._disk_bytes)
+        other._memory = self._memory.copy()
+        return other
 
     def clear(self) -> None:
         """Forget what is in memory."""

@@ -1,0 +1,110 @@
+"""The recipe of learning from corrections, and what learning reports. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from napari_mediround.model.adapter import AdapterShape
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """The recipe of learning from corrections.
+
+    Parameters
+    ----------
+    words_steps, words_lessons : int
+        Steps of the language model at most, and lessons of each.
+    steps, coarse : int
+        Steps of the mask decoder at most; of these, how many at the start on half the grid.
+    masks, rehearsed : int
+        Masks of a step from the corrections, and bundled ones that are to stay as they are.
+    language_rate, head_rate : float
+        AdamW learning rates of LoRA on the language model, and on SEG projection and mask decoder.
+    check_every, patience : int
+        Steps from check to check, and checks without a gain after which learning stops.
+    language_rank, head_rank : int
+        Of LoRA.
+    seed : int
+        Of every draw.
+    """
+
+    words_steps: int = 24
+    words_lessons: int = 2
+    steps: int = 120
+    coarse: int = 100
+    masks: int = 4
+    rehearsed: int = 2
+    language_rate: float = 3e-4
+    head_rate: float = 1e-3
+    check_every: int = 10
+    patience: int = 4
+    language_rank: int = 8
+    head_rank: int = 8
+    seed: int = 0
+
+    @property
+    def shape(self) -> AdapterShape:
+        """Ranks as an adapter takes them."""
+        return AdapterShape(self.language_rank, self.head_rank)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where learning is.
+
+    Parameters
+    ----------
+    phase : str
+        "words" or "masks".
+    step, steps : int
+        Done, and at most to do, in this phase.
+    loss : float
+        Of the step.
+    dice : float or None
+        Of the step's corrected masks.
+    checked : float or None
+        Score of the last check, lower is better.
+    seconds, left : float
+        Since the start, and at most to go.
+    """
+
+    phase: str
+    step: int
+    steps: int
+    loss: float
+    dice: float | None
+    checked: float | None
+    seconds: float
+    left: float
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came out.
+
+    Parameters
+    ----------
+    state : dict
+        Tensors of the adapter at the last good step.
+    finished : bool
+        False when it was cancelled.
+    step : int
+        The last good step of the masks; 0 where nothing was better than before.
+    before, after : float
+        Scores of the check, lower is better.
+    log : tuple of dict
+        Phase, step, loss and Dice of every step.
+    seconds : float
+        From start to end, this time.
+    """
+
+    state: dict[str, Tensor]
+    finished: bool
+    step: int
+    before: float
+    after: float
+    log: tuple[dict, ...]
+    seconds: float

@@ -1,0 +1,329 @@
+"""The loop that turns lessons into an adapter: first what to say, then what to draw, then how to judge it.
+
+LoRA on the language model is trained only where it would have said something else; LoRA on SEG projection
+and mask decoder on kept embeddings and hidden states, so that a step runs neither encoder nor language
+model; the judge is calibrated last. Stopped or killed, it goes on from its last checkpoint to the same
+loss. ``accelerate launch`` runs the same loop in several processes. Knows no journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_mediround.errors import SettingsError
+from napari_mediround.model.adapter import Adapter, hash_base
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.training.learning.calibration import Judgement, fit_calibration
+from napari_mediround.training.learning.lessons import Lesson
+from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
+from napari_mediround.training.learning.stage import Item, Stage
+from napari_mediround.training.losses import cosine_schedule, iou
+
+CHECKPOINT = "learning.pt"
+
+
+@dataclass
+class _Memory:
+    """What a checkpoint holds."""
+
+    adapter: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimiser: dict | None = None
+    phase: str = "words"
+    step: int = 0
+    best_step: int = 0
+    before: float = float("inf")
+    after: float = float("inf")
+    stale: int = 0
+    log: list[dict] = field(default_factory=list)
+
+
+class Learner:
+    """One run of learning.
+
+    Parameters
+    ----------
+    model : MediRound
+        Without an adapter of this kind; it carries none afterwards.
+    lessons, checked : sequence of Lesson
+        To learn from, and to stop by; other patients' where there are enough.
+    rehearsal : sequence of Lesson
+        Bundled ones, against forgetting.
+    settings : LearningSettings
+        The recipe.
+    folder : Path
+        Of the checkpoint.
+    progress : callable, optional
+        Takes a `Progress` after each step.
+    cancelled : callable, optional
+        Asked after each step.
+
+    Raises
+    ------
+    SettingsError
+        When a step has fewer masks than there are processes.
+    """
+
+    def __init__(
+        self,
+        model: MediRound,
+        lessons: Sequence[Lesson],
+        checked: Sequence[Lesson],
+        rehearsal: Sequence[Lesson],
+        settings: LearningSettings,
+        folder: Path,
+        progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        self.settings, self.folder = settings, folder
+        self.lessons, self.checked, self.rehearsal = list(lessons), list(checked), list(rehearsal)
+        self._progress, self._cancelled = progress or (lambda _: None), cancelled or (lambda: False)
+        self._key = _fingerprint(hash_base(model), [*lessons, *checked, *rehearsal], settings)
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step of clicks has no words
+        self.accelerator = Accelerator(device_placement=False, kwargs_handlers=[unused])
+        if min(settings.masks, settings.words_lessons) < self.accelerator.num_processes:
+            raise SettingsError(
+                f"{self.accelerator.num_processes} processes share a step: set masks and words_lessons to at "
+                "least that."
+            )
+        self.model = model
+        self._began = time.monotonic()
+
+    def run(self) -> Learned:
+        """Learn, from the last checkpoint on where there is one for the same lessons and recipe."""
+        adapter = Adapter(self.model, self.settings.shape, self.settings.seed)
+        trained = {p: p.requires_grad for p in self.model.parameters()}
+        try:
+            return self._run(adapter)
+        finally:
+            for parameter, flag in trained.items():
+                parameter.requires_grad_(flag)
+            adapter.detach()
+            self.accelerator.free_memory()
+
+    def _run(self, adapter: Adapter) -> Learned:
+        self.model.requires_grad_(False)
+        language, heads = adapter.language_parameters(), adapter.head_parameters()
+        for parameter in [*language, *heads]:
+            parameter.requires_grad_(True)
+        self._adapter, self._trained = adapter, {"words": language, "masks": heads}
+        optimisers = [torch.optim.AdamW(parameters, weight_decay=0.01) for parameters in (language, heads)]
+        self._stage, *optimisers = self.accelerator.prepare(Stage(self.model), *optimisers)
+        self._optimisers = dict(zip(self._trained, optimisers, strict=True))
+        memory = self._recall() or _Memory(adapter.state(), adapter.state())
+        adapter.load(memory.adapter)
+        if memory.optimiser:
+            self._optimisers[memory.phase].load_state_dict(memory.optimiser)
+        with adapter.off():
+            self._aims, self._kept = self._look_before()
+        finished = self._learn_words(memory) and self._learn_masks(memory)
+        adapter.load(memory.best)
+        adapter.calibrate(*fit_calibration(self._judgements()))
+        if finished:
+            self._forget()
+        seconds = time.monotonic() - self._began
+        return Learned(
+            adapter.state(),
+            finished,
+            memory.best_step,
+            memory.before,
+            memory.after,
+            tuple(memory.log),
+            seconds,
+        )
+
+    # What is computed once
+
+    @torch.no_grad()
+    def _look_before(self) -> tuple[list[Tensor], dict[bool, list[list[Tensor]]]]:
+        """Return each lesson's SEG vectors, and of each bundled mask what the model says before it learns."""
+        reads = [self._stage("read", lesson) for lesson in [*self.lessons, *self.rehearsal]]
+        self._fluent = all(read.right == 1.0 for read in reads[: len(self.lessons)])
+        aims = [read.vectors for read in reads]
+        kept: dict[bool, list[list[Tensor]]] = {}
+        for coarse in (True, False):
+            kept[coarse] = [
+                [
+                    self._stage("decode", Item(lesson, i, state, coarse))[0].logits[0].sigmoid()
+                    for i, state in enumerate(read.states)
+                ]
+                for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=True)
+            ]
+        return aims, kept
+
+    @torch.no_grad()
+    def _read_states(self, lessons: Sequence[Lesson]) -> list[Tensor]:
+        return [self._stage("read", lesson).states for lesson in lessons]
+
+    @torch.no_grad()
+    def _judgements(self) -> list[Judgement]:
+        """Return what the judge says of masks whose worth is known; a rejected one is worth 0."""
+        found = []
+        for lesson in [*self.lessons, *self.rehearsal]:
+            for i, state in enumerate(self._stage("read", lesson).states):
+                decoded, judged = self._stage("decode", Item(lesson, i, state))
+                mask = (decoded.logits > 0).cpu()
+                if lesson.refused[i].any():
+                    again = iou(mask.float(), torch.from_numpy(lesson.refused[i][None]))
+                    if again > 0.5:
+                        found.append(Judgement(judged.item(), 0.0))
+                elif lesson.weights[i]:
+                    worth = iou(mask.float(), torch.from_numpy(lesson.masks[i][None]))
+                    found.append(Judgement(judged.item(), worth.item()))
+        return found
+
+    # The two phases
+
+    def _learn_words(self, memory: _Memory) -> bool:
+        """Teach the language model what to say; False when cancelled."""
+        settings = self.settings
+        sure = [k for k, lesson in enumerate(self.lessons) if lesson.supervised]
+        if memory.phase != "words" or self._fluent or not sure:
+            memory.phase = "masks"
+            return True
+        others = list(range(len(self.lessons), len(self.lessons) + len(self.rehearsal)))
+        everything = [*self.lessons, *self.rehearsal]
+        for step in range(memory.step, settings.words_steps):
+            rng = np.random.default_rng([settings.seed, 0, step])
+            picks = [sure[rng.integers(len(sure))] for _ in range(settings.words_lessons)]
+            if others and step % 2:
+                picks[-1] = others[rng.integers(len(others))]
+            mine = picks[self.accelerator.process_index :: self.accelerator.num_processes]
+            losses = self._stage("words", [everything[k] for k in mine], [self._aims[k] for k in mine])
+            loss = self._take_step("words", losses, len(picks), step / settings.words_steps)
+            memory.step = step + 1
+            memory.log.append({"phase": "words", "step": step + 1, "loss": loss})
+            self._report(memory, settings.words_steps)
+            if self._stop(memory):
+                return False
+        memory.phase, memory.step, memory.optimiser = "masks", 0, None
+        memory.best = self._adapter.state()
+        return True
+
+    def _learn_masks(self, memory: _Memory) -> bool:
+        """Teach SEG projection and mask decoder what to draw; False when cancelled."""
+        settings, rank = self.settings, self.accelerator.process_index
+        everything = [*self.lessons, *self.rehearsal, *self.checked]
+        states = self._read_states(everything)
+        first = len(self.lessons)
+        own = [(k, i) for k, lesson in enumerate(self.lessons) for i in np.flatnonzero(lesson.weights)]
+        chance = np.array([self.lessons[k].weights[i] for k, i in own])
+        others = [(first + k, i) for k, lesson in enumerate(self.rehearsal) for i in range(len(lesson.segs))]
+        if memory.before == float("inf"):
+            memory.before = memory.after = self._check(states)
+        for step in range(memory.step, settings.steps):
+            if memory.stale > settings.patience:
+                break
+            rng = np.random.default_rng([settings.seed, 1, step])
+            coarse = step < settings.coarse
+            picks = [own[k] for k in rng.choice(len(own), settings.masks, p=chance / chance.sum())]
+            picks += [others[rng.integers(len(others))] for _ in range(settings.rehearsed if others else 0)]
+            items = [
+                Item(everything[k], i, states[k][i], coarse, (settings.seed, 2, step, n))
+                if k < first
+                else Item(everything[k], i, states[k][i], coarse, None, self._kept[coarse][k - first][i])
+                for n, (k, i) in enumerate(picks)
+            ]
+            losses, dices = self._stage("masks", items[rank :: self.accelerator.num_processes])
+            loss = self._take_step("masks", losses, len(items), step / settings.steps)
+            taught = dices[: len(range(rank, settings.masks, self.accelerator.num_processes))]
+            line = {"phase": "masks", "step": step + 1, "loss": loss, "dice": taught.mean().item()}
+            memory.step, memory.log = step + 1, [*memory.log, line]
+            if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
+                self._compare(memory, self._check(states))
+            self._report(memory, settings.steps)
+            if self._stop(memory):
+                return False
+        return True
+
+    @torch.no_grad()
+    def _check(self, states: list[Tensor]) -> float:
+        """Return the loss of the lessons to stop by plus how far bundled masks moved, from words alone."""
+        first, last = len(self.lessons), len(self.lessons) + len(self.rehearsal)
+        items = [
+            Item(lesson, i, states[last + k][i])
+            for k, lesson in enumerate(self.checked)
+            for i in np.flatnonzero(lesson.weights)
+        ]
+        kept = [
+            Item(lesson, 0, states[first + k][0], True, None, self._kept[True][k][0])
+            for k, lesson in enumerate(self.rehearsal)
+        ]
+        return sum(self._stage("masks", part)[0].mean().item() for part in (items, kept) if part)
+
+    def _compare(self, memory: _Memory, score: float) -> None:
+        memory.stale += 1
+        if score < memory.after:
+            memory.after, memory.best_step, memory.stale = score, memory.step, 0
+            memory.best = self._adapter.state()
+
+    def _take_step(self, phase: str, losses: Tensor, count: int, done: float) -> float:
+        """Step down the mean of `count` losses, of which this process has some; return that mean."""
+        rate = {"words": self.settings.language_rate, "masks": self.settings.head_rate}[phase]
+        optimiser = self._optimisers[phase]
+        for group in optimiser.param_groups:
+            group["lr"] = rate * cosine_schedule(round(100 * done), 100, 10)
+        share = losses.sum() * self.accelerator.num_processes / count  # DDP takes the mean over processes
+        optimiser.zero_grad()
+        self.accelerator.backward(share)
+        nn.utils.clip_grad_norm_(self._trained[phase], 1.0)
+        optimiser.step()
+        return self.accelerator.reduce(share.detach(), "mean").item()
+
+    # Checkpoints
+
+    def _report(self, memory: _Memory, steps: int) -> None:
+        seconds, line = time.monotonic() - self._began, memory.log[-1]
+        done = sum(1 for entry in memory.log if entry["phase"] == memory.phase)
+        left = seconds / max(1, done) * (steps - memory.step)
+        checked = memory.after if memory.after < float("inf") else None
+        place = (memory.phase, memory.step, steps, line["loss"], line.get("dice"), checked)
+        if self.accelerator.is_main_process:
+            self._progress(Progress(*place, seconds, left))
+
+    def _stop(self, memory: _Memory) -> bool:
+        """Keep a checkpoint now and then, and when cancelled; whether to stop, on every process alike."""
+        wish = torch.tensor(float(self._cancelled()), device=self.model.device)
+        stop = self.accelerator.reduce(wish, "sum").item() > 0
+        if (stop or memory.step % self.settings.check_every == 0) and self.accelerator.is_main_process:
+            memory.adapter, memory.optimiser = (
+                self._adapter.state(),
+                self._optimisers[memory.phase].state_dict(),
+            )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = self.folder / f"{CHECKPOINT}.part"
+            torch.save({"key": self._key, **vars(memory)}, part)
+            part.replace(self.folder / CHECKPOINT)
+        return stop
+
+    def _recall(self) -> _Memory | None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return None
+        saved = torch.load(path, map_location=self.model.device, weights_only=True)
+        return _Memory(**saved) if saved.pop("key") == self._key else None
+
+    def _forget(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _fingerprint(base: str, lessons: Sequence[Lesson], settings: LearningSettings) -> str:
+    """Return a hash of all that a run depends on."""
+    digest = hashlib.sha256(json.dumps([base, asdict(settings)]).encode())
+    for lesson in lessons:
+        digest.update(repr((lesson.pieces, lesson.weights.tolist())).encode())
+        digest.update(np.packbits(lesson.masks).tobytes())
+    return digest.hexdigest()
