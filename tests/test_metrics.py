@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_mediround.training.baselines import fill_box, threshold_in_box
-from napari_mediround.training.metrics import SUMMARY, Score, auroc, bootstrap_interval, dice, summarise
+from napari_mediround.training.metrics import (
+    SUMMARY,
+    Score,
+    auroc,
+    bootstrap_interval,
+    bootstrap_statistic,
+    calibrate,
+    dice,
+    summarise,
+)
 
 MASKS = arrays(bool, (5, 6))
 
@@ -93,3 +102,23 @@ def test_thresholding_finds_a_bright_and_a_dark_disc(inside: int) -> None:
     assert (threshold_in_box(image, truth) == truth).all()
     assert dice(fill_box(truth), truth) < 0.95
     assert not threshold_in_box(image, np.zeros_like(truth)).any()
+
+
+def test_calibration_weighs_each_bin_by_its_answers() -> None:
+    stated, true = [0.05, 0.95, 1.0, 0.9], [0.25, 0.95, 0.8, 0.8]
+    error, bins = calibrate(stated, true)
+    # One answer 0.2 off in the first bin; three in the last, whose means are 0.95 and 0.85.
+    assert error == pytest.approx((1 * 0.2 + 3 * 0.1) / 4)
+    assert [(row["low"], row["n"]) for row in bins] == [(0.0, 1), (0.9, 3)]
+    assert bins[1]["stated"] == pytest.approx(0.95)
+    assert calibrate([], []) == (None, [])
+    assert calibrate([0.5], [0.5])[0] == 0
+
+
+def test_any_statistic_is_resampled_by_subject() -> None:
+    values, subjects = np.array([0.2, 0.8, 0.5, 0.9, 0.1]), ["a", "b", "c", "d", "a"]
+    interval = bootstrap_statistic(lambda rows: float(values[rows].mean()), subjects, seed=3)
+    assert interval == pytest.approx(bootstrap_interval(values, subjects, seed=3))
+    assert bootstrap_statistic(lambda rows: None, subjects) is None
+    assert bootstrap_statistic(lambda rows: 1.0, ["a", "a"]) is None
+    assert bootstrap_statistic(lambda rows: 1.0, []) is None

@@ -22,7 +22,7 @@ from napari_mediround.training.asking import MAX_ROUNDS, Asked, ask_plane, spoke
 from napari_mediround.training.boxed import BoxedLiteMedSam, find_boxed
 from napari_mediround.training.clicks import click_through
 from napari_mediround.training.dataset import LabelledPlane
-from napari_mediround.training.dialogues import make_dialogue
+from napari_mediround.training.dialogues import Dialogue, Turn, make_dialogue
 from napari_mediround.training.evaluate import Evaluation
 from napari_mediround.training.findings import find_all
 from napari_mediround.training.frozen import compare_chat, load_base
@@ -33,6 +33,9 @@ from napari_mediround.training.propagation import Scenery, follow_dialogue
 
 FEW = 2
 """Structures of a plane that are clicked at and asked for in other words."""
+
+DRAFTS = 10
+"""Dialogues written of which the one that points most often at earlier masks is led."""
 
 
 @dataclass
@@ -139,19 +142,10 @@ class FullEvaluation(Evaluation):
             )
 
     def _lead(self, plane: LabelledPlane, scenery: Scenery, seed: list[int]) -> Iterator[Outcome]:
-        dialogue = make_dialogue(
-            scenery.labels,
-            scenery.names,
-            plane.oriented,
-            np.random.default_rng(seed),
-            load_anatomy(),
-            rounds=(MAX_ROUNDS, MAX_ROUNDS),
-            min_px=self.settings.min_px,
-            absent_rate=0.0,
-            chat_rate=0.0,
-            plane=plane.view,
-        )
-        yield from follow_dialogue(self.segmenter, dialogue, scenery, seed)
+        rng, least = np.random.default_rng(seed), self.settings.min_px
+        drafts = [write_dialogue(scenery, plane, rng, least) for _ in range(DRAFTS)]
+        richest = max(drafts, key=lambda dialogue: len(pointing_turns(dialogue)))
+        yield from follow_dialogue(self.segmenter, richest, scenery, seed)
 
     def _chat(self, scenery: Scenery, seed: list[int]) -> Iterator[Outcome]:
         question, answer, outcome = ask_chat(self.segmenter, scenery, seed)
@@ -161,6 +155,29 @@ class FullEvaluation(Evaluation):
         same = compare_chat(self.segmenter, self._base, question, answer.text)
         for way, equal in zip(("text", "bits"), same, strict=True):
             yield Outcome("frozen", way, scenery.name, Score("", scenery.subject, 1, 0, 0, 0, answered=equal))
+
+
+def write_dialogue(
+    scenery: Scenery, plane: LabelledPlane, rng: np.random.Generator, min_px: int
+) -> Dialogue:
+    """Write six rounds about a plane, in trained wordings, every one with a mask to find."""
+    return make_dialogue(
+        scenery.labels,
+        scenery.names,
+        plane.oriented,
+        rng,
+        load_anatomy(),
+        rounds=(MAX_ROUNDS, MAX_ROUNDS),
+        min_px=min_px,
+        absent_rate=0.0,
+        chat_rate=0.0,
+        plane=plane.view,
+    )
+
+
+def pointing_turns(dialogue: Dialogue) -> list[Turn]:
+    """Return the turns that cannot be understood without an earlier mask, and do not just repeat it."""
+    return [turn for turn in dialogue.turns if turn.references and turn.kind != "again"]
 
 
 def describe_plane(plane: LabelledPlane, subject: str) -> Scenery:
