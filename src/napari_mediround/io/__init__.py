@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from os import PathLike
 from pathlib import Path
 
@@ -78,8 +79,14 @@ def list_series(path: str | PathLike) -> tuple[SeriesInfo, ...]:
 
 def _existing(path: str | PathLike) -> Path:
     path = Path(path)
-    if not path.exists():
-        raise UnreadableFileError(path, "there is no such file or folder", "Check the path.")
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise UnreadableFileError(path, "there is no such file or folder", "Check the path.") from error
+    except OSError as error:
+        raise UnreadableFileError(path, "it cannot be opened", "Check its name and permissions.") from error
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise UnreadableFileError(path, "it is a device or a pipe, not a file", "Choose a file or folder.")
     return path
 
 

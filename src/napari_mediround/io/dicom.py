@@ -12,21 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder, iter_pixels
+from pydicom.pixels import apply_color_lut, apply_modality_lut, iter_pixels
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.study import Study, make_study
-from napari_mediround.errors import SeriesChoiceError, UnreadableFileError
+from napari_mediround.errors import SeriesChoiceError, UnreadableFileError, printable
 from napari_mediround.io import dicom_files, limits
-from napari_mediround.io.dicom_frames import Frame, frames_of, stack
+from napari_mediround.io.codes import read_modality, read_uid
+from napari_mediround.io.dicom_frames import Frame, frames_of, stack, thickness_mm
+from napari_mediround.io.dicom_packed import choose_decoder
 from napari_mediround.io.picture import PIXEL_GRID
 
 _ALONE = "Open one file of it on its own."
 _DAMAGED = "Copy or export the file again."
+MAX_FRAMES = 100_000
+"""Frames of one series above which it is refused."""
+
 _CENTIMETRE = 3
 _FEW_SLICES = 2
 
@@ -63,17 +67,20 @@ def read_dicom(
     first = headers[0]
     for header in headers:
         _check_header(Path(header.filename), header, first)
-    frames = [frame for header in headers for frame in frames_of(header)]
     size = (int(first.Rows), int(first.Columns))
     colour = int(first.get("SamplesPerPixel") or 1) > 1 or first.PhotometricInterpretation == "PALETTE COLOR"
-    limits.check_size(path, len(frames) * size[0] * size[1], 3 if colour else 4)
+    count = sum(int(header.get("NumberOfFrames") or 1) for header in headers)
+    limits.check_size(path, count * size[0] * size[1], 3 if colour else 4)
+    if count > MAX_FRAMES:
+        raise UnreadableFileError(path, f"it has {count:,} frames", f"Keep {MAX_FRAMES:,} or fewer.")
+    frames = [frame for header in headers for frame in frames_of(header)]
     frames, geometry, notes = _place(path, headers, frames, size, volume)
     pixels = _read_pixels(path, frames, size, colour)
     if not colour:
         pixels, more = limits.replace_non_finite(path, pixels)
         notes += more
     axis = slice_axis if slice_axis is not None and geometry.oriented else 0
-    return make_study(pixels, geometry, str(first.get("Modality") or ""), axis, notes)
+    return make_study(pixels, geometry, read_modality(first.get("Modality")), axis, notes)
 
 
 def list_series(path: Path) -> tuple[dicom_files.SeriesInfo, ...]:
@@ -96,10 +103,11 @@ def _headers(path: Path, series: str | int | None) -> list[Dataset]:
         raise UnreadableFileError(path, "it is empty, or no DICOM file", _DAMAGED)
     header = dicom_files.read_header(path)
     dicom_files.check_is_image(path, header)
-    uid = str(header.get("SeriesInstanceUID", ""))
-    if series is not None and str(series) not in (uid, "1"):
+    uid = read_uid(header.get("SeriesInstanceUID"))
+    if series is not None and read_uid(series) not in (uid, "1"):
         info = dicom_files.describe_series([header])
-        raise SeriesChoiceError(f"{path}: the file is of series {uid}, not {series}.", (info,))
+        message = f"{path}: the file is of series {uid}, not {series}."
+        raise SeriesChoiceError(printable(message), (info,))
     return [header]
 
 
@@ -123,8 +131,8 @@ def _check_header(path: Path, header: Dataset, first: Dataset) -> None:
         header.get("SamplesPerPixel") or 1,
     )
     if not (syntax.is_compressed or syntax.is_deflated or "422" in header.PhotometricInterpretation):
-        stored = path.stat().st_size
-        limits.check_size(path, limits.product(shape), max(int(header.BitsAllocated) // 8, 1), stored)
+        stored, bits = path.stat().st_size, limits.product(shape) * int(header.BitsAllocated)
+        limits.check_size(path, -(-bits // 8), 1, stored)
 
 
 def _syntax(header: Dataset) -> UID:
@@ -142,9 +150,7 @@ def _place(
     if all(placed):
         frames, affine = stack(path, frames, volume)
         if len(frames) == 1:
-            affine[:3, 0] *= abs(
-                float(first.get("SpacingBetweenSlices") or first.get("SliceThickness") or 1.0)
-            )
+            affine[:3, 0] *= thickness_mm(first)
         elif len(frames) <= _FEW_SLICES:
             notes = (f"the stack has only {len(frames)} slices",)
         oriented = calibrated = True
@@ -154,7 +160,7 @@ def _place(
         affine, calibrated, notes = _flat_grid(first, frames[0])
         limits.pick_volume(path, 1, volume)
         oriented = False
-    uids = [str(first.get(k, "")) for k in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")]
+    uids = [read_uid(first.get(k)) for k in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")]
     geometry = limits.make_geometry(path, (len(frames), *size), affine, oriented, *uids, calibrated)
     return frames, geometry, notes
 
@@ -212,30 +218,19 @@ def _decode(file: Path, frames: list[Frame], colour: bool) -> Iterator[NDArray]:
     """
     syntax: UID = ImplicitVRLittleEndian
     try:
-        dataset = pydicom.dcmread(file, force=True)
+        dataset = dicom_files.read_dataset(file)
         syntax = _syntax(dataset)
         if "TransferSyntaxUID" not in getattr(dataset, "file_meta", {}):
             dataset.file_meta = FileMetaDataset()
             dataset.file_meta.TransferSyntaxUID = syntax
-        _check_decoder(file, syntax)
-        numbers = [frame.number for frame in frames]
-        for frame, stored in zip(frames, iter_pixels(dataset, indices=numbers), strict=True):
+        plugin, numbers = choose_decoder(file, syntax, dataset), [frame.number for frame in frames]
+        decoded = iter_pixels(dataset, indices=numbers, decoding_plugin=plugin)
+        for frame, stored in zip(frames, decoded, strict=True):
             stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
             yield _to_rgb(dataset, stored) if colour else _to_values(dataset, stored, frame)
     except limits.FOREIGN_FAILURES as error:
         cause = f"its pixels ({syntax.name}) are cut short or damaged"
         raise UnreadableFileError(file, cause, _DAMAGED) from error
-
-
-def _check_decoder(file: Path, syntax: UID) -> None:
-    """Refuse a transfer syntax that nothing installed here can decode."""
-    remedy = "Install it (pip install pylibjpeg[all]), or decompress the file first (gdcmconv --raw)."
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available, remedy = False, "Decompress or export the file first."
-    if not available:
-        raise UnreadableFileError(file, f"there is no decoder here for its pixels ({syntax.name})", remedy)
 
 
 def _to_rgb(dataset: Dataset, stored: NDArray) -> NDArray[np.uint8]:

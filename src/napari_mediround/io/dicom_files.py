@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.tag import Tag
 
 from napari_mediround.domain.geometry import plane_of_normal
-from napari_mediround.errors import SeriesChoiceError, UnreadableFileError
+from napari_mediround.errors import SeriesChoiceError, UnreadableFileError, printable
 from napari_mediround.io import limits
+from napari_mediround.io.codes import read_modality, read_uid
 from napari_mediround.io.dicom_frames import first_frame
+from napari_mediround.io.dicom_packed import check_deflated
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
@@ -31,11 +34,16 @@ NOT_IMAGES = {
 }
 """DICOM modalities that are no images to segment, in words."""
 
+MAX_ELEMENTS = 20_000
+"""Elements of one data set, those in its sequences not counted, above which it is taken for damage."""
+
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _DAMAGED = "Copy or export the file again."
+_NO_PIXELS = "a DICOM object without pixels"
 
 # Everything that `dicom_frames` and `dicom` ask of a header; reading no more keeps large folders quick.
-_TAGS = [
+_KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",
     "Modality",
@@ -69,7 +77,8 @@ _TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "SequenceOfUltrasoundRegions",
-]
+)
+_TAGS = [Tag(keyword) for keyword in _KEYWORDS]
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ def read_header(path: Path) -> Dataset:
         When the file is damaged, or is a DICOMDIR.
     """
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+        header = read_dataset(path, pixels=False)
         for tag in list(header.keys()):
             header[tag]  # converts the raw value, so that damage shows here
     except limits.FOREIGN_FAILURES as error:
@@ -129,9 +138,33 @@ def read_header(path: Path) -> Dataset:
     return header
 
 
+def read_dataset(path: Path, pixels: bool = True) -> Dataset:
+    """Return the data set of a file: all of it, or only what `dicom_frames` and `dicom` ask of a header.
+
+    Raises
+    ------
+    ValueError
+        When it has more than `MAX_ELEMENTS` elements; and whatever pydicom raises on damage.
+    """
+    count = 0
+
+    def is_enough(tag: int, *_: object) -> bool:
+        nonlocal count
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise ValueError("more elements than any image has")
+        return not pixels and tag in _PIXELS
+
+    check_deflated(path)
+    with open(path, "rb") as file:
+        return read_partial(file, is_enough, force=True, specific_tags=None if pixels else _TAGS)
+
+
 def is_image(header: Dataset) -> bool:
     """Return whether a header describes pixels of an image (no segmentation, report, structure set, …)."""
-    return header.get("Modality") not in NOT_IMAGES and bool(header.get("Rows") and header.get("Columns"))
+    return str(header.get("Modality")) not in NOT_IMAGES and bool(
+        header.get("Rows") and header.get("Columns")
+    )
 
 
 def check_is_image(path: Path, header: Dataset) -> None:
@@ -143,7 +176,7 @@ def check_is_image(path: Path, header: Dataset) -> None:
         Naming what the object is.
     """
     if not is_image(header):
-        kind = NOT_IMAGES.get(header.get("Modality", ""), "a DICOM object without pixels")
+        kind = NOT_IMAGES.get(str(header.get("Modality")), _NO_PIXELS)
         raise UnreadableFileError(path, f"it is {kind}, not an image", "Open the image series it belongs to.")
 
 
@@ -168,13 +201,22 @@ def scan(folder: Path) -> dict[str, list[Dataset]]:
         header = read_header(path)
         if is_image(header):
             instance = str(header.get("SOPInstanceUID") or path)
-            series.setdefault(str(header.get("SeriesInstanceUID", "")), {}).setdefault(instance, header)
+            of_series = series.setdefault(read_uid(header.get("SeriesInstanceUID")), {})
+            _check_copy(path, header, of_series.setdefault(instance, header))
         else:
-            others.add(NOT_IMAGES.get(header.get("Modality", ""), "a DICOM object without pixels"))
+            others.add(NOT_IMAGES.get(str(header.get("Modality")), _NO_PIXELS))
     if not series:
         found = f"only {', '.join(sorted(others))}" if others else "no DICOM file"
         raise UnreadableFileError(folder, f"there is {found} in this folder", "Choose a folder with images.")
     return {uid: list(headers.values()) for uid, headers in sorted(series.items())}
+
+
+def _check_copy(path: Path, header: Dataset, kept: Dataset) -> None:
+    """Refuse two slices that call themselves one: the second would be lost without a word."""
+    for keyword in ("ImagePositionPatient", "InstanceNumber", "NumberOfFrames"):
+        if header.get(keyword) != kept.get(keyword):
+            cause = f"it and {Path(kept.filename).name} carry one SOPInstanceUID and differ in {keyword}"
+            raise UnreadableFileError(path, cause, "Export the series again.")
 
 
 def describe_series(headers: list[Dataset]) -> SeriesInfo:
@@ -183,12 +225,12 @@ def describe_series(headers: list[Dataset]) -> SeriesInfo:
     frames = sum(int(header.get("NumberOfFrames") or 1) for header in headers)
     shape = (frames, int(first.Rows), int(first.Columns))
     size = f"{shape[2]}x{shape[1]}" + (f"x{frames}" if frames > 1 else "")
-    modality = str(first.get("Modality") or "")
+    modality = read_modality(first.get("Modality"))
     orientation = first_frame(first).orientation
     plane = "" if orientation is None else plane_of_normal(np.cross(*orientation))
     label = " ".join(word for word in (modality or "image", plane, size) if word)
     files = tuple(Path(header.filename) for header in headers)
-    return SeriesInfo(str(first.get("SeriesInstanceUID", "")), modality, label, files, shape)
+    return SeriesInfo(read_uid(first.get("SeriesInstanceUID")), modality, label, files, shape)
 
 
 def choose_series(folder: Path, series: dict[str, list[Dataset]], choice: str | int | None) -> list[Dataset]:
@@ -211,11 +253,13 @@ def choose_series(folder: Path, series: dict[str, list[Dataset]], choice: str | 
     uids = list(series)
     if choice is None and len(uids) == 1:
         return series[uids[0]]
-    if str(choice) in series:
-        return series[str(choice)]
+    if choice is not None and (uid := read_uid(choice)) in series:
+        return series[uid]
     if str(choice).isdecimal() and 1 <= int(choice) <= len(uids):
         return series[uids[int(choice) - 1]]
     infos = tuple(describe_series(headers) for headers in series.values())
     lines = "".join(f"\n  {k}: {info.label}, series {info.uid}" for k, info in enumerate(infos, 1))
-    what = f"holds {len(infos)} series" if choice is None else f"has no series {choice}"
-    raise SeriesChoiceError(f"{folder}: the folder {what}. Choose one by its number or UID:{lines}", infos)
+    what = f"holds {len(infos)} series" if choice is None else f"has no series {printable(choice)}"
+    raise SeriesChoiceError(
+        f"{printable(folder)}: the folder {what}. Choose one by its number or UID:{lines}", infos
+    )

@@ -7,7 +7,7 @@ one slice only. Gaps, sideways shifts and a tilted gantry are refused: a stack i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,9 @@ def frames_of(header: Dataset) -> list[Frame]:
         cause = f"it has {count} frames and describes {len(enhanced)}"
         raise UnreadableFileError(path, cause, "Export the series again.")
     try:
+        if count > 1 and not enhanced:
+            first = _frame(path, header, 0, count)
+            return [replace(first, number=k, moment=(*first.moment[:-1], k)) for k in range(count)]
         return [_frame(path, header, k, count) for k in range(count)]
     except limits.FOREIGN_FAILURES as error:
         raise UnreadableFileError(path, _DAMAGED_GEOMETRY, "Export the series again.") from error
@@ -86,6 +89,14 @@ def first_frame(header: Dataset) -> Frame:
         return _frame(path, header, 0, count)
     except limits.FOREIGN_FAILURES as error:
         raise UnreadableFileError(path, _DAMAGED_GEOMETRY, "Export the series again.") from error
+
+
+def thickness_mm(header: Dataset) -> float:
+    """Return how far apart the slices of one plane would lie, as its header says; 1.0 where it does not."""
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        if said := _find(header, 0, "PixelMeasuresSequence", keyword):
+            return abs(float(said))
+    return 1.0
 
 
 def _frame(path: Path, header: Dataset, k: int, count: int) -> Frame:

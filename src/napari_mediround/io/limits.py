@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -21,14 +24,25 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import UnreadableFileError
 
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None
+
 MAX_BYTES = 8 * 2**30
 """Voxels of one study, in bytes, above which a file is refused."""
+
+MAX_EXTENT_MM = 1e4
+"""Longest side of a volume of known spacing: no patient, scanner or table is ten metres long."""
 
 MAX_SHEAR_DEGREES = 0.3
 """Below this, a shear is rounding in the header: it moves the far end of a 200 mm stack by one millimetre."""
 
 DEFLATE_RATIO = 1032
 """A deflate stream never grows to more than this many times its size (zlib's documentation)."""
+
+LARGE_BYTES, LARGE_RATIO = 256 * 2**20, 1000
+"""What unpacks to more bytes than the first grows at most this much: beyond are bombs, all one value."""
 
 # fmt: off
 FOREIGN_FAILURES = (
@@ -51,12 +65,39 @@ def refusal(path: Path, cause: str) -> Iterator[None]:
         raise UnreadableFileError(path, cause, "Copy or export the file again.") from error
 
 
+# Loggers of the libraries that read here. A filter holds for its own logger only, hence each by name.
+_LOGGERS = tuple(
+    logging.getLogger(name)
+    for name in (
+        "pydicom",
+        "pydicom.pixels.decoders.base",
+        "pydicom.pixels.utils",
+        "nibabel.global",
+        "pylibjpeg",
+        "PIL.ImageFile",
+        "PIL.PngImagePlugin",
+        "PIL.TiffImagePlugin",
+    )
+)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Python's warnings while foreign readers run: they quote odd values, which may be a name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Silence warnings and logs of foreign readers on this thread: they quote odd values, perhaps a name."""
+    here = threading.get_ident()
+
+    def is_elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    for logger in _LOGGERS:
+        logger.addFilter(is_elsewhere)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger in _LOGGERS:
+            logger.removeFilter(is_elsewhere)
 
 
 def check_size(path: Path, values: int, itemsize: int, stored: int | None = None, ratio: float = 1.0) -> None:
@@ -83,18 +124,40 @@ def check_size(path: Path, values: int, itemsize: int, stored: int | None = None
     needed = values * itemsize
     if values < 1:
         raise UnreadableFileError(path, "it holds no voxels", "Export the image again.")
-    if stored is not None and needed > stored * ratio:
+    if stored is not None:
+        check_stored(path, needed, stored, ratio)
+    allowed = min(MAX_BYTES, memory_bytes() // 2)
+    if needed > allowed:
         raise UnreadableFileError(
             path,
-            f"it is cut short or damaged: of {needed:,} bytes of voxels promised, {stored:,} are there",
-            "Copy or export the file again.",
-        )
-    if needed > MAX_BYTES:
-        raise UnreadableFileError(
-            path,
-            f"its voxels take {needed / 2**30:.1f} GiB, more than the {MAX_BYTES / 2**30:.0f} GiB allowed",
+            f"its voxels take {needed / 2**30:.1f} GiB, more than the {allowed / 2**30:.1f} GiB allowed here",
             "Crop or resample it first.",
         )
+
+
+def check_stored(path: Path, needed: int, stored: int, ratio: float = 1.0) -> None:
+    """Refuse a header that promises more bytes of voxels than the file can hold.
+
+    Raises
+    ------
+    UnreadableFileError
+        When `stored` bytes, `ratio` times that when unpacked, are fewer than `needed`.
+    """
+    if needed > LARGE_BYTES:
+        ratio = min(ratio, LARGE_RATIO)
+    if needed > max(stored, 0) * ratio:
+        there = f"of {needed:,} bytes of voxels promised, {max(stored, 0):,} are there"
+        cause = f"it is cut short or damaged: {there}"
+        raise UnreadableFileError(path, cause, "Copy or export the file again.")
+
+
+def memory_bytes() -> int:
+    """Return the memory that this process may ever hold: the machine's, or less where a limit is set."""
+    held = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else []
+    if resource is not None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        held += [soft] if soft != resource.RLIM_INFINITY else []
+    return min(held, default=2 * MAX_BYTES)
 
 
 def replace_non_finite(path: Path, pixels: NDArray) -> tuple[NDArray, tuple[str, ...]]:
@@ -162,8 +225,8 @@ def make_geometry(path: Path, shape: tuple[int, ...], affine: NDArray, *rest) ->
     Raises
     ------
     UnreadableFileError
-        When the affine is not invertible, a voxel is smaller than 10 nm or larger than a metre, or the
-        volume lies more than 100 m from the origin: signs of a damaged header.
+        When the affine is not invertible, a voxel is smaller than 10 nm or larger than a metre, the volume
+        is longer than 10 m or lies more than 100 m from the origin: signs of a damaged header.
     """
     try:
         geometry = Geometry(tuple(shape), affine, *rest)
@@ -171,7 +234,11 @@ def make_geometry(path: Path, shape: tuple[int, ...], affine: NDArray, *rest) ->
         cause = f"its geometry cannot be used ({error})"
         raise UnreadableFileError(path, cause, "Copy or export the file again.") from error
     spacing, origin = geometry.spacing_mm, np.abs(geometry.affine[:3, 3]).max()
-    if not (min(spacing) >= 1e-5 and max(spacing) <= 1e3 and origin <= 1e5):
-        cause = f"its geometry cannot be a patient's (voxels of {'x'.join(f'{n:.3g}' for n in spacing)} mm)"
+    extent = max(np.multiply(spacing, geometry.shape)) if geometry.calibrated else 0.0
+    if not (min(spacing) >= 1e-5 and max(spacing) <= 1e3 and origin <= 1e5 and extent <= MAX_EXTENT_MM):
+        sizes = "x".join(f"{n:.3g}" for n in spacing)
+        cause = (
+            f"its geometry cannot be a patient's ({'x'.join(map(str, geometry.shape))} voxels of {sizes} mm)"
+        )
         raise UnreadableFileError(path, cause, "Copy or export the file again.")
     return geometry

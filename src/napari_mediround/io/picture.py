@@ -21,6 +21,8 @@ PIXEL_GRID = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], 
 MAX_PIXELS = 2**28
 """Largest picture, pixels."""
 
+# Pillow goes by content and knows dozens more, one of which (EPS) starts a program.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _GREY_MODES = ("1", "L", "I", "I;16", "I;16L", "I;16B", "F", "LA")
 _DAMAGED = "Copy or export the picture again."
 
@@ -49,7 +51,7 @@ def read_picture(path: Path, volume: int | None = None) -> Study:
         When the file is damaged or too large, or has several pages and none was chosen.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             page = limits.pick_volume(path, getattr(image, "n_frames", 1), volume, "pages")
             if page:
                 image.seek(page)

@@ -2,9 +2,9 @@
 
 Decisions, where the formats leave room:
 
-- NIfTI: the sform counts, then the qform (nibabel's and FSL's rule); both present and disagreeing about
-  the directions of the axes or the size of a voxel is refused. With neither, the spacing is read and no
-  left or right is claimed.
+- NIfTI: the sform counts, then the qform (nibabel's and FSL's rule); where they, or the sform and the stored
+  spacing, disagree about the directions of the axes or the size of a voxel, the file is refused. With
+  neither, the spacing is read and no left or right is claimed.
 - A grid sheared by 0.3° or more is refused; so is an affine that is not finite and invertible.
 - NaN and infinite voxels are replaced by the finite extremes, with a note.
 - The modality of a file that does not name it is "CT" when its values look like Hounsfield units.
@@ -12,7 +12,6 @@ Decisions, where the formats leave room:
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import nibabel
@@ -23,16 +22,19 @@ from numpy.typing import NDArray
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.study import Study, make_study
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.io import limits
+from napari_mediround.io import itk_header, limits, nifti_header
+from napari_mediround.io.codes import read_modality
 
-NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
-ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+MGH_SUFFIXES = (".mgz", ".mgh")
+NIBABEL_SUFFIXES = (".nii", ".nii.gz", *MGH_SUFFIXES)
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
+ITK_SUFFIXES = (*NRRD_SUFFIXES, ".mha", ".mhd")
 
 # RAS mm of (i, j, k) from/to LPS mm of (plane, row, column) = (k, j, i).
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 
-_PART = 2**20
+_MGH_HEADER = 284
 _DAMAGED = "Copy or export the file again."
 _SHEARED = "Resample it onto a straight grid first (for instance with SimpleITK or 3D Slicer)."
 
@@ -84,88 +86,48 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
     UnreadableFileError
         When the file is damaged, 4-D without `volume`, sheared, or its orientation is contradictory.
     """
-    try:
-        image = nibabel.load(path)
-        affine = np.asarray(image.affine, float)
-    except limits.FOREIGN_FAILURES as error:
-        raise UnreadableFileError(path, "it is no readable NIfTI or MGH file", _DAMAGED) from error
-    _check_promise(path, image)
-    oriented = _check_codes(path, image)
-    shape = [int(n) for n in image.shape]
-    if len(shape) < 2:
+    if path.name.lower().endswith(MGH_SUFFIXES):
+        source, spare = _open_mgh(path), 0
+        affine, oriented = np.asarray(source.affine, float), True
+    else:
+        header = nifti_header.read_header(path)
+        affine, oriented = nifti_header.read_affine(path, header)
+        shape, offset = header.get_data_shape(), header.get_data_offset()
+        spare = nifti_header.check_promise(path, shape, header.get_data_dtype().itemsize, offset)
+        source = nibabel.arrayproxy.ArrayProxy(str(path), header)
+    shape = [int(n) for n in source.shape]
+    if len(shape) > 7 or len(shape) < 2:
         raise UnreadableFileError(path, f"it has {len(shape)} axes, an image has two or three", _DAMAGED)
     shape += [1] * (3 - len(shape))
     k = limits.pick_volume(path, limits.product(shape[3:]), volume)
-    pixels, notes = _nifti_pixels(path, image, shape, k)
+    pixels, notes = _nifti_pixels(path, source, shape, k)
     if not oriented:
         notes += ("the file does not say where left is (no sform or qform): no side is claimed",)
+    if spare:
+        notes += ("bytes follow the last voxel: the size in the header may be wrong",)
     geometry = _geometry(path, pixels.shape[:3], ras_to_lps(affine), oriented)
     return make_study(pixels, geometry, guess_modality(pixels), slice_axis, notes)
 
 
-def _check_promise(path: Path, image) -> None:
-    """Refuse, before any voxel is read, a header that promises more than the file holds."""
-    header = image.header
-    offset = int(header["vox_offset"]) if "vox_offset" in header else 0
-    stored = _unpacked_size(path) - offset
-    limits.check_size(path, limits.product(image.shape), header.get_data_dtype().itemsize, stored)
-
-
-def _unpacked_size(path: Path) -> int:
-    """Return the bytes of a file, of a gzip file those inside, whose checksum is looked at on the way."""
-    if not path.name.lower().endswith("gz"):
-        return path.stat().st_size
-    total = 0
+def _open_mgh(path: Path) -> nibabel.MGHImage:
+    """Return a FreeSurfer image without its voxels, once its header is no more than the file holds."""
     try:
-        with gzip.open(path) as file:
-            while total <= limits.MAX_BYTES and (part := file.read(_PART)):
-                total += len(part)
+        header = nibabel.freesurfer.MGHImage.header_class(nifti_header.read_start(path, _MGH_HEADER))
+        shape, itemsize = header.get_data_shape(), header.get_data_dtype().itemsize
+        if min(shape) < 1:
+            raise UnreadableFileError(path, f"its header gives it the size {shape}", _DAMAGED)
+        nifti_header.check_promise(path, shape, itemsize, _MGH_HEADER)
+        return nibabel.MGHImage.from_filename(path)
     except limits.FOREIGN_FAILURES as error:
-        raise UnreadableFileError(path, "it is cut short or damaged", _DAMAGED) from error
-    return total
+        raise UnreadableFileError(path, "it is no readable MGH file", _DAMAGED) from error
 
 
-def _check_codes(path: Path, image) -> bool:
-    """Return whether the file states its orientation; refuse two statements that contradict each other."""
-    header = image.header
-    if "sform_code" not in header:
-        return True
-    sform, sform_code = image.get_sform(coded=True)
-    if not sform_code and not int(header["qform_code"]):
-        return False
-    try:
-        qform, qform_code = image.get_qform(coded=True)
-    except limits.FOREIGN_FAILURES as error:
-        if sform_code:
-            return True
-        raise UnreadableFileError(path, "its qform is damaged", _DAMAGED) from error
-    usable = qform_code and sform_code and np.isfinite(sform).all() and np.linalg.det(sform[:3, :3])
-    if usable and (said := _contradiction(sform, qform)):
-        remedy = (
-            "Find out which is right and set the code of the other to 0 (nibabel: image.set_qform(None, 0))."
-        )
-        raise UnreadableFileError(path, f"its sform and qform contradict each other about {said}", remedy)
-    return True
-
-
-def _contradiction(sform: NDArray, qform: NDArray) -> str:
-    """Return what two affines disagree about: directions, or spacing by more than 2 %; else ""."""
-    axes = ["".join(nibabel.aff2axcodes(affine)) for affine in (sform, qform)]
-    sizes = [nibabel.affines.voxel_sizes(affine) for affine in (sform, qform)]
-    if axes[0] != axes[1]:
-        return f"which way the axes run ({axes[0]} and {axes[1]})"
-    if not np.allclose(*sizes, rtol=0.02):
-        return "the size of a voxel ({} and {} mm)".format(*(size.round(3).tolist() for size in sizes))
-    return ""
-
-
-def _nifti_pixels(path: Path, image, shape: list[int], k: int) -> tuple[NDArray, tuple[str, ...]]:
+def _nifti_pixels(path: Path, source, shape: list[int], k: int) -> tuple[NDArray, tuple[str, ...]]:
     """Return volume `k` as (plane, row, column[, 3])."""
     extra = np.unravel_index(k, shape[3:]) if len(shape) > 3 else ()
     try:
-        values = np.asarray(image.dataobj[(..., *extra)] if extra else image.dataobj)
-        if not extra and isinstance(image.dataobj, np.ndarray):
-            values = np.array(values)
+        stored = getattr(source, "dataobj", source)
+        values = np.asarray(stored[(..., *extra)] if extra else stored)
     except limits.FOREIGN_FAILURES as error:
         raise UnreadableFileError(path, "its voxels are cut short or damaged", _DAMAGED) from error
     values = values.reshape(shape[:3])
@@ -220,18 +182,20 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
     UnreadableFileError
         When the file is damaged, 4-D without `volume`, or sheared.
     """
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
+        voxels = itk_header.find_voxels(path)
+        reader = SimpleITK.ImageFileReader()
+        reader.SetImageIO("NrrdImageIO" if path.suffix.lower() in NRRD_SUFFIXES else "MetaImageIO")
+        reader.SetFileName(str(path))
         reader.ReadImageInformation()
         itemsize = _itk_dtype(path, reader).itemsize
         size, components = reader.GetSize(), reader.GetNumberOfComponents()
-        stored = None if path.suffix.lower() in (".nhdr", ".mhd") else path.stat().st_size
-        limits.check_size(path, limits.product(size) * components, itemsize, stored, limits.DEFLATE_RATIO)
+        ratio = limits.DEFLATE_RATIO if voxels.packed else 1
+        limits.check_size(path, limits.product(size) * components, itemsize, voxels.stored, ratio)
         image = reader.Execute()
     except limits.FOREIGN_FAILURES as error:
         raise UnreadableFileError(
-            path, "it, or the file of voxels it names, is damaged, cut short or missing", _DAMAGED
+            path, "it, or the file of voxels it names, is damaged or cut short", _DAMAGED
         ) from error
     if not 2 <= len(size) <= 4:
         raise UnreadableFileError(path, f"it has {len(size)} axes, an image has two or three", _DAMAGED)
@@ -250,8 +214,8 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
     # Two axes alone cannot say how the plane lies in the patient.
     affine, oriented = _itk_affine(image), len(size) > 2
     geometry = _geometry(path, pixels.shape[:3], affine, oriented)
-    modality = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else ""
-    return make_study(pixels, geometry, modality or guess_modality(pixels), slice_axis, notes)
+    said = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else ""
+    return make_study(pixels, geometry, read_modality(said) or guess_modality(pixels), slice_axis, notes)
 
 
 def _itk_dtype(path: Path, reader) -> np.dtype:
