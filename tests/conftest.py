@@ -16,6 +16,7 @@ from hypothesis import settings
 
 # Shared machines stall; an example is judged by its result, not by its time.
 settings.register_profile("mediround", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile("mediround")
 
 
@@ -24,6 +25,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test an empty MEDIROUND_HOME of its own."""
     folder = tmp_path / "home"
     monkeypatch.setenv("MEDIROUND_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let docks keep their rounds in a folder of the test's own."""
+    folder = tmp_path / "project"
+    monkeypatch.setenv("MEDIROUND_PROJECT", str(folder))
     return folder
 
 

@@ -41,6 +41,8 @@ class FakeSegmenter:
         What `set_image` was given.
     asked : list of (str, tuple of Reference)
         What `ask` was given.
+    refined : list of tuple
+        What `refine` was given.
     started : threading.Event
         Set when `ask` begins.
     """
@@ -51,6 +53,7 @@ class FakeSegmenter:
         self.gate, self.error, self.quality = gate, error, quality
         self.images: list[NDArray] = []
         self.asked: list[tuple[str, tuple[Reference, ...]]] = []
+        self.refined: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
 
@@ -90,8 +93,17 @@ class FakeSegmenter:
         return Mask.from_array((y - row) ** 2 + (x - column) ** 2 <= (min(rows, columns) * 0.12) ** 2)
 
     def refine(self, points_xy=None, positive=None, box_xyxy=None, previous=None) -> tuple[Mask, float]:
-        """Return the previous mask, or an empty one."""
-        return previous or Mask.from_array(np.zeros(self.images[-1].shape[:2], bool)), self.quality
+        """Return the previous mask, filled in the box and at clicks inside, emptied at those outside."""
+        mask = np.zeros(self.images[-1].shape[:2], bool) if previous is None else previous.to_array()
+        if box_xyxy is not None:
+            x0, y0, x1, y1 = (round(float(side)) for side in box_xyxy)
+            mask[y0:y1, x0:x1] = True
+        y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        clicks = [] if points_xy is None else zip(points_xy, positive, strict=True)
+        for at, inside in clicks:
+            mask[(x - at[0]) ** 2 + (y - at[1]) ** 2 <= (0.06 * min(mask.shape)) ** 2] = inside
+        self.refined.append((points_xy, positive, box_xyxy, previous))
+        return Mask.from_array(mask), self.quality
 
     def change_device(self, device: str) -> None:
         """Move, but to the GPU that this machine lacks."""
@@ -123,6 +135,15 @@ def make_picture(shape: tuple[int, int] = (24, 32)) -> Study:
 class FakeView:
     """A `ChatView` that remembers what it was told; its signals are emitted by the test."""
 
+    project_chosen = Signal(str)
+    volume_chosen = Signal(int)
+    step_chosen = Signal(str)
+    mask_chosen = Signal(int)
+    mask_hovered = Signal(int)
+    tool_chosen = Signal(str)
+    reason_chosen = Signal(str)
+    key_pressed = Signal(str)
+
     question_asked = Signal(str)
     question_edited = Signal(str)
     cancel_asked = Signal()
@@ -136,7 +157,33 @@ class FakeView:
 
     def __init__(self) -> None:
         self.entries: list = []
-        self.busy = self.status = self.restored = ""
+        self.busy = self.status = self.restored = self.project = ""
+        self.fix = None
+        self.focused = 0
+
+    def show_project(self, name, hint) -> None:
+        """Remember the project."""
+        self.project = name
+
+    def show_volume(self, volume, volumes, hint) -> None:
+        """Remember the volume."""
+        self.volume, self.volumes, self.volume_hint = volume, volumes, hint
+
+    def show_current(self, value, undo, redo) -> None:
+        """Remember what the keys act on."""
+        self.current, self.undo, self.redo = value, undo, redo
+
+    def show_suggestions(self, suggestions) -> None:
+        """Remember the suggestions."""
+        self.suggestions = list(suggestions)
+
+    def show_fix(self, fix) -> None:
+        """Remember the fix."""
+        self.fix = fix
+
+    def focus_question(self) -> None:
+        """Count how often."""
+        self.focused += 1
 
     def show_images(self, names, current) -> None:
         """Remember the images."""
@@ -153,10 +200,6 @@ class FakeView:
     def show_entries(self, entries) -> None:
         """Remember the chat."""
         self.entries = list(entries)
-
-    def add_entry(self, entry) -> None:
-        """Remember one entry more."""
-        self.entries.append(entry)
 
     def show_chips(self, chips, problem) -> None:
         """Remember what the question points at."""

@@ -12,7 +12,7 @@ from fakes import FakeSegmenter, make_volume
 from napari.layers import Labels
 from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QLabel, QPushButton, QToolButton
 
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.widget import layers
@@ -42,8 +42,8 @@ def open_dock(make_napari_viewer, qtbot):
 
 
 def type_and_enter(qtbot, dock, text):
-    qtbot.keyClicks(dock.panel._input, text)
-    qtbot.keyClick(dock.panel._input, Qt.Key.Key_Return)
+    qtbot.keyClicks(dock.panel.question.line, text)
+    qtbot.keyClick(dock.panel.question.line, Qt.Key.Key_Return)
 
 
 def ask(qtbot, dock, text):
@@ -52,7 +52,8 @@ def ask(qtbot, dock, text):
 
 
 def texts(dock):
-    return " | ".join(label.text() for label in dock.panel.findChildren(QLabel) if not label.isHidden())
+    shown = [*dock.panel.findChildren(QLabel), *dock.panel.findChildren(QToolButton)]
+    return " | ".join(widget.text() for widget in shown if not widget.isHidden())
 
 
 def masks(viewer):
@@ -75,7 +76,7 @@ def test_enter_asks_and_the_reply_shows_structure_quality_area_and_reference(ope
         "not a medical",
     ):
         assert words in shown
-    assert dock.panel._input.text() == ""
+    assert dock.panel.question.line.text() == ""
 
 
 def test_two_docks_in_two_viewers_work_at_the_same_time(open_dock, qtbot):
@@ -100,16 +101,16 @@ def test_cancelling_frees_the_dock_within_a_tenth_of_a_second(open_dock, qtbot, 
     viewer, dock = open_dock(lambda: fake)
     type_and_enter(qtbot, dock, "segment the liver")
     qtbot.waitUntil(fake.started.is_set)
-    assert dock.panel._busy.isVisibleTo(dock.panel)
+    assert dock.panel.busy.isVisibleTo(dock.panel)
     began = time.perf_counter()
     if how == "button":
-        qtbot.mouseClick(dock.panel._cancel, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(dock.panel.busy.button, Qt.MouseButton.LeftButton)
     else:
-        dock.panel._input.setFocus()
-        qtbot.keyClick(dock.panel._input, Qt.Key.Key_Escape)
+        dock.panel.question.line.setFocus()
+        qtbot.keyClick(dock.panel.question.line, Qt.Key.Key_Escape)
     assert dock.panel.is_idle
     assert time.perf_counter() - began < 0.1
-    assert dock.panel._input.text() == "segment the liver"
+    assert dock.panel.question.line.text() == "segment the liver"
     assert masks(viewer) == []
 
 
@@ -120,7 +121,7 @@ def test_the_gui_goes_on_while_the_model_works(open_dock, qtbot):
     fake.describe = lambda: threads.append(threading.current_thread()) or {"preset": "fake"}
     type_and_enter(qtbot, dock, "segment the liver")
     qtbot.waitUntil(fake.started.is_set)
-    qtbot.waitUntil(lambda: "looking at plane 2" in dock.panel._doing_label.text())
+    qtbot.waitUntil(lambda: "looking at plane 2" in dock.panel.busy.label.text())
     fake.gate.set()
     qtbot.waitUntil(lambda: dock.panel.is_idle)
     assert "1 liver" in texts(dock)
@@ -156,7 +157,7 @@ def test_arrow_up_brings_back_earlier_questions(open_dock, qtbot):
     _, dock = open_dock()
     ask(qtbot, dock, "first")
     ask(qtbot, dock, "second")
-    line = dock.panel._input
+    line = dock.panel.question.line
     for key, text in ((Qt.Key.Key_Up, "second"), (Qt.Key.Key_Up, "first"), (Qt.Key.Key_Down, "second")):
         qtbot.keyClick(line, key)
         assert line.text() == text
@@ -173,7 +174,7 @@ def test_undo_takes_back_one_round_in_napari(open_dock, qtbot):
 
 def test_text_in_the_chat_is_never_markup(open_dock, qtbot):
     _, dock = open_dock()
-    dock.panel.add_entry(Question("<b>segment</b>"))
+    dock.panel.show_entries([Question("<b>segment</b>")])
     assert any(label.textFormat() == Qt.TextFormat.PlainText for label in dock.panel.findChildren(QLabel))
     assert "<b>segment</b>" in texts(dock)
 
@@ -183,11 +184,12 @@ def test_the_chips_and_the_buttons_of_a_message_can_be_clicked(qtbot):
     qtbot.addWidget(panel)
     panel.reference_chosen.connect(lambda phrase, reference: got.append((phrase, reference)))
     panel.action_chosen.connect(got.append)
-    panel.show_chips([Chip("it", "1 liver", (("1 liver", Reference(1)), ("2 spleen", Reference(1, 2))))], "")
-    chip = panel._chips.layout().itemAt(0).widget()
+    choices = (Action("1 liver", Reference(1)), Action("2 spleen", Reference(1, 2)))
+    panel.show_chips([Chip("it", "1 liver", 1, choices)], "")
+    chip = panel.question.chips.layout().itemAt(0).widget()
     chip.menu().actions()[1].trigger()
     assert "2 spleen" in chip.text()
-    panel.add_entry(Message("no weights", True, (Action("Fetch", "key"),)))
+    panel.show_entries([Message("no weights", True, (Action("Fetch", "key"),))])
     (button,) = [b for b in panel.findChildren(QPushButton) if b.text() == "Fetch"]
     button.click()
     assert got == [("it", Reference(1, 2)), "key"]
@@ -197,7 +199,7 @@ def test_the_chips_and_the_buttons_of_a_message_can_be_clicked(qtbot):
 def test_every_text_is_readable_in_both_themes(open_dock, qtbot, theme):
     viewer, dock = open_dock()
     viewer.theme = theme
-    dock.panel.add_entry(Message("an error", is_error=True))
+    dock.panel.show_entries([Message("an error", is_error=True)])
     ask(qtbot, dock, "segment the liver")
     window = dock.panel.palette().color(dock.panel.backgroundRole()).lightnessF()
     dock.panel.ensurePolished()

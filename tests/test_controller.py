@@ -22,11 +22,19 @@ class Desk:
         self.viewer, self.view, self.worker = ViewerModel(), FakeView(), FakeWorker()
         self.segmenter = LazySegmenter(build)
         self.controller = ChatController(self.viewer, self.view, self.worker, self.segmenter)
+        self.worker.run()
 
     def open(self, study=None):
         """Open a study in the viewer."""
         data, options, _ = layers.study_to_layer(study or make_volume())
-        return self.viewer.add_image(data, **options)
+        layer = self.viewer.add_image(data, **options)
+        self.worker.run()
+        return layer
+
+    @property
+    def session(self):
+        """Return the session of the image at hand."""
+        return self.controller._place.case.session
 
     def ask(self, text):
         """Ask and let the worker work; return the last entry of the chat."""
@@ -60,7 +68,7 @@ def test_a_question_gives_a_reply_and_a_labels_layer(desk):
     assert [(m.value, m.structure) for m in reply.masks] == [(1, "liver"), (2, "spleen")]
     assert reply.plane_name == "axial plane 2"
     (labels,) = desk.labels
-    assert np.array_equal(labels.data, desk.controller._case.session.label_volume())
+    assert np.array_equal(labels.data, desk.session.label_volume())
     assert labels.features["name"].tolist() == ["background", "1 liver", "2 spleen"]
     assert reply.masks[0].area == f"{(labels.data == 1).sum() * 0.25:,.0f} mm²"
 
@@ -106,10 +114,10 @@ def test_what_a_question_points_at_is_shown_and_can_be_changed(desk):
     desk.view.question_edited.emit("what is next to [1.2]")
     (chip,) = desk.view.chips
     assert chip.current == "2 spleen [1.2]"
-    assert [name for name, _ in chip.choices] == ["1 liver [1.1]", "2 spleen [1.2]"]
-    desk.view.reference_chosen.emit(chip.phrase, chip.choices[0][1])
+    assert [choice.label for choice in chip.choices] == ["1 liver [1.1]", "2 spleen [1.2]"]
+    desk.view.reference_chosen.emit(chip.phrase, chip.choices[0].key)
     reply = desk.ask("what is next to [1.2]")
-    assert reply.references == ("“[1.2]” → 1 liver",)
+    assert [(c.phrase, c.current, c.value) for c in reply.references] == [("[1.2]", "1 liver", 1)]
     assert desk.view.chips == []
 
 
@@ -164,7 +172,7 @@ def test_missing_weights_are_named_with_their_size_and_fetched_on_a_click(home, 
     assert isinstance(action.key, Fetch)
     monkeypatch.setattr(turn, "missing_weights", tuple)
     monkeypatch.setattr(
-        "napari_mediround.widget.controller.fetch_weights", lambda job: there.append(1) or "Here."
+        "napari_mediround.widget.asking.fetch_weights", lambda job: there.append(1) or "Here."
     )
     desk.view.action_chosen.emit(action.key)
     desk.worker.run()
@@ -222,12 +230,6 @@ def test_windows_are_offered_for_ct_and_set_the_display(desk):
     assert np.array_equal(desk.segmenter.load().images[-1], lung), "as shown is what was set before"
 
 
-def test_a_volume_with_time_is_refused_in_words():
-    desk = Desk()
-    desk.viewer.add_image(np.zeros((2, 3, 8, 8)))
-    assert "Split Stack" in desk.view.entries[-1].text
-
-
 def test_the_plane_is_encoded_while_the_question_is_typed(desk):
     desk.view.question_edited.emit("seg")
     assert not desk.worker.jobs, "the model is not loaded for a warm-up"
@@ -248,7 +250,7 @@ def test_stopping_lets_go_of_the_model_and_a_question_loads_it_again(desk):
     assert desk.worker.stopped
     reply = desk.ask("what is next to [1]")
     assert reply.round == 2
-    assert desk.controller._case.conversation.rounds[1].references == (Reference(1, 1, "[1]"),)
+    assert desk.session.conversation.rounds[1].references == (Reference(1, 1, "[1]"),)
 
 
 def test_the_device_can_be_changed_and_one_that_is_not_there_is_an_error_in_the_chat(desk):

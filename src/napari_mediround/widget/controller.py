@@ -1,31 +1,33 @@
-"""One object that knows the viewer, the view and the worker, and holds the conversations of a dock.
+"""One object that knows the viewer, the view and the worker: it hears both and hands on to its parts.
 
-Everything here runs on the GUI's thread and takes no time, but for the functions that take a `Job`:
-those run on the worker and touch neither viewer nor view.
+Everything here and in the parts runs on the GUI's thread and takes no time, but for the functions that
+take a `Job`: those run on the worker and touch neither viewer nor view.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from functools import partial
 
+import numpy as np
 from napari.layers import Image
 
-from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import WINDOWS
-from napari_mediround.errors import DanglingReferenceError, MediRoundError
+from napari_mediround.errors import MediRoundError
 from napari_mediround.widget import layers
-from napari_mediround.widget.segmenter import LazySegmenter, fetch_weights
-from napari_mediround.widget.turn import Ask, Case, Fetch, explain, take_turn
-from napari_mediround.widget.view import ChatView, Chip, Entry, Message, Question
-from napari_mediround.widget.worker import Job, Worker
+from napari_mediround.widget.asking import Asking
+from napari_mediround.widget.case import Case
+from napari_mediround.widget.fixing import Fixing
+from napari_mediround.widget.keys import QUESTION_KEY, ViewerKeys
+from napari_mediround.widget.project import Project
+from napari_mediround.widget.projects import Projects, project_of
+from napari_mediround.widget.segmenter import LazySegmenter
+from napari_mediround.widget.verdicts import Verdicts
+from napari_mediround.widget.view import KEYS, REASON_KEYS, ChatView, Message
+from napari_mediround.widget.worker import Worker
+from napari_mediround.widget.workplace import Workplace
 
 AUTOMATIC, AS_SHOWN = "automatic", "as shown in the viewer"
-MENTIONED_SHARE = 0.02
-"""From this share on, the reply says how much of a mask the layer does not show."""
-NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 
 
 class ChatController:
@@ -41,102 +43,197 @@ class ChatController:
         Where the model runs.
     segmenter : LazySegmenter
         The model.
+    project : Project, optional
+        Where the rounds are kept; by default a folder of the user's.
     """
 
-    def __init__(self, viewer, view: ChatView, worker: Worker, segmenter: LazySegmenter) -> None:
+    def __init__(
+        self,
+        viewer,
+        view: ChatView,
+        worker: Worker,
+        segmenter: LazySegmenter,
+        project: Project | None = None,
+    ) -> None:
         self._viewer, self._view, self._worker, self._segmenter = viewer, view, worker, segmenter
-        self._cases: weakref.WeakKeyDictionary[Image, Case] = weakref.WeakKeyDictionary()
-        self._images: list[Image] = []
-        self._case: Case | None = None
-        self._plane, self._window, self._follow = 0, 0, True
-        self._swaps: dict[str, Reference] = {}
-        self._task: tuple[Job, Ask] | None = None
-        self._warm: tuple | None = None
-        self._moving: Job | None = None
-        view.question_asked.connect(self._on_question_asked)
-        view.question_edited.connect(self._on_question_edited)
-        view.cancel_asked.connect(self._on_cancel_asked)
-        view.image_chosen.connect(self._on_image_chosen)
-        view.plane_chosen.connect(self._on_plane_chosen)
-        view.follow_chosen.connect(self._on_follow_chosen)
-        view.window_chosen.connect(self._on_window_chosen)
-        view.action_chosen.connect(self._on_action_chosen)
-        view.reference_chosen.connect(self._on_reference_chosen)
-        view.device_chosen.connect(self._on_device_chosen)
-        worker.progressed.connect(self._on_progressed)
-        worker.finished.connect(self._on_finished)
-        worker.failed.connect(self._on_failed)
+        self._place = place = Workplace(viewer, view, worker, segmenter, project or Project())
+        self._cases: weakref.WeakKeyDictionary[Image, dict[tuple, Case]] = weakref.WeakKeyDictionary()
+        self._plane, self._window, self._follow, self._started = 0, 0, True, False
+        self._verdicts = Verdicts(place)
+        self._fixing = Fixing(place, self._verdicts)
+        self._asking = Asking(place, self._about, self._verdicts.start_clock)
+        self._projects = Projects(place)
+        me = weakref.WeakMethod(self._on_key_pressed)
+        self.keys = ViewerKeys(viewer, lambda key: me() and me()(key))
+        for signal, slot in self._view_slots():
+            signal.connect(slot)
         for emitter, slot in self._viewer_slots():
             emitter.connect(slot)
-        view.show_status(self._describe())
+        place.show_status()
         self._on_layers()
+        self.start()
+
+    def start(self) -> None:
+        """Open the project, unless it is open."""
+        if not self._started:
+            self._started = True
+            self._projects.start()
 
     def stop(self) -> None:
-        """Cancel what runs and let go of the model; the next question loads it again."""
-        self._on_cancel_asked()
+        """Cancel what runs, let go of the model and of the project; the next question takes both again."""
+        self._fixing.drop()
+        self._asking.cancel()
+        self._place.cancel_all()
         self._worker.stop()
         self._segmenter.release()
-        self._warm = None
+        self._asking.forget_plane()
+        self._close_project()
+        self._started = False
 
     def disconnect(self) -> None:
         """Listen to the viewer no more."""
+        self.keys.unbind()
         for emitter, slot in self._viewer_slots():
             emitter.disconnect(slot)
 
+    def _view_slots(self) -> tuple:
+        view = self._view
+        return (
+            (view.question_asked, self._asking.ask),
+            (view.question_edited, self._asking.edit),
+            (view.reference_chosen, self._asking.swap),
+            (view.cancel_asked, self._on_cancel_asked),
+            (view.project_chosen, self._on_project_chosen),
+            (view.image_chosen, self._on_image_chosen),
+            (view.volume_chosen, self._on_volume_chosen),
+            (view.plane_chosen, self._on_plane_chosen),
+            (view.follow_chosen, self._on_follow_chosen),
+            (view.window_chosen, self._on_window_chosen),
+            (view.action_chosen, self._on_action_chosen),
+            (view.device_chosen, self._on_device_chosen),
+            (view.step_chosen, self._on_step_chosen),
+            (view.mask_chosen, self._verdicts.choose),
+            (view.mask_hovered, self._place.highlight),
+            (view.tool_chosen, self._fixing.take),
+            (view.reason_chosen, self._fixing.end),
+            (view.key_pressed, self._on_key_pressed),
+        )
+
     def _viewer_slots(self) -> tuple:
-        events = self._viewer.layers.events
+        events, dims = self._viewer.layers.events, self._viewer.dims.events
         listed = [(events.inserted, self._on_layers), (events.removed, self._on_layers)]
         listed += [(events.reordered, self._on_layers), (events.renamed, self._on_layers)]
-        return (*listed, (self._viewer.dims.events.point, self._on_dims))
+        return (
+            *listed,
+            (dims.point, self._on_dims),
+            (dims.order, self._on_dims),
+            (dims.ndisplay, self._on_dims),
+        )
 
-    # What is asked about: image, plane, window.
+    # What is asked about: project, image, volume, plane, window.
+
+    def _on_project_chosen(self, folder: str) -> None:
+        self._fixing.drop()
+        self._asking.cancel()
+        self._place.cancel_all()
+        for cases in self._cases.values():
+            for case in cases.values():
+                labels = case.labels()
+                if labels in list(self._viewer.layers):
+                    self._viewer.layers.remove(labels)
+        self._close_project()
+        self._cases.clear()
+        self._place.project = project_of(folder)
+        self._choose(self._place.layer())
+        self._started = True
+        self._projects.start(reopen=True)
+
+    def _close_project(self) -> None:
+        """Let go of the folder; sessions that are not kept there any more are read again from it."""
+        for cases in self._cases.values():
+            for case in cases.values():
+                case.session = None
+        self._place.project.close()
 
     def _on_layers(self, event=None) -> None:
-        self._images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        layer = self._case and self._case.layer()
-        if layer not in self._images:
-            if self._case is None or not self._case.entries:
-                self._choose(self._images[-1] if self._images else None)
-            layer = self._case and self._case.layer()
-        names = [layer.name for layer in self._images]
-        self._view.show_images(names, self._images.index(layer) if layer in self._images else -1)
+        place = self._place
+        place.images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        self._fixing.check_layers()
+        layer = place.case and place.case.layer()
+        if layer not in place.images:
+            if place.case is None or not place.case.entries:
+                self._choose(place.images[-1] if place.images else None)
+            layer = place.case and place.case.layer()
+        names = [layer.name for layer in place.images]
+        self._view.show_images(names, place.images.index(layer) if layer in place.images else -1)
 
     def _on_image_chosen(self, index: int) -> None:
-        self._choose(self._images[index])
+        self._choose(self._place.images[index])
 
-    def _choose(self, layer: Image | None) -> None:
+    def _choose(self, layer: Image | None, volume: tuple[int, ...] | None = None) -> None:
+        place = self._place
         try:
-            self._case = self._case_of(layer) if layer is not None else None
+            place.case = self._case_of(layer, volume) if layer is not None else None
         except MediRoundError as error:
-            self._case = None
-            self._view.show_entries([Message(str(error), is_error=True)])
-            self._view.show_plane(0, 0, "", "")
-            return
-        self._view.show_entries(self._case.entries if self._case else [])
+            place.case = None
+            place.refresh(None)
+            place.say(Message(str(error), is_error=True))
+        else:
+            place.refresh(place.case)
+            if place.case is None and (offer := self._projects.offer()):
+                place.say(offer)
         self._window = 0
         self._view.show_windows(self._windows(), 0)
+        self._show_volume()
         self._on_dims()
+        if place.case is not None:
+            self._projects.resume(place.case)
 
-    def _case_of(self, layer: Image) -> Case:
-        grid = layers.layer_grid(layer)
-        case = self._cases.get(layer)
-        if case is None or case.grid != grid:
-            case = self._cases[layer] = Case(weakref.ref(layer), grid)
-        return case
+    def _case_of(self, layer: Image, volume: tuple[int, ...] | None) -> Case:
+        if volume is None:
+            volume = layers.shown_volume(layer, self._viewer.dims.point)
+        grid = layers.layer_grid(layer, volume)
+        cases = self._cases.setdefault(layer, {})
+        if volume not in cases or cases[volume].grid != grid:
+            cases[volume] = Case(weakref.ref(layer), grid)
+        return cases[volume]
+
+    def _on_volume_chosen(self, number: int) -> None:
+        layer = self._place.layer()
+        if layer is not None:
+            volume = np.unravel_index(number, layers.leading_shape(layer))
+            volume = tuple(int(at) for at in volume)
+            for axis, at in enumerate(layers.volume_point(layer, volume)):
+                self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
+            self._choose(layer, volume)
+
+    def _show_volume(self) -> None:
+        layer = self._place.layer()
+        lengths = layers.leading_shape(layer) if layer is not None else ()
+        if not lengths:
+            self._view.show_volume(0, 1, "")
+            return
+        volume = self._place.case.grid.volume
+        shown = layers.shown_volume(layer, self._viewer.dims.point)
+        hint = "" if shown == volume else "the viewer shows another"
+        self._view.show_volume(int(np.ravel_multi_index(volume, lengths)), int(np.prod(lengths)), hint)
 
     def _on_dims(self, event=None) -> None:
-        layer = self._layer()
+        layer = self._place.layer()
         if layer is None:
             self._view.show_plane(0, 0, "", "")
             return
+        grid = self._place.case.grid
         if self._follow:
-            self._plane = layers.shown_plane(layer, self._case.grid, self._viewer.dims.point)
-        self._plane = min(self._plane, self._case.grid.geometry.shape[0] - 1)
+            self._plane = layers.shown_plane(layer, grid, self._viewer.dims.point)
+        self._plane = min(self._plane, grid.geometry.shape[0] - 1)
         self._show_plane()
+        self._show_volume()
+        self._fixing.look()
 
     def _show_plane(self) -> None:
-        grid = self._case.grid
-        axis = grid.layer_axis() - grid.ndim + self._viewer.dims.ndim
+        grid = self._place.case.grid
+        axis = grid.layer_axis() - grid.ndim - len(grid.volume) + self._viewer.dims.ndim
         turned = grid.ndim == 3 and axis in self._viewer.dims.displayed
         hints = ["The viewer is turned; questions go to this plane."] if turned else []
         if not grid.geometry.oriented:
@@ -145,11 +242,15 @@ class ChatController:
 
     def _on_plane_chosen(self, plane: int) -> None:
         self._plane = plane
-        layer = self._layer()
-        if self._follow and layer is not None:
-            point = layers.plane_point(layer, self._case.grid, plane)
-            if point is not None:
-                self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
+        if self._follow:
+            self._go_to(plane)
+
+    def _go_to(self, plane: int) -> None:
+        """Let the viewer show a plane."""
+        layer = self._place.layer()
+        point = layers.plane_point(layer, self._place.case.grid, plane) if layer is not None else None
+        if point is not None:
+            self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
 
     def _on_follow_chosen(self, follow: bool) -> None:
         self._follow = follow
@@ -157,179 +258,71 @@ class ChatController:
 
     def _on_window_chosen(self, index: int) -> None:
         self._window = index
-        layer, name = self._layer(), self._windows()[index]
+        layer, name = self._place.layer(), self._windows()[index]
         if layer is not None and name in WINDOWS:
             layer.contrast_limits = layers.contrast_limits(layer.metadata[layers.STUDY_KEY], name)
 
     def _windows(self) -> tuple[str, ...]:
-        layer = self._layer()
+        layer = self._place.layer()
         if layer is None or layer.rgb:
             return ()
         study = layer.metadata.get(layers.STUDY_KEY)
         presets = tuple(WINDOWS) if isinstance(study, Study) and study.modality == "CT" else ()
         return (AUTOMATIC, AS_SHOWN, *presets)
 
-    def _chosen_window(self) -> str | tuple[float, float] | None:
+    def _about(self) -> tuple[int, str | tuple[float, float] | None]:
+        """Return plane and window of the next question."""
         windows = self._windows()
         name = windows[self._window] if windows else AUTOMATIC
         if name == AS_SHOWN:
-            low, high = (float(limit) for limit in self._layer().contrast_limits)
-            return (low + high) / 2, high - low
-        return None if name == AUTOMATIC else name
+            low, high = (float(limit) for limit in self._place.layer().contrast_limits)
+            return self._plane, ((low + high) / 2, high - low)
+        return self._plane, None if name == AUTOMATIC else name
 
-    def _layer(self) -> Image | None:
-        """Return the image asked about, if the viewer still has it."""
-        layer = self._case and self._case.layer()
-        return layer if layer in self._images else None
-
-    # Asking.
-
-    def _on_question_asked(self, text: str) -> None:
-        if self._task is not None:
-            return
-        layer = self._layer()
-        if layer is None:
-            self._view.add_entry(Message(NO_IMAGE, is_error=True))
-            self._view.restore_question(text)
-            return
-        ask = Ask(self._case, text, self._plane, self._chosen_window(), swaps=tuple(self._swaps.items()))
-        self._swaps = {}
-        self._view.show_chips([], "")
-        self._add(self._case, Question(text))
-        self._start(ask, partial(take_turn, self._segmenter, layer, ask))
-
-    def _start(self, ask: Ask, work: Callable[[Job], object]) -> None:
-        self._view.show_busy("waiting for the model …")
-        self._task = (self._worker.submit(work), ask)
+    # What is done.
 
     def _on_cancel_asked(self) -> None:
-        if self._task is None:
-            return
-        job, ask = self._task
-        job.cancel()
-        self._end()
-        self._add(ask.case, Message("Cancelled. Nothing has changed."))
-        self._view.restore_question(ask.text)
-
-    def _end(self) -> None:
-        self._task = None
-        self._view.show_busy("")
-        self._view.show_status(self._describe())
-
-    def _on_progressed(self, job: Job, text: str) -> None:
-        if self._task is not None and job is self._task[0]:
-            self._view.show_busy(text)
-
-    def _on_device_chosen(self, device: str) -> None:
-        self._moving = self._worker.submit(lambda job: self._segmenter.change_device(device))
-
-    def _on_finished(self, job: Job, result: object) -> None:
-        if job is self._moving:
-            self._view.show_status(self._describe())
-        if self._task is None or job is not self._task[0]:
-            return
-        ask = self._task[1]
-        self._end()
-        if isinstance(result, Round):
-            self._accept(ask, result)
-        else:
-            self._add(ask.case, Message(str(result)))
-            self._again(ask)
-
-    def _on_failed(self, job: Job, error: Exception) -> None:
-        if job is self._moving:
-            self._view.add_entry(Message(str(error), is_error=True))
-        if self._task is None or job is not self._task[0]:
-            return
-        ask = self._task[1]
-        self._end()
-        self._add(ask.case, explain(error, ask))
-        self._view.restore_question(ask.text)
+        if not (self._fixing.cancel() or self._asking.cancel()):
+            self._projects.cancel()
 
     def _on_action_chosen(self, key: object) -> None:
-        if self._task is not None:
-            return
-        if isinstance(key, Fetch):
-            self._start(key.ask, fetch_weights)
-        elif isinstance(key, Ask):
-            self._again(key)
-        elif isinstance(key, int):
+        if isinstance(key, int):
             self._on_plane_chosen(key)
             self._show_plane()
+        elif not (self._asking.act(key) or self._verdicts.act(key)):
+            self._projects.act(key)
 
-    def _again(self, ask: Ask) -> None:
-        layer = ask.case.layer()
-        if layer is None:
-            self._add(ask.case, Message(NO_IMAGE, is_error=True))
-            return
-        self._start(ask, partial(take_turn, self._segmenter, layer, ask))
+    def _on_step_chosen(self, step: str) -> None:
+        case = self._place.case
+        if self._fixing.busy:
+            self._step_in_fix(step)
+        elif step == "fix":
+            if case is not None and case.current:
+                self._fixing.start(case, case.current, self._go_to)
+        else:
+            self._verdicts.take(step)
 
-    def _accept(self, ask: Ask, round_: Round) -> None:
-        case, session = ask.case, ask.case.session
-        session.add(round_)
-        notes = (round_.answer.note,) if round_.answer.note else ()
-        layer = case.layer()
-        if layer not in self._images:
-            notes += ("The image was closed meanwhile: the masks are kept in this conversation only.",)
-        elif round_.targets:
-            notes += self._show_masks(layer, case, round_)
-        self._add(case, case.reply(round_, notes))
+    def _step_in_fix(self, step: str) -> None:
+        if step in ("undo", "redo"):
+            self._fixing.step_back(step)
+        elif step == "fix":
+            self._fixing.next_answered()
+        elif step == "reject":
+            self._fixing.drop()
 
-    def _show_masks(self, layer: Image, case: Case, round_: Round) -> tuple[str, ...]:
-        labels = case.labels()
-        rounds = (round_,)
-        if labels not in list(self._viewer.layers):
-            labels = layers.make_labels(layer, case.grid, f"{layer.name} masks")
-            case.labels, rounds = weakref.ref(labels), case.conversation.rounds
-            active = self._viewer.layers.selection.active
-            self._viewer.add_layer(labels)
-            if active is not None:
-                self._viewer.layers.selection.active = active
-        for r in rounds:
-            first = case.session.first_label(r.index)
-            masks = {value: t.mask.to_array() for value, t in enumerate(r.targets, first)}
-            covered = layers.write_masks(labels, case.grid, r.plane, masks)
-        names = case.session.label_names()
-        layers.name_labels(labels, names)
-        return tuple(
-            f"{share:.0%} of {names[value]} lies under earlier labels, which stay."
-            for value, share in covered.items()
-            if share >= MENTIONED_SHARE
+    def _on_key_pressed(self, key: str) -> None:
+        reasons = {letter: reason for reason, letter in REASON_KEYS.items()}
+        steps = {letter: step for step, letter in KEYS.items()}
+        if self._fixing.busy and key in reasons:
+            self._fixing.end(reasons[key])
+        elif key in steps:
+            self._on_step_chosen(steps[key])
+        elif key == QUESTION_KEY:
+            self._view.focus_question()
+
+    def _on_device_chosen(self, device: str) -> None:
+        self._place.submit(
+            lambda job: self._segmenter.change_device(device),
+            lambda _: self._place.show_status(),
+            lambda error: self._place.say(Message(str(error), is_error=True)),
         )
-
-    def _add(self, case: Case, entry: Entry) -> None:
-        case.entries.append(entry)
-        if case is self._case:
-            self._view.add_entry(entry)
-
-    # References while typing.
-
-    def _on_question_edited(self, text: str) -> None:
-        self._warm_up(text)
-        case = self._case
-        chips: list[Chip] = []
-        problem = ""
-        if case is not None and len(case.conversation) and text.strip():
-            try:
-                found = case.session.resolve(text)
-                chips = [case.chip(self._swaps.get(r.phrase, r)) for r in found]
-            except DanglingReferenceError as error:
-                problem = str(error)
-        self._view.show_chips(chips, problem)
-
-    def _on_reference_chosen(self, phrase: str, reference: Reference) -> None:
-        self._swaps[phrase] = Reference(reference.round, reference.target, phrase)
-
-    def _warm_up(self, text: str) -> None:
-        """Encode the plane while the user types, once the model is there and idle."""
-        case, layer = self._case, self._layer()
-        if not text or layer is None or self._task is not None or not self._segmenter.loaded:
-            return
-        warm = (weakref.ref(layer), self._plane, self._chosen_window())
-        if case.session is not None and case.data is layer.data and warm != self._warm:
-            self._warm = warm
-            self._worker.submit(lambda job: case.session.prepare(*warm[1:]))
-
-    def _describe(self) -> str:
-        words = self._segmenter.describe()
-        return " · ".join(word for word in words.values() if word) if words else "model not loaded yet"

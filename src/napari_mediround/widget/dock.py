@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from napari_mediround.session import Segmenter
 from napari_mediround.widget.chat import ChatPanel
 from napari_mediround.widget.controller import ChatController
+from napari_mediround.widget.project import Project
 from napari_mediround.widget.segmenter import LazySegmenter, build_predictor
 from napari_mediround.widget.worker import Worker
 
@@ -29,15 +30,22 @@ class ChatDock(QWidget):
         Given by napari.
     build : callable, optional
         Returns the segmenter; called on the worker at the first question.
+    project : Project, optional
+        Where the rounds are kept until the user chooses another folder.
     """
 
-    def __init__(self, napari_viewer, build: Callable[[], Segmenter] = build_predictor) -> None:
+    def __init__(
+        self,
+        napari_viewer,
+        build: Callable[[], Segmenter] = build_predictor,
+        project: Project | None = None,
+    ) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self.worker = Worker()
         self.segmenter = LazySegmenter(build)
         self.panel = ChatPanel()
-        self.controller = ChatController(napari_viewer, self.panel, self.worker, self.segmenter)
+        self.controller = ChatController(napari_viewer, self.panel, self.worker, self.segmenter, project)
         # Or napari fills the space below with a stretch.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         column = QVBoxLayout(self)
@@ -49,10 +57,20 @@ class ChatDock(QWidget):
         self.destroyed.connect(partial(_let_go, self.worker, self.segmenter, weakref.ref(self.controller)))
 
     def changeEvent(self, event: QEvent) -> None:
-        """Stop when napari takes the widget out of its window."""
+        """Stop when napari takes the widget out of its window, start when it puts it back."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.controller.stop()
+        if event.type() == QEvent.Type.ParentChange:
+            self.controller.stop() if self.parent() is None else self.controller.start()
+
+    def showEvent(self, event: QEvent) -> None:
+        """Take the keys: the dock is in use while it can be seen."""
+        super().showEvent(event)
+        self.controller.keys.bind()
+
+    def hideEvent(self, event: QEvent) -> None:
+        """Give the keys back."""
+        super().hideEvent(event)
+        self.controller.keys.unbind()
 
     def _on_theme(self, event=None) -> None:
         self.panel.set_theme(get_theme(self._viewer.theme).to_rgb_dict())

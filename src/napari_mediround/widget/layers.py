@@ -1,4 +1,4 @@
-"""Studies to napari layers and back. Knows no model, no conversation and no Qt.
+"""Studies to napari image layers and back. Knows no model, no conversation and no Qt.
 
 napari's world has no left or right: a layer says how large its pixels are, seldom how they lie in the
 patient. Only our reader's layers and those of napari-nifti are taken at their word about that.
@@ -6,12 +6,12 @@ patient. Only our reader's layers and those of napari-nifti are taken at their w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from os import PathLike
 
 import numpy as np
-from napari.layers import Image, Labels
-from napari.utils.colormaps import CyclicLabelColormap
+from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_mediround.domain.geometry import DisplayOrder, Geometry
@@ -22,13 +22,8 @@ from napari_mediround.errors import MediRoundError
 STUDY_KEY = "mediround_study"
 """Where in `layer.metadata` the reader leaves the `Study`."""
 
-COLOURS = (
-    "#ff5a5f", "#3ddc84", "#4d9dff", "#ffd23f", "#e05cff", "#2de2e6",
-    "#ff9f1c", "#b8f35c", "#ff8fb8", "#9b7bff", "#14b8a6", "#d9a06b",
-)  # fmt: skip
-"""Label colours in turn: bright on grey images, neighbours easy to tell apart."""
-
-_SHARED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+PATH_KEY = "mediround_path"
+"""Where in `layer.metadata` the reader leaves the file's path, so that a project can open it again."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +38,44 @@ class Grid:
         From the layer's axes, as (plane, row, column), to the display's.
     ndim : int
         2 for a picture, 3 for a volume; colour channels are not counted.
+    volume : tuple of int
+        Which volume of a layer with more axes (time, channels): its index on the leading ones.
     """
 
     geometry: Geometry
     order: DisplayOrder
     ndim: int
+    volume: tuple[int, ...] = ()
 
     def layer_axis(self, axis: int = 0) -> int:
         """Return which axis of the layer a display axis (0 planes, 1 rows, 2 columns) is; -1 if none."""
-        return self.order.permutation[axis] - (3 - self.ndim)
+        return self.order.permutation[axis] - (3 - self.ndim) + len(self.volume)
 
     def layer_index(self, display: tuple[NDArray, NDArray, NDArray]) -> tuple[NDArray, ...]:
         """Turn index arrays (plane, row, column) in display order into the layer's own."""
         index: list = [None, None, None]
         for axis, (source, flip) in enumerate(zip(self.order.permutation, self.order.flips, strict=True)):
             index[source] = self.geometry.shape[axis] - 1 - display[axis] if flip else display[axis]
-        return tuple(index[3 - self.ndim :])
+        leading = (np.full_like(display[0], number) for number in self.volume)
+        return (*leading, *index[3 - self.ndim :])
+
+    def display_point(self, point: Iterable[float]) -> tuple[float, float, float]:
+        """Turn a point in the layer's own indices into (plane, row, column) in display order."""
+        own = [0.0] * (3 - self.ndim) + [float(number) for number in point][len(self.volume) :]
+        last = [n - 1 for n in self.geometry.shape]
+        return tuple(
+            last[axis] - own[source] if flip else own[source]
+            for axis, (source, flip) in enumerate(zip(self.order.permutation, self.order.flips, strict=True))
+        )
+
+    def plane_of(self, array: NDArray, plane: int) -> NDArray:
+        """Return one plane (row, column) of an array on the layer's grid, display order; a view."""
+        volume = array[self.volume] if self.volume else array
+        return self.order.apply(volume.reshape((1,) * (3 - self.ndim) + volume.shape))[plane]
 
 
-def study_to_layer(study: Study) -> tuple[NDArray, dict, str]:
-    """Return a study as napari layer data (array, keyword arguments, "image").
+def study_to_layer(study: Study, path: PathLike | str | None = None) -> tuple[NDArray, dict, str]:
+    """Return a study, read from `path`, as napari layer data (array, keyword arguments, "image").
 
     The array is in display order, so an axial volume looks radiological: patient right on the left. One
     unit of the layer's world is 1 mm; each axis is shifted to its place in the patient, so that two
@@ -78,7 +91,7 @@ def study_to_layer(study: Study) -> tuple[NDArray, dict, str]:
         "translate": tuple(float(t) for t in translate),
         "units": ("mm" if geometry.calibrated else "pixel",) * 3,
         "axis_labels": ("plane", "row", "column"),
-        "metadata": {STUDY_KEY: study},
+        "metadata": {STUDY_KEY: study} | ({PATH_KEY: str(path)} if path is not None else {}),
         "rgb": study.is_rgb,
     }
     if not study.is_rgb:
@@ -94,29 +107,50 @@ def contrast_limits(study: Study, window: str = DEFAULT_WINDOW) -> tuple[float, 
     return chosen.level - chosen.width / 2, chosen.level + chosen.width / 2
 
 
-def layer_grid(layer: Image) -> Grid:
-    """Return how an image layer's planes lie, without looking at its pixels.
+def leading_shape(layer: Image) -> tuple[int, ...]:
+    """Return the lengths of the axes before (plane, row, column): () for a picture or one volume."""
+    return tuple(_first_level(layer).shape[: max(layer.ndim - 3, 0)])
+
+
+def shown_volume(layer: Image, point: Iterable[float]) -> tuple[int, ...]:
+    """Return the volume of a layer with more than three axes that the viewer shows; () for the others."""
+    lengths = leading_shape(layer)
+    own = layer.world_to_data(tuple(point)[-layer.ndim :])[: len(lengths)]
+    return tuple(int(np.clip(np.rint(at), 0, n - 1)) for at, n in zip(own, lengths, strict=True))
+
+
+def layer_grid(layer: Image, volume: tuple[int, ...] | None = None) -> Grid:
+    """Return how the planes of an image layer, or of one volume of it, lie; its pixels are not looked at.
+
+    Parameters
+    ----------
+    layer : Image
+        A picture, a volume, or volumes along leading axes.
+    volume : tuple of int, optional
+        Index on the leading axes; None is the first volume.
 
     Raises
     ------
     MediRoundError
-        When the layer is neither a picture nor one volume.
+        When the layer has no planes.
     """
     shape = _shape(layer)
+    volume = (0,) * len(leading_shape(layer)) if volume is None else volume
+    ndim = layer.ndim - len(volume)
     study = layer.metadata.get(STUDY_KEY)
     if isinstance(study, Study) and study.geometry.shape == shape:
-        return Grid(study.geometry, DisplayOrder(), layer.ndim)
+        return Grid(study.geometry, DisplayOrder(), ndim, volume)
     geometry = _nifti_geometry(layer, shape)
     if geometry is not None:
         shown = make_study(np.broadcast_to(np.uint8(0), shape), geometry, slice_axis=0)
-        return Grid(shown.geometry, shown.order, layer.ndim)
+        return Grid(shown.geometry, shown.order, ndim, volume)
     geometry, flips = _seen_geometry(layer, shape)
     order = DisplayOrder(flips=flips)
-    return Grid(order.apply_geometry(geometry), order, layer.ndim)
+    return Grid(order.apply_geometry(geometry), order, ndim, volume)
 
 
-def study_from_layer(layer: Image) -> Study:
-    """Return an image layer as a study; touches the pixels, so it may take a moment.
+def study_from_layer(layer: Image, volume: tuple[int, ...] | None = None) -> Study:
+    """Return an image layer, or one volume of it, as a study; touches the pixels: it may take a moment.
 
     A layer without a trustworthy orientation is taken as it is shown: axes with a negative scale are
     flipped, and no left or right is claimed (`Geometry.oriented` is False).
@@ -124,10 +158,10 @@ def study_from_layer(layer: Image) -> Study:
     Raises
     ------
     MediRoundError
-        When the layer is neither a picture nor one volume.
+        When the layer has no planes.
     """
-    grid = layer_grid(layer)
-    pixels = _pixels(layer)
+    grid = layer_grid(layer, volume)
+    pixels = _pixels(layer, grid.volume)
     study = layer.metadata.get(STUDY_KEY)
     if isinstance(study, Study) and grid.geometry is study.geometry:
         return study if pixels is study.pixels else replace(study, pixels=pixels)
@@ -136,12 +170,18 @@ def study_from_layer(layer: Image) -> Study:
     return Study(grid.order.apply(pixels), grid.geometry, grid.order, source, "", name)
 
 
+def volume_point(layer: Image, volume: tuple[int, ...]) -> tuple[float, ...]:
+    """Return the world coordinates, on the leading axes, at which napari shows a volume."""
+    world = layer.data_to_world((*volume, *[0.0] * (layer.ndim - len(volume))))
+    return tuple(float(at) for at in world[: len(volume)])
+
+
 def shown_plane(layer: Image, grid: Grid, point: Iterable[float]) -> int:
     """Return the plane nearest to a point of the viewer's world (`viewer.dims.point`)."""
     axis = grid.layer_axis()
     if axis < 0:
         return 0
-    index = int(np.rint(layer.world_to_data(tuple(point))[axis]))
+    index = int(np.rint(layer.world_to_data(tuple(point)[-layer.ndim :])[axis]))
     planes = grid.geometry.shape[0]
     return int(np.clip(planes - 1 - index if grid.order.flips[0] else index, 0, planes - 1))
 
@@ -151,84 +191,25 @@ def plane_point(layer: Image, grid: Grid, plane: int) -> tuple[int, float] | Non
     axis = grid.layer_axis()
     if axis < 0:
         return None
-    index = [0.0] * layer.ndim
+    index = [float(number) for number in grid.volume] + [0.0] * grid.ndim
     index[axis] = grid.geometry.shape[0] - 1 - plane if grid.order.flips[0] else plane
     return axis - layer.ndim, float(layer.data_to_world(index)[axis])
 
 
-def make_labels(layer: Image, grid: Grid, name: str) -> Labels:
-    """Return an empty Labels layer on an image layer's grid, with all its transforms and metadata."""
-    shape = np.array(grid.geometry.shape)[np.argsort(grid.order.permutation)][3 - grid.ndim :]
-    options = {key: getattr(layer, key) for key in _SHARED}
-    colours = [(0.0, 0.0, 0.0, 0.0), *(_rgba(colour) for colour in COLOURS)]
-    return Labels(
-        np.zeros(tuple(shape), np.uint16),
-        name=name,
-        metadata=dict(layer.metadata),
-        colormap=CyclicLabelColormap(colors=np.array(colours, np.float32)),
-        opacity=0.5,
-        **options,
-    )
-
-
-def write_masks(labels: Labels, grid: Grid, plane: int, masks: Mapping[int, NDArray]) -> dict[int, float]:
-    """Put masks into a Labels layer as one step of its undo history.
-
-    Parameters
-    ----------
-    labels : Labels
-        On the grid's layer.
-    grid : Grid
-        Of the image.
-    plane : int
-        In display order.
-    masks : mapping of int to ndarray
-        Label value to bool (row, column) in display order. Pixels that have a label keep it.
-
-    Returns
-    -------
-    dict of int to float
-        Label value to the share of its mask, 0…1, that other labels had already.
-    """
-    covered = {}
-    with labels.block_history():
-        for value, mask in masks.items():
-            rows, columns = np.nonzero(mask)
-            index = grid.layer_index((np.full_like(rows, plane), rows, columns))
-            free = np.asarray(labels.data[index]) == 0
-            labels.data_setitem(tuple(i[free] for i in index), value)
-            covered[value] = float(1 - free.mean()) if free.size else 0.0
-    return covered
-
-
-def name_labels(labels: Labels, names: Mapping[int, str]) -> None:
-    """Show the names of label values in napari's status bar."""
-    labels.features = {"index": [0, *names], "name": ["background", *names.values()]}
-
-
-def label_colour(value: int) -> str:
-    """Return the colour of a label value as "#rrggbb"."""
-    return COLOURS[(value - 1) % len(COLOURS)]
-
-
-def _rgba(colour: str) -> tuple[float, ...]:
-    return (*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0)
+def _first_level(layer: Image) -> NDArray:
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def _shape(layer: Image) -> tuple[int, int, int]:
-    """Return (plane, row, column) of the layer's own axes."""
-    if layer.ndim not in (2, 3):
-        raise MediRoundError(
-            f"“{layer.name}” has {layer.ndim} axes (time, or channels?). MediRound needs a picture or one "
-            "volume: right-click the layer, choose Split Stack, and pick one of the parts."
-        )
-    data = layer.data[0] if layer.multiscale else layer.data
-    return (1,) * (3 - layer.ndim) + tuple(data.shape[: layer.ndim])
+    """Return (plane, row, column) of the layer's own last axes."""
+    if layer.ndim < 2:
+        raise MediRoundError(f"“{layer.name}” has one axis. MediRound needs a picture or a volume.")
+    return (1,) * (3 - layer.ndim) + tuple(_first_level(layer).shape[: layer.ndim][-3:])
 
 
-def _pixels(layer: Image) -> NDArray:
+def _pixels(layer: Image, volume: tuple[int, ...]) -> NDArray:
     """Return real (plane, row, column) or uint8 (plane, row, column, 3), on the layer's axes."""
-    data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    data = np.asarray(_first_level(layer)[volume] if volume else _first_level(layer))
     if layer.ndim == 2:
         data = data[None]
     if layer.rgb:
@@ -247,25 +228,29 @@ def _nifti_geometry(layer: Image, shape: tuple[int, int, int]) -> Geometry | Non
     Its layers are (S, A, R) with negative scales; the affine is believed when its spacing is the layer's.
     """
     affine = layer.metadata.get("affine")
-    if layer.ndim != 3 or affine is None or layer.metadata.get("coordinate_system") != "RAS+":
+    if layer.ndim < 3 or affine is None or layer.metadata.get("coordinate_system") != "RAS+":
         return None
     affine = np.asarray(affine, float)
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return None
     affine = np.diag([-1.0, -1, 1, 1]) @ affine[:, [2, 1, 0, 3]]
-    if not np.allclose(np.linalg.norm(affine[:3, :3], axis=0), np.abs(layer.scale), rtol=1e-3):
+    if not np.allclose(np.linalg.norm(affine[:3, :3], axis=0), np.abs(layer.scale[-3:]), rtol=1e-3):
         return None
     return Geometry(shape, affine)
 
 
 def _seen_geometry(layer: Image, shape: tuple[int, int, int]) -> tuple[Geometry, tuple[bool, bool, bool]]:
     """Return a geometry without orientation, and which axes the viewer shows backwards."""
+    own = min(layer.ndim, 3)
     origin = np.array(layer.data_to_world([0.0] * layer.ndim))
-    steps = np.array([np.array(layer.data_to_world(row)) - origin for row in np.eye(layer.ndim)])
-    flips = (False,) * (3 - layer.ndim) + tuple(bool(step < 0) for step in np.diag(steps))
-    calibrated = all(unit.is_compatible_with("mm") for unit in layer.units)
+    steps = np.array([np.array(layer.data_to_world(row)) - origin for row in np.eye(layer.ndim)])[
+        -own:, -own:
+    ]
+    flips = (False,) * (3 - own) + tuple(bool(step < 0) for step in np.diag(steps))
+    units = layer.units[-own:]
+    calibrated = all(unit.is_compatible_with("mm") for unit in units)
     lengths = np.ones(3)
     if calibrated:
-        mm = [float((1 * unit).to("mm").magnitude) for unit in layer.units]
-        lengths[3 - layer.ndim :] = np.linalg.norm(steps * mm, axis=1)
+        mm = [float((1 * unit).to("mm").magnitude) for unit in units]
+        lengths[3 - own :] = np.linalg.norm(steps * mm, axis=1)
     return Geometry(shape, np.diag([*lengths, 1.0]), oriented=False, calibrated=calibrated), flips

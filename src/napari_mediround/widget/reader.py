@@ -55,10 +55,13 @@ def read_layers(path: str | PathLike | Sequence, choose: Callable | None = None)
     """
     path = path[0] if isinstance(path, list | tuple) else path
     try:
-        return [study_to_layer(read_study(path))]
+        study = read_study(path)
     except SeriesChoiceError as several:
         uid = (choose or choose_series)(several)
-    return [study_to_layer(read_study(path, series=uid)) if uid else (None,)]
+        if not uid:
+            return [(None,)]
+        study = read_study(path, series=uid)
+    return [study_to_layer(study, path)]
 
 
 def choose_series(several: SeriesChoiceError) -> str | None:

@@ -1,0 +1,191 @@
+"""From a question to a round: the turn on the worker, its cancel, its failures, and asking again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from napari_mediround.domain.rounds import Reference, Round
+from napari_mediround.errors import DanglingReferenceError, MediRoundError
+from napari_mediround.widget.case import Again
+from napari_mediround.widget.segmenter import fetch_weights
+from napari_mediround.widget.turn import Ask, Fetch, explain, take_turn
+from napari_mediround.widget.view import Chip, Message
+from napari_mediround.widget.worker import Job
+from napari_mediround.widget.workplace import Workplace
+
+MENTIONED_SHARE = 0.02
+"""From this share on, the reply says how much of a mask the layer does not show."""
+NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
+STALE = "The conversation went another way meanwhile, so this answer was not taken. Ask again."
+CLOSED = "The image was closed meanwhile: the masks are kept, and come back with the image."
+
+
+class Asking:
+    """One question at a time.
+
+    Parameters
+    ----------
+    place : Workplace
+        Viewer, view, worker, model.
+    about : callable
+        Returns plane and window of the next question.
+    answered : callable
+        Called after each round.
+    """
+
+    def __init__(
+        self,
+        place: Workplace,
+        about: Callable[[], tuple[int, str | tuple[float, float] | None]],
+        answered: Callable[[], None],
+    ) -> None:
+        self._place, self._about, self._answered = place, about, answered
+        self._swaps: dict[str, Reference] = {}
+        self._task: tuple[Job, Ask] | None = None
+        self._warm: tuple | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question is being answered."""
+        return self._task is not None
+
+    def ask(self, text: str) -> None:
+        """Ask about the image at hand."""
+        if self.busy:
+            return
+        if self._place.layer() is None:
+            self._place.say(Message(NO_IMAGE, is_error=True))
+            self._place.view.restore_question(text)
+            return
+        plane, window = self._about()
+        ask = Ask(self._place.case, text, plane, window, swaps=tuple(self._swaps.items()))
+        self._swaps = {}
+        self._place.view.show_chips([], "")
+        self._start(ask)
+
+    def act(self, key: object) -> bool:
+        """Do what an action of the chat means; return whether it was one of these."""
+        if not isinstance(key, Fetch | Ask | Again):
+            return False
+        if self.busy:
+            return True
+        if isinstance(key, Fetch):
+            self._run(key.ask, fetch_weights, partial(self._on_fetched, key.ask))
+        elif isinstance(key, Ask):
+            self._start(key)
+        else:
+            round_ = self._place.case.conversation.rounds[key.index - 1]
+            references = round_.references if key.references is None else key.references
+            case, after = self._place.case, key.index - 1
+            self._start(Ask(case, round_.text, round_.plane, round_.window, references, after=after))
+        return True
+
+    def cancel(self) -> bool:
+        """Drop the question that is being answered; it comes back into the input. Return whether one was."""
+        if self._task is None:
+            return False
+        job, ask = self._task
+        self._place.cancel(job)
+        self._end()
+        self._place.say(Message("Cancelled. Nothing has changed."), ask.case)
+        self._place.view.restore_question(ask.text)
+        return True
+
+    def _start(self, ask: Ask) -> None:
+        layer = ask.case.layer()
+        if layer is None:
+            self._place.say(Message(NO_IMAGE, is_error=True), ask.case)
+            return
+        work = partial(take_turn, self._place.segmenter, self._place.project, layer, ask)
+        self._run(ask, work, partial(self._on_round, ask))
+
+    def _run(self, ask: Ask, work: Callable[[Job], object], done: Callable[[object], None]) -> None:
+        ask.case.asked = ask.text
+        self._place.refresh(ask.case)
+        failed = partial(self._on_failed, ask)
+        self._task = (self._place.submit(work, done, failed, "waiting for the model …"), ask)
+
+    def _end(self) -> None:
+        self._task[1].case.asked = ""
+        self._task = None
+
+    def _on_fetched(self, ask: Ask, said: object) -> None:
+        self._end()
+        self._place.say(Message(str(said)), ask.case)
+        self._start(ask)
+
+    def _on_failed(self, ask: Ask, error: Exception) -> None:
+        self._end()
+        self._place.say(explain(error, ask), ask.case)
+        self._place.view.restore_question(ask.text)
+
+    def _on_round(self, ask: Ask, round_: Round) -> None:
+        self._end()
+        case = ask.case
+        try:
+            step = case.session.add(round_, branch=ask.after is not None)
+        except (ValueError, MediRoundError) as error:
+            text = str(error) if isinstance(error, MediRoundError) else STALE
+            self._place.say(Message(text, is_error=True), case)
+            self._place.view.restore_question(ask.text)
+            return
+        case.current = 0
+        case.note(case.session.head, self._notes(ask))
+        self._place.take(case, step)
+        self._answered()
+
+    def _notes(self, ask: Ask) -> tuple[str, ...]:
+        """Say what of a new round cannot be seen."""
+        case = ask.case
+        if case.layer() not in self._place.images:
+            return (CLOSED,)
+        notes, session = [], case.session
+        round_ = case.conversation.rounds[-1]
+        shown = session.labels(round_.plane)
+        for value, target in zip(case.values_of(round_), round_.targets, strict=True):
+            mask = target.mask.to_array()
+            share = 1 - (shown[mask] == value).mean() if mask.any() else 0.0
+            if share >= MENTIONED_SHARE:
+                notes.append(
+                    f"{share:.0%} of {session.label_names()[value]} lies under earlier labels, which stay."
+                )
+        return tuple(notes)
+
+    # While the question is typed.
+
+    def edit(self, text: str) -> None:
+        """Show what a question points at, and look at its plane already."""
+        self._warm_up(text)
+        case = self._place.case
+        chips: list[Chip] = []
+        problem = ""
+        if case is not None and len(case.conversation) and text.strip():
+            try:
+                found = case.session.resolve(text)
+                chips = [case.chip(self._swaps.get(r.phrase, r)) for r in found]
+            except DanglingReferenceError as error:
+                problem = str(error)
+        self._place.view.show_chips(chips, problem)
+
+    def swap(self, phrase: str, reference: Reference) -> None:
+        """Let a phrase of the question being typed point at another mask."""
+        self._swaps[phrase] = Reference(reference.round, reference.target, phrase)
+
+    def forget_plane(self) -> None:
+        """Look at the plane again when the next question is typed."""
+        self._warm = None
+
+    def _warm_up(self, text: str) -> None:
+        """Encode the plane while the user types, once the model is there and idle."""
+        case, layer = self._place.case, self._place.layer()
+        if not text or layer is None or self.busy or not self._place.segmenter.loaded:
+            return
+        warm = (case, *self._about())
+        if case.session is not None and case.data is layer.data and warm != self._warm:
+            self._warm = warm
+            self._place.submit(lambda job: case.session.prepare(*warm[1:]), _nothing, _nothing)
+
+
+def _nothing(result: object) -> None:
+    """Take no notice: a plane that could not be looked at is said by the question about it."""

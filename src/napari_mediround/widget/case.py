@@ -1,0 +1,188 @@
+"""What a dock keeps of one image: its grid, its session, its chat. Touches neither viewer nor view."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from napari.layers import Image, Labels
+
+from napari_mediround.domain.rounds import Conversation, Reference, Round
+from napari_mediround.session import Session
+from napari_mediround.widget.layers import Grid
+from napari_mediround.widget.mask_layer import label_colour
+from napari_mediround.widget.view import Action, Chip, Entry, MaskLine, Question, Reply
+
+
+@dataclass(eq=False, repr=False)
+class Case:
+    """One image, or one volume of it, and what was said about it.
+
+    Parameters
+    ----------
+    layer : weak reference
+        To the image; dead when the viewer has closed it.
+    grid : Grid
+        Of the layer.
+    session : Session or None
+        Made on the worker, by the first turn or because the project knows the image.
+    data : object
+        What `layer.data` was when the session was made.
+    labels : callable
+        Returns the Labels layer, or None.
+    current : int
+        Label value of the mask that the keys act on, 0 for none.
+    asked : str
+        The question that is being answered, "" for none.
+    hidden : int
+        Label value that the Labels layer does not show, because it is being fixed; 0 for none.
+    """
+
+    layer: weakref.ref[Image]
+    grid: Grid
+    session: Session | None = None
+    data: object = None
+    labels: Callable[[], Labels | None] = lambda: None
+    current: int = 0
+    asked: str = ""
+    hidden: int = 0
+    _remarks: dict[int, list[Entry]] = field(default_factory=dict)
+    _notes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def conversation(self) -> Conversation:
+        """The rounds so far."""
+        return self.session.conversation if self.session else Conversation()
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Label values of the conversation's masks, in its order."""
+        rounds = self.conversation.rounds
+        return tuple(v for r in rounds for v in self.values_of(r))
+
+    def values_of(self, round_: Round) -> tuple[int, ...]:
+        """Return the label values of a round's masks."""
+        return tuple(
+            self.session.label_of(Reference(round_.index, n)) for n in range(1, len(round_.targets) + 1)
+        )
+
+    def choose_current(self) -> None:
+        """Let the keys act on the first mask of the last round that waits for a verdict, or stay."""
+        if self.current not in self.values or self.session.label(self.current).verdict:
+            last = [value for r in self.conversation.rounds[-1:] for value in self.values_of(r)]
+            waiting = [value for value in last if not self.session.label(value).verdict]
+            stay = [self.current] if self.current in self.values else list(self.values[-1:])
+            self.current = (waiting or stay or [0])[0]
+
+    def remark(self, entry: Entry) -> None:
+        """Put what is no round into the chat, after the last round."""
+        self._remarks.setdefault(self.session.head if self.session else 0, []).append(entry)
+
+    def note(self, round_id: int, notes: tuple[str, ...]) -> None:
+        """Keep what a round's reply shall say beside the answer."""
+        self._notes[round_id] = notes
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The chat: rounds of this branch, and what was said between them."""
+        entries = list(self._remarks.get(0, ()))
+        for round_ in self.conversation.rounds:
+            entries += [Question(round_.text), self._reply(round_), *self._remarks.get(round_.id, ())]
+        return entries + ([Question(self.asked)] if self.asked else [])
+
+    def name_of(self, reference: Reference) -> str:
+        """Return the label of a mask and how to refer to it: "2 spleen [1.2]"."""
+        several = len(self.conversation.rounds[reference.round - 1].targets) > 1
+        place = f"[{reference.round}.{reference.target}]" if several else f"[{reference.round}]"
+        return f"{self.label_of(reference)} {place}"
+
+    def label_of(self, reference: Reference) -> str:
+        """Return the label of a mask: "2 spleen"."""
+        return self.session.label_names()[self.session.label_of(reference)]
+
+    def masks(self, before: int | None = None) -> list[Reference]:
+        """Return the masks that a question can point at: not rejected, of rounds before `before`."""
+        return [
+            Reference(r.index, n)
+            for r in self.conversation.rounds[: None if before is None else before - 1]
+            for n, target in enumerate(r.targets, 1)
+            if target.verdict != "rejected"
+        ]
+
+    def chip(self, reference: Reference) -> Chip:
+        """Return what a reference of the question being typed points at, and what else it could."""
+        choices = tuple(Action(self.name_of(mask), mask) for mask in self.masks())
+        phrase = reference.phrase or str(reference)
+        return Chip(phrase, self.name_of(reference), self.session.label_of(reference), choices)
+
+    def _reply(self, round_: Round) -> Reply:
+        session, lines = self.session, []
+        for value, target in zip(self.values_of(round_), round_.targets, strict=True):
+            size, unit = session.area(target.mask)
+            depth = (
+                self.grid.geometry.spacing_mm[0] if unit == "mm²" and self.grid.geometry.shape[0] > 1 else 0
+            )
+            lines.append(
+                MaskLine(
+                    value,
+                    label_colour(value),
+                    target.structure,
+                    target.quality,
+                    f"{size:,.0f} {unit}",
+                    f"{size * depth / 1000:,.1f} ml" if depth else "",
+                    target.corrected,
+                    target.verdict,
+                )
+            )
+        where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
+        notes = tuple(n for n in (round_.answer.note, *self._notes.get(round_.id, ())) if n)
+        chips = tuple(self._swap_chip(round_, reference) for reference in round_.references)
+        return Reply(
+            round_.index, round_.plane, where, round_.answer.text, chips, tuple(lines), notes,
+            round_.seconds, self._more(round_),
+        )  # fmt: skip
+
+    def _swap_chip(self, round_: Round, reference: Reference) -> Chip:
+        """Return a chip of a reply: another mask asks the round again with it."""
+        phrase = reference.phrase or str(reference)
+        choices = []
+        for mask in self.masks(before=round_.index):
+            swapped = tuple(
+                replace(mask, phrase=r.phrase) if r == reference else r for r in round_.references
+            )
+            choices.append(Action(self.name_of(mask), Again(round_.index, swapped)))
+        value = self.session.label_of(reference)
+        return Chip(phrase, self.label_of(reference), value, tuple(choices))
+
+    def _more(self, round_: Round) -> tuple[Action, ...]:
+        """Return what can be done with a round beside its verdicts, the other branches included."""
+        actions = [Action("Ask again", Again(round_.index, None))]
+        if round_.index < len(self.conversation):
+            actions.append(Action("Go on from here", GoTo(round_.id)))
+        shown = {r.id for r in self.conversation.rounds}
+        for other in self.session.rounds.values():
+            if other.parent == round_.parent and other.id not in shown:
+                end = self._last_of(other)
+                actions.append(Action(f"Other branch: {other.text} ({end.index} rounds)", GoTo(end.id)))
+        return tuple(actions)
+
+    def _last_of(self, round_: Round) -> Round:
+        """Return the newest round that follows from one."""
+        follows = [r for r in self.session.rounds.values() if r.parent == round_.id]
+        return self._last_of(max(follows, key=lambda r: r.id)) if follows else round_
+
+
+@dataclass(frozen=True)
+class Again:
+    """Ask a round again; `references` None are those it had."""
+
+    index: int
+    references: tuple[Reference, ...] | None
+
+
+@dataclass(frozen=True)
+class GoTo:
+    """Go on from a round, of whatever branch."""
+
+    round_id: int

@@ -1,0 +1,45 @@
+"""The dock's letters in napari's canvas: bound while the dock is in use, and only then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from napari_mediround.widget.view import KEYS, REASON_KEYS
+
+QUESTION_KEY = "Q"
+"""Puts the cursor into the question; while a mask is fixed the key is a reason's."""
+
+LETTERS = tuple(dict.fromkeys([*KEYS.values(), *REASON_KEYS.values(), QUESTION_KEY]))
+
+
+class ViewerKeys:
+    """Binds `LETTERS` on a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+        A proxy of one will do.
+    act : callable
+        Called with the key.
+    """
+
+    def __init__(self, viewer, act: Callable[[str], None]) -> None:
+        self._viewer = viewer
+        self._bound = {key: partial(_press, act, key) for key in LETTERS}
+
+    def bind(self) -> None:
+        """Take the keys; of several docks in one viewer the last one to be shown has them."""
+        for key, press in self._bound.items():
+            self._viewer.bind_key(key.replace("+", "-"), press, overwrite=True)
+
+    def unbind(self) -> None:
+        """Give back the keys that are still this dock's."""
+        for key, press in self._bound.items():
+            other = self._viewer.bind_key(key.replace("+", "-"), None)
+            if other is not None and other is not press:
+                self._viewer.bind_key(key.replace("+", "-"), other)
+
+
+def _press(act: Callable[[str], None], key: str, _viewer=None) -> None:
+    act(key)
