@@ -66,10 +66,15 @@ class AdaptedPredictor(Predictor):
             if folder is not None:
                 self._adapter, self._adapter_name = attach_folder(self.model, folder), Path(folder).name
 
-    def copy(self) -> AdaptedPredictor:
+    def copy(self, cache_dir: Path | None = None) -> AdaptedPredictor:
         """Return a predictor without adapter that shares this one's weights and embeddings.
 
         Either may then answer, learn, take an adapter or move to another device without the other.
+
+        Parameters
+        ----------
+        cache_dir : Path, optional
+            Where the copy keeps embeddings between runs; None takes this one's.
         """
         with self._lock:
             tensors = [*self.model.parameters(), *self.model.buffers()]
@@ -78,7 +83,7 @@ class AdaptedPredictor(Predictor):
             if adapter is not None:
                 adapter.detach()
             other = AdaptedPredictor(model, str(self.device), None, self.preset)
-            other._store = self._store.copy()
+            other._store = self._store.copy(cache_dir)
             return other
 
     def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:

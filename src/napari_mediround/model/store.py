@@ -121,9 +121,9 @@ class FeatureStore:
         temporary.replace(path)
         self._trim()
 
-    def copy(self) -> FeatureStore:
-        """Return another store with the same folder and the same images in memory."""
-        other = FeatureStore(self._encoder, self._folder, self._most, self._disk_bytes)
+    def copy(self, folder: Path | None = None) -> FeatureStore:
+        """Return another store with the same images in memory, on disk in `folder` or where this one is."""
+        other = FeatureStore(self._encoder, folder or self._folder, self._most, self._disk_bytes)
         other._memory = self._memory.copy()
         return other
 

@@ -1,0 +1,126 @@
+"""From the journal to rounds that teach: what was asked, what came, what a person made of it.
+
+Knows no model: images come from whoever finds them, and are those that the model saw, or are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.domain.study import Study
+from napari_mediround.domain.verdicts import Prompts
+from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.journal import Event, History, Journal, State
+from napari_mediround.journal.entries import RoundAsked, VerdictGiven
+from napari_mediround.model.store import hash_image
+from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
+
+FindStudy = Callable[[str], Study | None]
+"""A case's id to its study; None where its image is not to be found."""
+
+
+def read_rounds(
+    journal: Journal, find: FindStudy, subjects: Callable[[str], str] | None = None
+) -> tuple[list[JudgedRound], list[str]]:
+    """Return every round that stands and has a verdict, in the order in which they were asked.
+
+    Parameters
+    ----------
+    journal : Journal
+        Open, or open to look at.
+    find : callable
+        Finds a case's image.
+    subjects : callable, optional
+        A case's id to its patient's; by default each case is a patient.
+
+    Returns
+    -------
+    rounds : list of JudgedRound
+    notes : list of str
+        What was left out, and why.
+
+    Raises
+    ------
+    JournalError
+        When the journal is damaged.
+    """
+    rounds, notes = [], []
+    for case in sorted({info.case for info in journal.cases()}):
+        history = History(journal.events(case))
+        judged = list(judged_rounds(history))
+        if not judged:
+            continue
+        study = find(case)
+        if study is None:
+            notes.append(f"Case {case[:8]}: its image was not found, {len(judged)} rounds are left out.")
+            continue
+        subject = subjects(case) if subjects else case
+        made = [_make_round(event, before, masks, study, subject) for event, before, masks in judged]
+        rounds += [round_ for round_ in made if round_ is not None]
+        if lost := sum(round_ is None for round_ in made):
+            notes.append(f"Case {case[:8]}: {lost} rounds look otherwise now and are left out.")
+    return sorted(rounds, key=lambda round_: round_.number), notes
+
+
+def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple[JudgedMask, ...]]]:
+    """Yield each round with a verdict, the conversation before it as it then was, and its masks now."""
+    given: dict[int, list[VerdictGiven]] = {}
+    for event in history.standing:
+        for mark in event.entry.marks if isinstance(event.entry, VerdictGiven) else ():
+            given.setdefault(mark.label, []).append(event.entry)
+    labels, state = history.state.labels, State()
+    for event in history.standing:
+        if isinstance(event.entry, RoundAsked):
+            values = range(event.entry.first_label, event.entry.first_label + len(event.entry.round.targets))
+            if any(value in given for value in values):
+                before = replace(state, head=event.entry.round.parent or 0).conversation
+                targets = zip(values, event.entry.round.targets, strict=True)
+                masks = (_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in targets)
+                yield event, before, tuple(masks)
+        state = state.after(event.entry, event.seq)
+
+
+def _make_mask(structure: str, before: Mask, label, verdicts: list[VerdictGiven]) -> JudgedMask:
+    """Return a mask with all that was done to it; several fixes of one mask add up."""
+    points = tuple(xy for v in verdicts for xy in v.prompts.points_xy)
+    positive = tuple(sign for v in verdicts for sign in v.prompts.positive)
+    box = next((v.prompts.box_xyxy for v in verdicts if v.prompts.box_xyxy), None)
+    prompts = Prompts(points, positive, box, sum(v.prompts.painted for v in verdicts))
+    reason = next((v.reason for v in reversed(verdicts) if v.reason), "")
+    seconds = sum(v.seconds for v in verdicts)
+    return JudgedMask(structure, before, label.mask, label.verdict, reason, prompts, seconds)
+
+
+def _make_round(
+    event: Event, before: Conversation, masks: tuple[JudgedMask, ...], study: Study, subject: str
+) -> JudgedRound | None:
+    """Return the round with the planes it speaks of; None when one is not what the model saw."""
+    asked: Round = event.entry.round
+    sources = [asked, *(before.rounds[reference.round - 1] for reference in asked.references)]
+    images: dict[str, NDArray[np.uint8]] = {}
+    for source in sources:
+        window = source.window or window_for_question(source.text)
+        image = render_plane(study, source.plane, window)
+        if hash_image(image) != source.answer.image:
+            return None
+        images[source.answer.image] = image
+    return JudgedRound(
+        event.seq,
+        event.case,
+        subject,
+        asked.answer.image,
+        images,
+        before,
+        asked.text,
+        asked.references,
+        masks,
+        asked.answer.absent,
+        dict(event.entry.model).get("adapter", ""),
+        event.utc,
+    )

@@ -1,0 +1,218 @@
+"""Old and new adapter on the same rounds of the same patients: what is better, what was forgotten, who wins.
+
+Knows no optimiser; it asks as a user would, and clicks as a patient annotator would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mediround.adapted import AdaptedPredictor
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.errors import CancelledError
+from napari_mediround.training.asking import choose_target
+from napari_mediround.training.learning.lessons import JudgedRound, Lesson, write_lesson
+from napari_mediround.training.learning.stage import Item, Stage
+from napari_mediround.training.metrics import dice
+from napari_mediround.training.prompts import click_error
+
+TARGET, MOST_CLICKS = 0.85, 10
+"""A mask is good enough at this Dice; the annotator gives up after so many clicks."""
+
+GAIN, LOSS = 0.01, 0.02
+"""Least gain in Dice, and greatest loss elsewhere, of an adapter that wins."""
+
+CLICKS_GAIN = 0.25
+"""Fewer clicks a mask that count as a gain too, where Dice did not fall."""
+
+ACCEPTED_DICE = 0.9
+"""An accepted mask is the old adapter's own: agreeing with it more than this earns nothing."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One mask of a held-out round.
+
+    Parameters
+    ----------
+    structure, subject : str
+        What and whose.
+    dice : float
+        Of the first answer.
+    clicks : int
+        Until `TARGET`; `MOST_CLICKS` where it was not reached.
+    reached : bool
+        Whether it was.
+    """
+
+    structure: str
+    subject: str
+    dice: float
+    clicks: int
+    reached: bool
+
+
+def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Measured]:
+    """Ask a round again, click until each mask is good, and compare with what the person left."""
+    for key, image in round_.images.items():
+        if key != round_.image:
+            predictor.set_image(image)
+    predictor.set_image(round_.images[round_.image])
+    answer = predictor.ask(round_.text, round_.conversation, round_.references)
+    found = []
+    for mask in (m for m in round_.masks if m.weight):
+        target, truth = choose_target(answer, mask.spoken), mask.after.to_array()
+        first = target.mask if target else None
+        said = first.to_array() if first else np.zeros_like(truth)
+        overlap, (clicks, reached) = dice(said, truth), count_clicks(predictor, first, truth)
+        overlap = min(overlap, ACCEPTED_DICE) if mask.verdict == "accepted" else overlap
+        structure = load_anatomy().normalise(mask.spoken)
+        found.append(Measured(structure, round_.subject, overlap, clicks, reached))
+    return found
+
+
+def count_clicks(
+    predictor: AdaptedPredictor, mask: Mask | None, truth: NDArray[np.bool_]
+) -> tuple[int, bool]:
+    """Return how many clicks a mask needs to reach `TARGET`, and whether it does.
+
+    The annotator is simulated: each click goes to the middle of the widest region that is wrong.
+    """
+    points: list[tuple[float, float]] = []
+    signs: list[bool] = []
+    said = mask.to_array() if mask else np.zeros_like(truth)
+    while dice(said, truth) < TARGET:
+        if len(points) == MOST_CLICKS:
+            return MOST_CLICKS, False
+        point, sign = click_error(said, truth)
+        points, signs = [*points, point], [*signs, sign]
+        mask, _ = predictor.refine(np.array(points), np.array(signs), None, mask)
+        said = mask.to_array()
+    return len(points), True
+
+
+@torch.no_grad()
+def measure_bundled(predictor: AdaptedPredictor, lessons: Sequence[Lesson]) -> dict[str, float]:
+    """Return mean Dice with the labels of bundled planes, and the share of the right words it would say."""
+    stage, overlaps, words = Stage(predictor.model), [], []
+    for lesson in lessons:
+        read = stage.read(lesson)
+        words.append(read.right)
+        for i, state in enumerate(read.states):
+            decoded, _ = stage.decode(Item(lesson, i, state))
+            overlaps.append(dice((decoded.logits[0] > 0).cpu().numpy(), lesson.masks[i]))
+    return {"dice": float(np.mean(overlaps)), "words": float(np.mean(words)), "n": len(overlaps)}
+
+
+def measure(
+    predictor: AdaptedPredictor,
+    adapter: Path | None,
+    rounds: Sequence[JudgedRound],
+    touched: frozenset[str],
+    bundled: Sequence[JudgedRound],
+    progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> dict:
+    """Measure one adapter on held-out rounds and bundled planes.
+
+    Parameters
+    ----------
+    predictor : AdaptedPredictor
+        Whose adapter is changed.
+    adapter : Path or None
+        What is measured; None is the model without one.
+    rounds, bundled : sequence of JudgedRound
+        Of patients that test; bundled planes to check.
+    touched : frozenset of str
+        Structures that were corrected, by their preferred names; the others show what was forgotten.
+    progress : callable
+        Takes done and total.
+    cancelled : callable
+        Asked between rounds.
+
+    Returns
+    -------
+    dict
+        "touched" and "untouched" with Dice, clicks, share reached, number and structures; "bundled".
+    """
+    predictor.use_adapter(adapter)
+    found: list[Measured] = []
+    for done, round_ in enumerate(rounds):
+        if cancelled():
+            raise CancelledError("Cancelled.")
+        progress(done, len(rounds))
+        found += measure_round(predictor, round_)
+    lessons = [write_lesson(predictor.model, round_, predictor.encode) for round_ in bundled]
+    result = {
+        "touched": summarise([m for m in found if m.structure in touched]),
+        "untouched": summarise([m for m in found if m.structure not in touched]),
+    }
+    return result | ({"bundled": measure_bundled(predictor, lessons)} if lessons else {})
+
+
+def summarise(found: Sequence[Measured], parts: bool = True) -> dict:
+    """Return means over masks, and the same for each structure."""
+    if not found:
+        return {"n": 0}
+    table = {
+        "n": len(found),
+        "patients": len({m.subject for m in found}),
+        "dice": float(np.mean([m.dice for m in found])),
+        "clicks": float(np.mean([m.clicks for m in found])),
+        "reached": float(np.mean([m.reached for m in found])),
+    }
+    if parts:
+        names = sorted({m.structure for m in found})
+        table["structures"] = {
+            name: summarise([m for m in found if m.structure == name], False) for name in names
+        }
+    return table
+
+
+def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
+    """Return who wins, and why in words.
+
+    Parameters
+    ----------
+    old, new : dict
+        From `measure`, on the same rounds.
+    seconds_a_click : float, optional
+        What a click cost a person here; None where nobody clicked.
+    """
+    if not new["touched"]["n"]:
+        words = "No held-out patient shows a structure that was corrected. It does not win."
+        return {"wins": False, "words": words, "old": old, "new": new}
+    gain = new["touched"]["dice"] - old["touched"]["dice"]
+    saved = old["touched"]["clicks"] - new["touched"]["clicks"]
+    lost = {
+        "untouched structures": _fall(old, new, "untouched", "dice"),
+        "bundled planes": _fall(old, new, "bundled", "dice"),
+        "bundled words": _fall(old, new, "bundled", "words"),
+    }
+    better = gain >= GAIN or (saved >= CLICKS_GAIN and gain >= 0)
+    forgotten = [f"{what} fell by {fall:.3f}" for what, fall in lost.items() if fall > LOSS]
+    words = f"Dice {gain:+.3f}, {saved:+.2f} clicks saved a mask on {new['touched']['n']} held-out masks"
+    words += "; " + " and ".join(forgotten) if forgotten else ""
+    verdict = "It wins." if better and not forgotten else "It does not win."
+    return {
+        "wins": better and not forgotten,
+        "words": f"{words}. {verdict}",
+        "dice_gain": gain,
+        "clicks_saved": saved,
+        "seconds_saved": None if seconds_a_click is None else saved * seconds_a_click,
+        "fell": lost,
+        "old": old,
+        "new": new,
+    }
+
+
+def _fall(old: dict, new: dict, part: str, number: str) -> float:
+    before, after = old.get(part, {}).get(number), new.get(part, {}).get(number)
+    return 0.0 if before is None or after is None else before - after

@@ -1,0 +1,139 @@
+"""Bundled planes that are rehearsed while corrections are learned, and others to see what is forgotten.
+
+``resources/rehearsal`` holds small planes with labels from sets whose licences allow it, half of them to
+rehearse, half to check; `table.json` names origin and licence of each. They are rehearsed by distillation:
+the masks that the model drew before it learned are what it should go on drawing, so that learning neither
+forgets nor drifts towards the labels of these few planes; the labels only measure. Knows no journal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_mediround import resources
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation
+from napari_mediround.model.store import hash_image
+from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
+from napari_mediround.training.planes import Planes
+from napari_mediround.training.turns import join_names
+
+MOST_STRUCTURES, FEWEST_PIXELS = 4, 150
+WANTED = {
+    "ts_ct_abdomen": 6,
+    "ts_mr_abdomen": 4,
+    "ts_ct_chest": 2,
+    "brain_label_maps_synthseg": 2,
+    "cardiac_mr_sunnybrook": 2,
+    "spinal_cord_mr": 2,
+    "breast_us_bus_uc": 2,
+    "muscle_us_aponeurosis": 2,
+    "carotid_us": 2,
+    "fetal_head_us": 2,
+    "polyp_endoscopy_kvasir": 1,
+    "skin_lesion_dermoscopy_isic2017": 2,
+}
+"""Planes taken of each set that may be passed on without a share-alike clause."""
+
+
+def load_rehearsal(folder: Path | None = None) -> tuple[list[JudgedRound], list[JudgedRound]]:
+    """Return the bundled rounds to rehearse and those to check, one round a plane, several masks each."""
+    folder = folder or Path(resources.__file__).parent / "rehearsal"
+    sides: dict[str, list[JudgedRound]] = {"rehearse": [], "check": []}
+    path = folder / "table.json"
+    for number, entry in enumerate(json.loads(path.read_text("utf-8")) if path.exists() else []):
+        image = np.array(Image.open(folder / entry["image"]).convert("RGB"))
+        labels = np.array(Image.open(folder / entry["labels"]))
+        masks = []
+        for name, value in entry["names"].items():
+            mask = Mask.from_array(labels == value)
+            masks.append(JudgedMask(name, mask, mask, "accepted"))
+        key, names = hash_image(image), join_names([f"the {name}" for name in entry["names"]])
+        sides[entry["use"]].append(
+            JudgedRound(
+                number,
+                "bundled",
+                f"bundled {number}",
+                key,
+                {key: image},
+                Conversation(),
+                f"Segment {names}.",
+                (),
+                tuple(masks),
+            )
+        )
+    return sides["rehearse"], sides["check"]
+
+
+def bundle_planes(data: Path, out: Path, quotas: dict[str, dict]) -> int:
+    """Choose planes of a preparation and write them as ``resources/rehearsal`` has them; return how many.
+
+    Parameters
+    ----------
+    data : Path
+        What `training.prepare` wrote.
+    out : Path
+        Made if missing.
+    quotas : dict
+        From `training.prepare.load_quotas`, for licence and origin.
+    """
+    planes, table = Planes(data), []
+    images = np.load(data / "planes.npz")["images"]
+    out.mkdir(parents=True, exist_ok=True)
+    for name, count in WANTED.items():
+        rows = [row for row in planes.values if planes.table[row]["source"].split("/")[0] == name]
+        plain = [row for row in rows if not planes.table[row]["mirrored"]]
+        seen: Counter[str] = Counter()
+        taken = 0
+        for row in plain:
+            chosen = _choose_structures(planes, row, seen)
+            if taken == count or not chosen:
+                continue
+            height, width = planes.table[row]["shape"]
+            labels = np.zeros((height, width), np.uint8)
+            for value, structure in enumerate(chosen, 1):
+                labels[planes.mask(row, planes.values[row][structure])[:height, :width]] = value
+            seen.update(chosen)
+            stem = f"{name}_{taken + 1}"
+            picture = images[row, :height, :width]
+            grey = bool((picture == picture[..., :1]).all())
+            Image.fromarray(picture[..., 0] if grey else picture).save(out / f"{stem}.png", optimize=True)
+            Image.fromarray(labels).save(out / f"{stem}_labels.png", optimize=True)
+            table.append(
+                {
+                    "image": f"{stem}.png",
+                    "labels": f"{stem}_labels.png",
+                    "names": {structure: value for value, structure in enumerate(chosen, 1)},
+                    "use": "rehearse" if taken % 2 == 0 else "check",
+                    "origin": quotas[name]["origin"],
+                    "licence": quotas[name]["licence"],
+                }
+            )
+            taken += 1
+    (out / "table.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+    return len(table)
+
+
+def _choose_structures(planes: Planes, row: int, seen: Counter[str]) -> list[str]:
+    """Return up to `MOST_STRUCTURES` large, disjoint structures of a plane, those seen least first."""
+    sizes = {name: int(planes.mask(row, values).sum()) for name, values in planes.values[row].items()}
+    chosen: list[str] = []
+    for name in sorted(sizes, key=lambda n: (seen[n], -sizes[n])):
+        taken = {value for other in chosen for value in planes.values[row][other]}
+        free = not taken & set(planes.values[row][name])
+        if free and sizes[name] >= FEWEST_PIXELS and len(chosen) < MOST_STRUCTURES:
+            chosen.append(name)
+    return chosen
+
+
+if __name__ == "__main__":
+    import sys
+
+    from napari_mediround.training.prepare import load_quotas
+
+    bundle_planes(Path(sys.argv[1]), Path(sys.argv[2]), load_quotas())
