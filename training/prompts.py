@@ -20,6 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_mediround.model.mediround import Decoded, MediRound
+from napari_mediround.model.sam import mask_to_logits
 from napari_mediround.training.text import corrupt_mask
 
 
@@ -49,11 +50,6 @@ def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Te
     noise = torch.randn(vectors.shape, generator=generator).to(vectors.device)
     strength = strength.to(vectors.device)
     return vectors + noise * (strength * vectors.norm(dim=1) / vectors.shape[1] ** 0.5)[:, None]
-
-
-def mask_to_logits(masks: Tensor, certainty: float = 6.0) -> Tensor:
-    """Return logits (N, 1, h, w) of masks (N, h, w), 0…1, as a mask prompt that a person drew."""
-    return (2 * masks.float() - 1)[:, None] * certainty
 
 
 def click_error(mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator | None = None):

@@ -31,7 +31,8 @@ from napari_mediround.model.device import (
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 from napari_mediround.model.reader import DialogueReader
-from napari_mediround.model.store import FeatureStore, hash_image, hash_weights
+from napari_mediround.model.sam import fit_to_square, mask_to_logits
+from napari_mediround.model.store import FeatureStore, Origin, hash_image, hash_weights
 
 LOG = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Predictor:
         self._reader = DialogueReader(model, answer_limit, chat_limit)
         self._store = FeatureStore(hash_weights(model.image_encoder), cache_dir)
         self._current = ""
-        self._vectors: dict[tuple[str, Mask], torch.Tensor] = {}
+        self._origins: dict[tuple[str, Mask], Origin] = {}
         self._lock = threading.RLock()
         self._notes: list[str] = []
         self._reader.forget()
@@ -236,7 +237,7 @@ class Predictor:
         box_xyxy : ndarray, optional
             (4,) half-open, pixels.
         previous : Mask, optional
-            The mask to be made better; where it came from a question, its SEG vector helps.
+            The mask to be made better: a prompt itself, and where it came from a question so is its vector.
 
         Returns
         -------
@@ -251,17 +252,17 @@ class Predictor:
         """
         with self._lock:
             features = self._features(self._current)
-            vector = self._vectors.get((self._current, previous)) if previous is not None else None
+            origin = None if previous is None else self._origin(previous)
+            vector = None if origin is None else origin.vector
             if points_xy is None and box_xyxy is None and vector is None:
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
             decoded, vectors = self._careful(
-                lambda: self._refine(features, points_xy, positive, box_xyxy, vector)
+                lambda: self._refine(features, points_xy, positive, box_xyxy, origin)
             )
             with torch.no_grad(), precision(self.device, self.dtype):
                 quality = self.model.judge_masks(vectors, self._on_device(features).embedding, decoded)
             mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.shape)[0])
-            if vector is not None:
-                self._vectors[self._current, mask] = vector
+            self._origins[self._current, mask] = Origin(vector, decoded.logits[:, None])
             return mask, float(quality[0])
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
@@ -283,9 +284,11 @@ class Predictor:
             masks = self.model.masks_on_plane(decoded.logits, features.shape)
             for i, array in enumerate(masks, start):
                 mask = Mask.from_array(array)
-                quality, corrected = float(decoded.quality[i - start]), bool(decoded.corrected[i - start])
+                k = i - start
+                quality, corrected = float(decoded.quality[k]), bool(decoded.corrected[k])
                 found.append(Target(self.anatomy.normalise(names[i]), mask, quality, corrected))
-                self._vectors[self._current, mask] = vectors[i : i + 1]
+                logits = decoded.logits[k : k + 1, None]
+                self._origins[self._current, mask] = Origin(vectors[i : i + 1], logits)
         return tuple(found)
 
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
@@ -293,7 +296,16 @@ class Predictor:
         batch = vectors[: self.masks_at_once].to(self.device)
         return self.model.segment(self._on_device(features), batch)
 
-    def _refine(self, features: ImageFeatures, points_xy, positive, box_xyxy, vector):
+    def _origin(self, mask: Mask) -> Origin:
+        """Return what a mask on the current image came from; a drawn one is its own prompt."""
+        known = self._origins.get((self._current, mask))
+        if known is not None:
+            return known
+        on_device = torch.tensor(mask.to_array(), device=self.device)[None, None].float()
+        square = fit_to_square(on_device, self._features(self._current).embedding.shape[-1] * 4)
+        return Origin(None, mask_to_logits(square[:, 0]))
+
+    def _refine(self, features: ImageFeatures, points_xy, positive, box_xyxy, origin: Origin | None):
         model, shape = self.model, features.shape
         points = boxes = None
         if points_xy is not None and len(points_xy):
@@ -301,8 +313,11 @@ class Predictor:
             points = model.plane_to_square(np.asarray(points_xy, float), shape)[None], labels
         if box_xyxy is not None:
             boxes = model.plane_to_square(np.asarray(box_xyxy, float).reshape(2, 2), shape).reshape(1, 4)
-        vector = vector if vector is None else vector.to(self.device)
-        decoded = model.decode(self._on_device(features).embedding, vector, points, boxes)
+        vector, logits = (None, None) if origin is None else (origin.vector, origin.logits)
+        if points is None or boxes is not None:  # as trained: only clicks change an earlier mask
+            logits = None
+        vector, logits = (x if x is None else x.to(self.device) for x in (vector, logits))
+        decoded = model.decode(self._on_device(features).embedding, vector, points, boxes, logits)
         return decoded, torch.zeros(1, model.channels, device=self.device) if vector is None else vector
 
     # Device and memory
@@ -326,7 +341,7 @@ class Predictor:
 
     def _move(self, device: torch.device) -> None:
         self._reader.forget()
-        self._vectors = {key: vector.to(device) for key, vector in self._vectors.items()}
+        self._origins = {key: origin.to(device) for key, origin in self._origins.items()}
         self.model.to(device)
         self.device = device
 

@@ -204,6 +204,7 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], AdapterShape, dict]:
     AdapterError
         When it is missing, damaged, or holds a value that is not a number.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     folder = Path(folder)
@@ -212,11 +213,14 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], AdapterShape, dict]:
         values = dict(card["shape"])
         shape = AdapterShape(**values | {"language_targets": tuple(values["language_targets"])})
         expected = card["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise AdapterError(f"{folder} holds no adapter ({error}). Choose another folder.") from error
     if hashlib.sha256(content).hexdigest() != expected:
         raise AdapterError(f"{folder / WEIGHTS} is damaged: its hash is not the card's. Export it again.")
-    state = load(content)
+    try:
+        state = load(content)
+    except SafetensorError as error:
+        raise AdapterError(f"{folder / WEIGHTS} holds more than tensors. Export it again.") from error
     if not all(math.isfinite(float(v.float().abs().sum())) for v in state.values()):
         raise AdapterError(f"{folder / WEIGHTS} holds values that are no numbers. Train it again.")
     return state, shape, card

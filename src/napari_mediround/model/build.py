@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -232,7 +233,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     MissingWeightsError
-        When there is none.
+        When there is none, or it holds anything but tensors: code in it is never run.
     """
     if path.is_dir():
         files = [
@@ -241,12 +242,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if not files:
             raise MissingWeightsError(f"{path} holds no weights. Put a .safetensors or .pth file there.")
         path = files[0]
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return state.get("model", state) if isinstance(state, dict) else state
+    try:
+        packed = path.suffix == ".safetensors"
+        state = load_file(path) if packed else torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        remedy = "Nothing of it was used. Fetch or export it again, as .safetensors if you can."
+        raise MissingWeightsError(f"{path} is damaged, or holds more than tensors. {remedy}") from error
+    state = state.get("model", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise MissingWeightsError(f"{path} holds no named tensors. Give a checkpoint's file of weights.")
+    return state
 
 
 def _load_parts(parts: dict[str, nn.Module], state: dict[str, Tensor]) -> None:

@@ -103,16 +103,22 @@ def load_trained(model: MediRound, folder: Path) -> dict:
     MissingWeightsError
         When files are missing or damaged, or the weights are for another preset.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         content, card = (folder / WEIGHTS).read_bytes(), json.loads((folder / CARD).read_text())
-    except (OSError, ValueError) as error:
+        expected = card["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MissingWeightsError(f"{folder} holds no trained MediRound weights ({error}).") from error
-    if hashlib.sha256(content).hexdigest() != card.get("sha256"):
+    if hashlib.sha256(content).hexdigest() != expected:
         raise MissingWeightsError(
             f"{folder / WEIGHTS} is damaged: its hash is not the card's. Install again."
         )
+    try:
+        state = load(content)
+    except SafetensorError as error:
+        raise MissingWeightsError(f"{folder / WEIGHTS} holds more than tensors. Install again.") from error
     with torch.no_grad():
-        load_trained_state(model, load(content))
+        load_trained_state(model, state)
     return card

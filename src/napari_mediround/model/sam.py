@@ -167,6 +167,11 @@ def logits_to_plane(logits: Tensor, shape: tuple[int, int], size: int) -> Tensor
     return F.interpolate(logits[..., :height, :width], shape, mode="bilinear", align_corners=False)
 
 
+def mask_to_logits(masks: Tensor, certainty: float = 6.0) -> Tensor:
+    """Return logits (N, 1, h, w) of masks (N, h, w), 0…1: a mask that nobody decoded as a mask prompt."""
+    return (2 * masks.float() - 1)[:, None] * certainty
+
+
 def decode_masks(
     decoder: nn.Module, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
