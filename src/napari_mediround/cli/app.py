@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_mediround.cli.journal import journal_app
 from napari_mediround.cli.weights import weights_app
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(journal_app, name="journal")
 app.add_typer(weights_app, name="weights")
 
 Preset = Annotated[str, typer.Option(help="lite, paper, tiny (random, for tests) or a preset file of yours.")]

@@ -10,82 +10,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from sqlite3 import Connection
 
 from napari_mediround import __version__
 from napari_mediround.domain.mask import Mask
-from napari_mediround.errors import JournalError
 from napari_mediround.journal import schema
 from napari_mediround.journal.disk import replace_file, sync, sync_folder
-from napari_mediround.journal.entries import Recovered, body_to_entry, pack_mask, unpack_mask
-
-Row = tuple
-"""An event as the table has it: `schema.COLUMNS`, then its hash."""
-
-
-class DamageError(JournalError):
-    """A journal does not hold what it says; the message says where."""
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether an error means a damaged file, and not, say, a full disk."""
-    code = getattr(error, "sqlite_errorcode", None)
-    known = code is not None and (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return known or "no such table" in str(error)
-
-
-def read_rows(link: sqlite3.Connection, case: str | None = None, after: int = 0) -> Iterator[Row]:
-    """Yield the events of one case, or of all, whose number is above `after`, each checked against the chain.
-
-    Raises
-    ------
-    DamageError
-        At the first event that is not what was written; all before it are.
-    """
-    query = f"""
-        SELECT {", ".join("e." + name for name in schema.COLUMNS.split(", "))}, e.hash, b.hash
-        FROM events e LEFT JOIN events b ON b.seq = e.seq - 1
-        WHERE e.seq > ? {"" if case is None else "AND e.case_id = ?"} ORDER BY e.seq
-    """
-    last = after
-    try:
-        for *row, digest, before in link.execute(query, (after,) if case is None else (after, case)):
-            seq = row[0]
-            whole = digest == schema.chain_hash(before or "", tuple(row)) and bool(before) == (seq > 1)
-            if not whole or (case is None and seq != last + 1):
-                raise DamageError(f"Event {seq} of the journal is not what was written.")
-            last = seq
-            yield (*row, digest)
-    except (sqlite3.DatabaseError, UnicodeError) as error:
-        if isinstance(error, sqlite3.Error) and not is_damage(error):
-            raise
-        raise DamageError(f"The journal cannot be read after event {last} ({error}).") from error
-
-
-def read_mask(link: sqlite3.Connection, digest: str) -> Mask:
-    """Return a mask by its hash; one that was lost in a recovery is empty.
-
-    Raises
-    ------
-    DamageError
-        When it is not there, or not what was written.
-    """
-    try:
-        found = link.execute("SELECT rows, columns, runs FROM masks WHERE digest = ?", (digest,)).fetchone()
-        if found is not None and found[2] is None:
-            return Mask((found[0], found[1]), (found[0] * found[1],))
-        if found is not None:
-            return unpack_mask(digest, found[2])
-    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-        if isinstance(error, sqlite3.Error) and not is_damage(error):
-            raise
-        raise DamageError(f"A mask of the journal is damaged ({error}).") from error
-    raise DamageError(f"The journal lacks the mask {digest[:8]}.")
+from napari_mediround.journal.entries import Recovered, body_to_entry, pack_mask
+from napari_mediround.journal.reading import DamageError, Row, finding_damage, read_mask, read_rows
 
 
 def start(path: Path) -> None:
@@ -147,22 +83,18 @@ def _salvage(path: Path) -> tuple[dict[str, str], list[Row], dict[str, tuple], s
     masks: dict[str, tuple] = {}
     shapes: dict[str, tuple[int, int]] = {}
     try:
-        with closing(schema.connect(path)) as old:
+        with finding_damage("It is no longer a journal"), closing(schema.connect(path)) as old:
             meta.update(old.execute("SELECT key, value FROM meta").fetchall())
             for row in read_rows(old):
                 _take_masks(old, row, shapes, masks)
                 rows.append(row)
-    except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
-        return meta, rows, masks, "It is no longer a journal."
     except DamageError as error:
         return meta, rows, masks, str(error)
     return meta, rows, masks, "Its events are whole."
 
 
 def _take_masks(
-    old: sqlite3.Connection, row: Row, shapes: dict[str, tuple[int, int]], masks: dict[str, tuple]
+    old: Connection, row: Row, shapes: dict[str, tuple[int, int]], masks: dict[str, tuple]
 ) -> None:
     """Add the masks of an event to `masks`; those that are lost without runs."""
     case, kind, body = row[1], row[2], json.loads(row[6])
@@ -172,11 +104,8 @@ def _take_masks(
     def load(digest: str) -> Mask:
         try:
             mask = read_mask(old, digest)
-            masks[digest] = (
-                digest,
-                *mask.shape,
-                pack_mask(mask)[1] if pack_mask(mask)[0] == digest else None,
-            )
+            found, runs = pack_mask(mask)  # of a mask that was lost before, another hash
+            masks[digest] = (digest, *mask.shape, runs if found == digest else None)
         except DamageError:
             rows, columns = shapes[case]
             mask = Mask((rows, columns), (rows * columns,))

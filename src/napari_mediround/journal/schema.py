@@ -59,10 +59,14 @@ def connect(target: Path | str, read_only: bool = False, wal: bool = True) -> sq
     else:
         name = Path(target).absolute().as_uri() + ("?mode=ro" if read_only else "")
     link = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=2.0)
-    if not read_only:
-        link.execute(f"PRAGMA journal_mode={'WAL' if wal else 'DELETE'}")
-        link.execute("PRAGMA synchronous=FULL")
-        link.execute("PRAGMA fullfsync=ON")
+    try:
+        if not read_only:
+            link.execute(f"PRAGMA journal_mode={'WAL' if wal else 'DELETE'}")
+            link.execute("PRAGMA synchronous=FULL")
+            link.execute("PRAGMA fullfsync=ON")
+    except (sqlite3.Error, UnicodeError):  # a damaged file's own words may not be UTF-8
+        link.close()
+        raise
     return link
 
 

@@ -12,7 +12,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,10 @@ from napari_mediround import __version__
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import JournalError, ProjectBusyError
-from napari_mediround.journal import recovery, schema
+from napari_mediround.journal import reading, recovery, schema
 from napari_mediround.journal.entries import Entry, body_to_entry, entry_to_body, kind_of, pack_mask
 from napari_mediround.journal.places import fingerprint
-from napari_mediround.journal.recovery import DamageError
+from napari_mediround.journal.reading import DamageError
 from napari_mediround.journal.replay import Event, History
 
 FILE = "journal.sqlite"
@@ -157,7 +157,7 @@ class Journal:
             link = schema.connect(path, read_only=True)
             schema.check_version(link)
             return cls(link, path.parent)
-        except (sqlite3.Error, KeyError) as error:
+        except (sqlite3.Error, KeyError, UnicodeError) as error:
             raise JournalError(
                 f"The journal cannot be read ({error}). Open the project in napari: what is intact is "
                 "recovered, and the damaged file is kept."
@@ -227,8 +227,8 @@ class Journal:
         JournalError
             When one is not what was written.
         """
-        for row in recovery.read_rows(self._link, case):
-            yield _row_to_event(row, partial(recovery.read_mask, self._link))
+        for row in reading.read_rows(self._link, case):
+            yield _row_to_event(row, partial(reading.read_mask, self._link))
 
     def history(self, case: str) -> History:
         """Return what the events of a case add up to; damage that is found is recovered first, see `report`.
@@ -285,16 +285,15 @@ class Journal:
         """Return how many masks were lost in recoveries."""
         return self._read("SELECT count(*) FROM masks WHERE runs IS NULL")[0][0]
 
-    def strings(self) -> Iterator[tuple[str, str]]:
-        """Yield every string outside the events: (where it stands, itself)."""
-        for key, value in self._read("SELECT key, value FROM meta"):
-            yield f"meta {key}", value
+    def strings(self) -> Iterator[tuple[int, str, str]]:
+        """Yield every string in the file: number of its event (0 for none), where it stands, itself."""
+        yield from reading.read_strings(self._link)
 
     def _read(self, query: str) -> list[tuple]:
         with self._guard:
             try:
                 return self._link.execute(query).fetchall()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeError) as error:
                 raise JournalError(f"The journal cannot be read ({error}).") from error
 
     @contextmanager
@@ -344,10 +343,13 @@ class Journal:
 def _open_or_recover(path: Path) -> tuple[sqlite3.Connection, str]:
     """Open a journal for writing, making or mending it if need be; return it and what to tell the user."""
     recovery.finish(path)
-    if not path.exists() and not path.with_name(f"{path.name}-wal").exists():
+    report = ""
+    if not path.exists() and path.with_name(f"{path.name}-wal").exists():
+        report = recovery.recover(path)
+    elif not path.exists():
         recovery.start(path)
     try:
-        return _open_checked(path), ""
+        return _open_checked(path), report
     except DamageError:
         report = recovery.recover(path)
         return _open_checked(path), report
@@ -355,23 +357,19 @@ def _open_or_recover(path: Path) -> tuple[sqlite3.Connection, str]:
 
 def _open_checked(path: Path) -> sqlite3.Connection:
     """Open a journal for writing; raises `DamageError` when its end is damaged."""
-    link = None
-    try:
-        link = schema.connect(path)
+    if path.stat().st_size == 0:  # connecting would write to it
+        raise DamageError("The journal is empty.")
+    with reading.finding_damage("The journal cannot be read"), ExitStack() as stack:
+        link = stack.enter_context(closing(schema.connect(path)))
         if schema.check_version(link) == 0:
             raise DamageError("The journal is empty.")
         schema.migrate(link)
-        if link.execute("SELECT count(*) FROM meta WHERE key = 'salt'").fetchone() != (1,):
+        if "salt" not in dict(link.execute("SELECT key, value FROM meta")):
             raise DamageError("The journal has lost its salt.")
         (last,) = link.execute("SELECT max(seq) FROM events").fetchone()
-        for _ in recovery.read_rows(link, after=max((last or 0) - CHECKED_AT_OPENING, 0)):
+        for _ in reading.read_rows(link, after=max((last or 0) - CHECKED_AT_OPENING, 0)):
             pass
-    except (sqlite3.Error, JournalError) as error:
-        if link is not None:
-            link.close()
-        if isinstance(error, sqlite3.Error) and recovery.is_damage(error):
-            raise DamageError(f"The journal cannot be read ({error}).") from error
-        raise
+        stack.pop_all()
     return link
 
 

@@ -154,7 +154,8 @@ class Record:
             if parent != self.head and not branch:
                 raise ValueError(f"round {round_.index} is there already: rounds are numbered without gaps")
             new = replace(round_, parent=parent)
-            return self._write(RoundAsked(new, self.state.next_label, tuple((model or {}).items())))
+            described = tuple((key, _last_part(value)) for key, value in (model or {}).items())
+            return self._write(RoundAsked(new, self.state.next_label, described))
 
     def accept(self, *values: int, overlap: str = "keep", seconds: float = 0.0) -> Step:
         """Accept masks by their label values; from now on later ones keep off their pixels.
@@ -211,6 +212,8 @@ class Record:
         JournalError
             When it could not be saved.
         """
+        if mask.shape != self.study.geometry.shape[1:]:
+            raise ValueError(f"a mask of {mask.shape} does not fit planes of {self.study.geometry.shape}")
         with self._guard:
             before = self.label(value).mask
             changed = int((before.to_array() != mask.to_array()).sum())
@@ -345,8 +348,6 @@ class Record:
         prompts: Prompts | None = None,
         reason: str = "",
     ) -> Step:
-        if any(mark.after.shape != self.study.geometry.shape[1:] for mark in marks):
-            raise ValueError(f"the mask does not fit planes of {self.study.geometry.shape}")
         wanted = {mark.label: mark.after for mark in marks}
         writes = {} if verdict == "rejected" else settle_overlaps(self.state, wanted, overlap)
         entry = VerdictGiven(
@@ -377,6 +378,11 @@ def _describe(event: Event | None, state: State) -> str:
         verb = {"accepted": "accept", "corrected": "fix", "rejected": "reject"}[entry.verdict]
         return f"{verb} {', '.join(state.labels[mark.label].name for mark in entry.marks)}"
     return f"branch from round {state.rounds[entry.round].index}" if entry.round else "branch from the start"
+
+
+def _last_part(text: str) -> str:
+    """Return a name without the folders before it: a preset may be a file of the user's."""
+    return text.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _changed_planes(before: State, after: State) -> frozenset[int]:
