@@ -20,11 +20,17 @@ from napari_mediround.weights.registry import (
     read_manifest,
     write_manifest,
 )
-from napari_mediround.weights.sources import finish, require_space, take
+from napari_mediround.weights.sources import (
+    MODEL_SUFFIXES,
+    ZIP_FAILURES,
+    finish,
+    require_space,
+    scratch,
+    take,
+)
 
 _INDEX = "bundle.json"
 _INDEX_LIMIT = 1 << 20
-_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
 
 
 def _files_of(weight: Weight) -> dict[str, tuple[int, str]]:
@@ -99,7 +105,7 @@ def _read_index(archive: zipfile.ZipFile, path: Path) -> dict[str, tuple[str, st
             for name, entries in index.items()
             for file, entry in entries.items()
         }
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError, *ZIP_FAILURES) as error:
         raise _refuse(path, "it is not a bundle of mediround") from error
     members = [info for info in archive.infolist() if info.filename != _INDEX]
     if len(members) != len(listed) or {m.filename for m in members} != set(listed):
@@ -128,7 +134,7 @@ def _check_member(path: Path, info: zipfile.ZipInfo, name: str, file: str, size:
     if file == weight.file:
         if (size, sha256) != (weight.size, weight.sha256):
             raise _refuse(path, f"{file!r} is not the file that models.toml names")
-    elif not weight.is_folder or not file.endswith(_SUFFIXES) or file == MANIFEST:
+    elif not weight.is_folder or not file.endswith(MODEL_SUFFIXES) or file == MANIFEST:
         raise _refuse(path, f"{file!r} has no place in {name}")
 
 
@@ -163,11 +169,16 @@ def unbundle(path: str | Path, progress: Callable[[str], None] | None = None) ->
         with zipfile.ZipFile(path) as archive:
             listed = _read_index(archive, path)
             require_space(models_dir(), sum(size for *_, size, _ in listed.values()))
-            for member, (name, file, size, sha256) in listed.items():
-                say(f"{name}: {file}, {size / 1e6:.1f} MB")
-                with archive.open(member) as stream:
-                    take(stream, models_dir() / name / file, size, sha256, f"{file} in {path}")
-    except zipfile.BadZipFile as error:
+            with scratch() as folder:
+                for member, (name, file, size, sha256) in listed.items():
+                    say(f"{name}: {file}, {size / 1e6:.1f} MB")
+                    with archive.open(member) as stream:
+                        take(stream, folder / name / file, size, sha256, f"{file} in {path}")
+                for name, file, *_ in listed.values():
+                    target = models_dir() / name / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(folder / name / file, target)
+    except ZIP_FAILURES as error:
         raise _refuse(path, "it cannot be read as a zip file") from error
     names = tuple(dict.fromkeys(name for name, *_ in listed.values()))
     for name in names:

