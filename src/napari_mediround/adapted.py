@@ -74,7 +74,7 @@ class AdaptedPredictor(Predictor):
         Parameters
         ----------
         cache_dir : Path, optional
-            Where the copy keeps embeddings between runs; None takes this one's.
+            Where the copy keeps embeddings between runs, where this one keeps none.
         """
         with self._lock:
             tensors = [*self.model.parameters(), *self.model.buffers()]

@@ -1,11 +1,14 @@
-"""The recipe of learning from corrections, and what learning reports. Values only."""
+"""The recipe of learning from corrections, and what learning reports. Knows no model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 from torch import Tensor
 
+from napari_mediround.errors import SettingsError
 from napari_mediround.model.adapter import AdapterShape
 
 
@@ -108,3 +111,25 @@ class Learned:
     after: float
     log: tuple[dict, ...]
     seconds: float
+
+
+def read_learning(path: Path) -> LearningSettings:
+    """Read a recipe of learning: a TOML file with one section, ``[learning]``.
+
+    Raises
+    ------
+    SettingsError
+        When it cannot be read, or a key or its kind is not known.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: {error}. Give a .toml file.") from error
+    values = table.pop("learning", {})
+    kinds = {field.name: type(getattr(LearningSettings(), field.name)) for field in fields(LearningSettings)}
+    odd = [k for k, v in values.items() if k not in kinds or not isinstance(v, (kinds[k], int))] + list(table)
+    if odd:
+        raise SettingsError(
+            f"{path}: [learning] {', '.join(map(str, odd))} is not known. See docs/learning.md."
+        )
+    return LearningSettings(**values)

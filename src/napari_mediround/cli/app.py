@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_mediround.cli.adapters import adapters_app
 from napari_mediround.cli.journal import journal_app
 from napari_mediround.cli.weights import weights_app
 
@@ -17,13 +18,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(adapters_app, name="adapters")
 app.add_typer(journal_app, name="journal")
 app.add_typer(weights_app, name="weights")
 
 Preset = Annotated[str, typer.Option(help="lite, paper, tiny (random, for tests) or a preset file of yours.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Adapter = Annotated[
-    Path | None, typer.Option(help="Folder of trained MediRound weights instead of the bundled ones.")
+    Path | None,
+    typer.Option(help="Folder of a learned adapter, or of trained weights instead of the bundled ones."),
 ]
 WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is searched for weights first.")]
 
@@ -135,16 +138,35 @@ def evaluate(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file (.toml), or the name of one that is bundled.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe file (.toml), or the name of one that is bundled.")
+    ] = None,
+    project: Annotated[
+        Path | None, typer.Option(help="Learn from the corrections of this project instead.")
+    ] = None,
+    preset: Preset = "lite",
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
 ) -> None:
-    """Train as a recipe says."""
-    from napari_mediround.cli.train import find_recipe
+    """Train as a recipe says, or learn from a project's corrections."""
+    from napari_mediround.cli.train import run_learning, run_recipe
 
-    path = find_recipe(recipe)
-    from napari_mediround.cli.console import say
-    from napari_mediround.training.run import main
+    if project is not None:
+        run_learning(project, recipe, preset, device, weights_dir)
+    else:
+        run_recipe(recipe)
 
-    main(path, say)
+
+@app.command()
+def effort(
+    project: Annotated[Path, typer.Argument(help="The project folder.")],
+    csv: Annotated[Path | None, typer.Option(help="A row for each round.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Seconds, clicks and voxels over the rounds.")] = None,
+) -> None:
+    """Say what annotating cost, over time and by adapter."""
+    from napari_mediround.cli.train import run_effort
+
+    run_effort(project, csv, png)
 
 
 @app.command()

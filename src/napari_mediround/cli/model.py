@@ -9,8 +9,8 @@ from napari_mediround.cli.console import notices, say
 from napari_mediround.errors import SettingsError, UnreadableFileError
 
 if TYPE_CHECKING:
+    from napari_mediround.adapted import AdaptedPredictor
     from napari_mediround.domain.study import Study
-    from napari_mediround.predictor import Predictor
 
 
 def require_path(path: Path) -> Path:
@@ -60,11 +60,15 @@ def parse_window(text: str | None) -> str | tuple[float, float] | None:
     return level, width
 
 
-def load_predictor(preset: str, device: str, adapter: Path | None, weights_dir: Path | None) -> Predictor:
-    """Load a preset's model and say where it runs. See `Predictor.from_preset` for the errors."""
+def load_predictor(
+    preset: str, device: str, adapter: Path | None, weights_dir: Path | None
+) -> AdaptedPredictor:
+    """Load a preset's model and say where it runs. See `AdaptedPredictor.from_preset` for the errors."""
     with notices().status(f"Loading the preset {preset} …"):
-        from napari_mediround.predictor import Predictor
+        from napari_mediround.adapted import AdaptedPredictor
 
-        predictor = Predictor.from_preset(preset, device=device, adapter=adapter, weights_dir=weights_dir)
+        predictor = AdaptedPredictor.from_preset(
+            preset, device=device, adapter=adapter, weights_dir=weights_dir
+        )
     say("Model: " + ", ".join(f"{key} {value}" for key, value in predictor.describe().items()))
     return predictor

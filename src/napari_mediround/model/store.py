@@ -122,8 +122,8 @@ class FeatureStore:
         self._trim()
 
     def copy(self, folder: Path | None = None) -> FeatureStore:
-        """Return another store with the same images in memory, on disk in `folder` or where this one is."""
-        other = FeatureStore(self._encoder, folder or self._folder, self._most, self._disk_bytes)
+        """Return another store with the same images in memory, on disk where this one is, else in `folder`."""
+        other = FeatureStore(self._encoder, self._folder or folder, self._most, self._disk_bytes)
         other._memory = self._memory.copy()
         return other
 
