@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel
@@ -14,22 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 
+from napari_mediround.domain.geometry import Geometry
+from napari_mediround.domain.segments import PALETTE
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import SettingsError
+from napari_mediround.io.files import write_whole
 from napari_mediround.io.volume import ITK_SUFFIXES, REVERSE_AXES, lps_to_ras
 
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
-
-PALETTE = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-"""Colours that colour-blind readers can tell apart (Okabe and Ito, 2008)."""
 
 _FILL = 0.25
 _SMALLEST_OVERLAY = 512
@@ -79,37 +71,28 @@ def write_label_volume(
     source = np.ascontiguousarray(study.order.undo(labels))
     if suffix == ".png" and source.shape[0] > 1:
         raise SettingsError(f"{path.name}: a PNG holds one plane, the study has {source.shape[0]}.")
-    _replace(path, suffix, lambda target: _write(target, suffix, source, study))
+    write_whole(path, lambda target: save_grid(target, source, study.source_geometry))
     sidecar = {"labels": {str(value): names[value] for value in sorted(names)}}
     text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
     beside = path.with_name(path.name[: -len(suffix)] + ".json")
-    _replace(beside, ".json", lambda target: target.write_text(text, "utf-8"))
+    write_whole(beside, lambda target: target.write_text(text, "utf-8"))
     return path
 
 
-def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then move it there in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write(target: Path, suffix: str, source: NDArray, study: Study) -> None:
-    if suffix == ".png":
-        Image.fromarray(source[0]).save(target)
-    elif suffix in ITK_SUFFIXES:
-        SimpleITK.WriteImage(_itk_image(source, study.source_geometry.affine), str(target), True)
+def save_grid(path: Path, array: NDArray, geometry: Geometry) -> None:
+    """Write an array (plane, row, column) with its geometry, as the path's suffix says; one plane as PNG."""
+    name = path.name.lower()
+    if name.endswith(".png"):
+        Image.fromarray(array[0]).save(path)
+    elif name.endswith(ITK_SUFFIXES):
+        SimpleITK.WriteImage(_itk_image(array, geometry.affine), str(path), True)
     else:
-        code = _SCANNER if study.source_geometry.oriented else 0
-        image = nibabel.Nifti1Image(source.transpose(2, 1, 0), lps_to_ras(study.source_geometry.affine))
+        code = _SCANNER if geometry.oriented else 0
+        image = nibabel.Nifti1Image(array.transpose(2, 1, 0), lps_to_ras(geometry.affine))
         image.header.set_xyzt_units("mm")
         image.set_qform(image.affine, code)
         image.set_sform(image.affine, code)
-        nibabel.save(image, target)
+        nibabel.save(image, path)
 
 
 def _itk_image(source: NDArray, affine: NDArray) -> SimpleITK.Image:
@@ -159,7 +142,7 @@ def write_overlay(
     for k, mask in enumerate(masks):
         canvas[find_boundaries(mask, mode="inner")] = PALETTE[k % len(PALETTE)]
     picture = _with_legend(Image.fromarray(np.rint(canvas).astype(np.uint8)), names)
-    _replace(path, ".png", lambda target: picture.save(target))
+    write_whole(path, picture.save)
     return path
 
 

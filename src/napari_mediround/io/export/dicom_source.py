@@ -1,0 +1,150 @@
+"""The DICOM images that masks were drawn on: their whole headers, and which frame is which plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from napari_mediround.domain.geometry import Geometry
+from napari_mediround.errors import SettingsError, UnreadableFileError
+from napari_mediround.io import dicom_files, limits
+from napari_mediround.io.codes import read_uid
+from napari_mediround.io.dicom_frames import Frame, frames_of
+
+_NO_SERIES = "Open the image from its DICOM files, or export NIfTI or .seg.nrrd."
+_FAR = 0.25
+"""A frame further from a plane than this share of the spacing belongs to another plane."""
+
+# Type 2 in the patient and study modules (PS3.3 C.7.1.1, C.7.2.1): may be empty, must be there.
+_MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
+    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSource:
+    """Headers of a series, and the frame of each plane of a grid.
+
+    Parameters
+    ----------
+    headers : tuple of Dataset
+        Without pixels; of several files each is one plane, in the order of the grid's planes; a multi-frame
+        file stands alone.
+    frames : tuple of Frame
+        One for each plane of the grid.
+    notes : tuple of str
+        What the images lacked.
+    """
+
+    headers: tuple[Dataset, ...]
+    frames: tuple[Frame, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_multiframe(self) -> bool:
+        """Whether one file holds all planes."""
+        return int(self.headers[0].get("NumberOfFrames") or 1) > 1
+
+    def header_of(self, plane: int) -> Dataset:
+        """Return the header of the file that holds a plane."""
+        return self.headers[0] if self.is_multiframe else self.headers[plane]
+
+
+def read_source(path: Path, grid: Geometry) -> DicomSource:
+    """Read the headers of the series that a grid came from.
+
+    Parameters
+    ----------
+    path : Path
+        What was opened: a DICOM file, or a folder with the series among others.
+    grid : Geometry
+        The source's own, with its series UID.
+
+    Raises
+    ------
+    SettingsError
+        When the grid is not that of a DICOM series with positions.
+    UnreadableFileError
+        When the files are no longer what they were: a plane has no frame.
+    """
+    if not (grid.series_uid and grid.oriented):
+        raise SettingsError(f"DICOM objects point at the DICOM images they belong to. {_NO_SERIES}")
+    if not (path.is_dir() or path.is_file()):
+        raise UnreadableFileError(path, "the DICOM files are not there any more", "Open them again.")
+    with limits.quiet(), limits.refusal(path, "its DICOM headers cannot be read again"):
+        files = _files(path, grid.series_uid)
+        headers = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in files]
+    return match_source(path, headers, grid)
+
+
+def _files(path: Path, series_uid: str) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    series = {read_uid(uid): headers for uid, headers in dicom_files.scan(path).items()}
+    if series_uid not in series:
+        cause = "the series of the image is not in this folder"
+        raise UnreadableFileError(path, cause, "Choose the folder that the image was opened from.")
+    return [Path(header.filename) for header in series[series_uid]]
+
+
+def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSource:
+    """Return the headers in the order of a grid's planes: sorted by the projection on their normal.
+
+    Raises
+    ------
+    UnreadableFileError
+        When a plane has no frame, or the planes are spread over several multi-frame files.
+    """
+    frames = [(header, frame) for header in headers for frame in frames_of(header)]
+    placed = [(h, f) for h, f in frames if f.position is not None and f.orientation is not None]
+    chosen = [_nearest(path, placed, grid, plane) for plane in range(grid.shape[0])]
+    used = list({id(header): header for header, _ in chosen}.values())
+    if len(used) > 1 and len(used) < len(chosen):
+        raise UnreadableFileError(path, "its planes lie in several multi-frame files", _NO_SERIES)
+    for header in used:
+        if (header.get("Rows"), header.get("Columns")) != grid.shape[1:]:
+            raise UnreadableFileError(path, "its images have another size than the masks", "Open it again.")
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, "")
+        _share(header, used[0], grid.spacing_mm[0])
+        header.decode()
+        header.SpecificCharacterSet = "ISO_IR 192"
+    notes = ()
+    if not all(header.get("FrameOfReferenceUID") for header in used):
+        notes = ("The images name no frame of reference: the export names one of its own.",)
+        for header in used:
+            # From the series, so that all exports of it agree.
+            header.FrameOfReferenceUID = generate_uid(entropy_srcs=[grid.series_uid, "frame of reference"])
+    return DicomSource(tuple(used), tuple(frame for _, frame in chosen), notes)
+
+
+def _share(header: Dataset, first: Dataset, spacing_mm: float) -> None:
+    """State once, in this copy of a header, what the reader found equal for all planes: highdicom insists."""
+    if not header.get("PerFrameFunctionalGroupsSequence"):
+        header.ImageOrientationPatient = first.ImageOrientationPatient
+        header.PixelSpacing = first.PixelSpacing
+        header.SliceThickness = header.get("SliceThickness") or spacing_mm
+        return
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        own = header.PerFrameFunctionalGroupsSequence[0].get(keyword)
+        if keyword not in shared and own:
+            setattr(shared, keyword, own)
+    header.SharedFunctionalGroupsSequence = [shared]
+
+
+def _nearest(path: Path, placed: list[tuple[Dataset, Frame]], grid: Geometry, plane: int):
+    place = grid.affine[:3, 3] + plane * grid.affine[:3, 0]
+    far = max(_FAR * grid.spacing_mm[0], 0.2)
+    distances = [float(np.linalg.norm(frame.position - place)) for _, frame in placed]
+    if not distances or min(distances) > far:
+        cause = f"no image lies where plane {plane} is"
+        raise UnreadableFileError(path, cause, "Choose the files that the image was opened from.")
+    return placed[int(np.argmin(distances))]

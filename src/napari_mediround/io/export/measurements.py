@@ -1,0 +1,155 @@
+"""What can be measured in masks, in millimetres: volume, diameters, intensity; as a CSV table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist, squareform
+
+from napari_mediround.domain.geometry import Geometry
+from napari_mediround.domain.segments import LabelledVolume, Segment
+from napari_mediround.io import tables
+from napari_mediround.io.export.receipt import Check
+
+COLUMNS = (
+    "value", "name", "sct_code", "side", "origin", "voxels", "volume_ml",
+    "longest_mm", "plane", "plane_longest_mm", "plane_across_mm", "mean", "sd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One mask in numbers; None where there is nothing to measure.
+
+    Parameters
+    ----------
+    voxels : int
+        Number of voxels.
+    volume_ml : float
+        Volume, ml.
+    longest_mm : float, optional
+        Longest straight line between two of its points, in 3-D.
+    plane : int, optional
+        0-based plane, in the order of the file, with the longest line inside one plane.
+    plane_longest_mm : float, optional
+        That line.
+    plane_across_mm : float, optional
+        Width of the mask on that plane at right angles to the line.
+    mean, sd : float, optional
+        Of the image's values (HU for CT) inside; the standard deviation of the population.
+    """
+
+    voxels: int
+    volume_ml: float
+    longest_mm: float | None = None
+    plane: int | None = None
+    plane_longest_mm: float | None = None
+    plane_across_mm: float | None = None
+    mean: float | None = None
+    sd: float | None = None
+
+
+def measure(volume: LabelledVolume, segment: Segment, pixels: NDArray | None = None) -> Measurement:
+    """Measure one mask.
+
+    Parameters
+    ----------
+    volume : LabelledVolume
+        Where it lies.
+    segment : Segment
+        Which one.
+    pixels : ndarray, optional
+        Grey values (plane, row, column) on the volume's grid.
+
+    Notes
+    -----
+    A voxel reaches half its size to each side along its axes, so that a row of n voxels is n spacings long.
+    """
+    voxels = volume.voxels(segment)
+    if not voxels:
+        return Measurement(0, 0.0)
+    mask = volume.mask(segment)
+    box = tuple(_span(mask.any(tuple(a for a in range(3) if a != axis))) for axis in range(3))
+    inner, first = mask[box], np.array([s.start for s in box])
+    faces = _face_centres(inner, (0, 1, 2)) + first
+    longest, _ = _longest(volume.geometry.index_to_world(faces))
+    flat = _longest_in_plane(volume.geometry, inner, first)
+    values = None if pixels is None else pixels[box][inner].astype(float)
+    intensity = (None, None) if values is None else (float(values.mean()), float(values.std()))
+    return Measurement(voxels, volume.volume_ml(segment), longest, *flat, *intensity)
+
+
+def write_measurements(volume: LabelledVolume, path: Path, pixels: NDArray | None = None) -> tuple[Path, ...]:
+    """Write a line for each mask to a `.csv`; empty cells where there is nothing to measure."""
+    rows = []
+    for segment in volume.segments:
+        m = measure(volume, segment, pixels)
+        code = segment.code[0] if segment.code else ""
+        known = (segment.value, segment.name, code, segment.side, segment.origin, m.voxels)
+        sizes = (m.longest_mm, m.plane, m.plane_longest_mm, m.plane_across_mm)
+        rows.append((*known, *(_number(n) for n in (m.volume_ml, *sizes, m.mean, m.sd))))
+    tables.write_table(path, COLUMNS, rows)
+    return (path,)
+
+
+def check_measurements(
+    volume: LabelledVolume, path: Path
+) -> tuple[tuple[Check, ...], tuple[tuple[str, float, float], ...]]:
+    """Compare a table, read again, with the masks; return checks and volumes for a `Receipt`."""
+    rows = tables.read_table(path)
+    meant = [(str(s.value), s.name, str(volume.voxels(s))) for s in volume.segments]
+    found = [(row["value"], row["name"], row["voxels"]) for row in rows]
+    checks = (
+        Check("values, names and voxels", f"{len(meant)} lines", f"{len(found)} lines", meant == found),
+    )
+    pairs = zip(volume.segments, rows, strict=False)
+    return checks, tuple((s.name, volume.volume_ml(s), float(row["volume_ml"])) for s, row in pairs)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _span(flat: NDArray[np.bool_]) -> slice:
+    there = np.flatnonzero(flat)
+    return slice(int(there[0]), int(there[-1]) + 1)
+
+
+def _face_centres(mask: NDArray[np.bool_], axes: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the middles of the faces across `axes` of the voxels on the edge of a mask, as indices."""
+    rim = mask & ~binary_erosion(mask)
+    index = np.argwhere(rim).astype(float)
+    halves = [sign * 0.5 * np.eye(3)[axis] for axis in axes for sign in (-1, 1)]
+    return (index[:, None] + np.array(halves)).reshape(-1, 3)
+
+
+def _longest(points: NDArray) -> tuple[float, NDArray[np.float64]]:
+    """Return the longest distance between points and its unit direction."""
+    points = points[ConvexHull(points).vertices]
+    distances = squareform(pdist(points))
+    one, other = np.unravel_index(int(distances.argmax()), distances.shape)
+    line = points[other] - points[one]
+    return float(distances[one, other]), line / np.linalg.norm(line)
+
+
+def _longest_in_plane(geometry: Geometry, mask: NDArray, first: NDArray) -> tuple[int, float, float]:
+    """Return the plane with the longest line inside one plane, that line, and the width across it."""
+    # In-plane axes need not stand at right angles to the world's: an orthonormal frame of the plane.
+    down = geometry.affine[:3, 1] / np.linalg.norm(geometry.affine[:3, 1])
+    across = geometry.affine[:3, 2] - down * (geometry.affine[:3, 2] @ down)
+    frame = np.stack([down, across / np.linalg.norm(across)], axis=1)
+    best = (0, -1.0, 0.0)
+    for k, plane in enumerate(mask):
+        if not plane.any():
+            continue
+        points = geometry.index_to_world(_face_centres(plane[None], (1, 2)) + first) @ frame
+        length, line = _longest(points)
+        if length > best[1]:
+            reach = points @ np.array([-line[1], line[0]])
+            best = (int(first[0]) + k, length, float(reach.max() - reach.min()))
+    return best

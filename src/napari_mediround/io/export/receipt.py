@@ -1,0 +1,204 @@
+"""What was read back from an export, beside what was meant: voxels, place in millimetres, volumes, names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import find_objects
+
+from napari_mediround.domain.geometry import Geometry
+from napari_mediround.domain.segments import LabelledVolume, Segment
+
+PLACE_MM = 0.01
+"""A corner may lie this far from where it should: NIfTI keeps its affine in single precision."""
+
+VOLUME_SHARE = 1e-4
+"""A volume may differ by this share."""
+
+LEAST_DICE = 0.9
+"""Contours that agree less with the mask are an error, however lossy contours are."""
+
+_COLOUR_STEPS = 3
+_PART = 2**20
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Parameters
+    ----------
+    what : str
+        In words ("voxels of liver").
+    expected, found : str
+        What was meant and what was read.
+    ok : bool
+        Whether they agree.
+    """
+
+    what: str
+    expected: str
+    found: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What an export wrote, and how it read back.
+
+    Parameters
+    ----------
+    format : str
+        In words ("NIfTI label map").
+    files : tuple of (str, int, str)
+        Name without folder, bytes and sha256 of each.
+    reader : str
+        The library that read it back.
+    segments : tuple of (str, float, float)
+        Name of each mask, ml meant, ml read.
+    checks : tuple of Check
+        All comparisons.
+    dice : tuple of (str, float)
+        For contours, the agreement of each mask after the way out and back.
+    notes : tuple of str
+        What the format cannot hold, and what was decided.
+    """
+
+    format: str
+    files: tuple[tuple[str, int, str], ...]
+    reader: str
+    segments: tuple[tuple[str, float, float], ...]
+    checks: tuple[Check, ...]
+    dice: tuple[tuple[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything agrees."""
+        return all(check.ok for check in self.checks)
+
+    def to_dict(self) -> dict:
+        """Return the receipt as JSON values."""
+        files = [dict(zip(("name", "bytes", "sha256"), file, strict=True)) for file in self.files]
+        segments = [dict(zip(("name", "meant_ml", "read_ml"), s, strict=True)) for s in self.segments]
+        for segment, dice in zip(segments, self.dice, strict=bool(self.dice)):
+            segment["dice"] = dice[1]
+        checks = [asdict(check) for check in self.checks]
+        head = {"ok": self.ok, "format": self.format, "read_back_with": self.reader}
+        return {**head, "files": files, "segments": segments, "checks": checks, "notes": list(self.notes)}
+
+    def to_text(self) -> str:
+        """Return the receipt in lines for the eye."""
+        state = "Read back and equal" if self.ok else "READ BACK AND NOT EQUAL"
+        lines = [f"{self.format}: {state} ({self.reader})"]
+        lines += [f"  {name}  {size:,} bytes  sha256 {digest[:16]}…" for name, size, digest in self.files]
+        agreed = [c for c in self.checks if c.ok]
+        lines += [f"  {c.what}: meant {c.expected}, read {c.found}" for c in self.checks if not c.ok]
+        lines += [f"  {c.what}: {c.found}" for c in agreed if c.what == PLACE]
+        dice = dict(self.dice)
+        for name, _, read in self.segments:
+            lines.append(f"  {name}: {read:.3f} ml" + (f", Dice {dice[name]:.4f}" if name in dice else ""))
+        return "\n".join([*lines, *(f"  Note: {note}" for note in self.notes)])
+
+
+PLACE = "largest distance of a corner, mm"
+
+
+def hash_file(path: Path) -> tuple[str, int, str]:
+    """Return a file's name, size and sha256."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(_PART):
+            digest.update(part)
+    return path.name, path.stat().st_size, digest.hexdigest()
+
+
+def compare(
+    meant: LabelledVolume, found: LabelledVolume, fields: Iterable[str], exact: bool, placed: bool
+) -> tuple[tuple[Check, ...], tuple[tuple[str, float, float], ...], tuple[tuple[str, float], ...]]:
+    """Compare what was read with what was meant.
+
+    Parameters
+    ----------
+    meant, found : LabelledVolume
+        On the same grid or a part of it, axes in any order and direction; segments in the same order.
+    fields : iterable of str
+        Fields of `Segment` that the format holds.
+    exact : bool
+        Whether voxels must be equal; contours only have to agree.
+    placed : bool
+        Whether the format holds a geometry.
+
+    Returns
+    -------
+    checks, segments, dice
+        As in `Receipt`.
+    """
+    checks = [_check("number of masks", len(meant.segments), len(found.segments))]
+    segments, dice = [], []
+    if not checks[0].ok:
+        return tuple(checks), (), ()
+    pairs = list(zip(meant.segments, found.segments, strict=True))
+    checks += [c for pair in pairs for c in _field_checks(*pair, fields)]
+    segments = [(a.name, meant.volume_ml(a), found.volume_ml(b)) for a, b in pairs]
+    try:
+        aligned = found.place(meant.geometry)
+    except ValueError as error:
+        return (*checks, Check("grid", "the image's", str(error), False)), tuple(segments), ()
+    if placed:
+        distance = corner_distance(meant.geometry, found.geometry)
+        checks.append(Check(PLACE, f"≤ {PLACE_MM}", f"{distance:.6f}", distance <= PLACE_MM))
+    for (segment, other), (wanted, read, common) in zip(pairs, _overlaps(meant, aligned), strict=True):
+        score = 2 * common / (wanted + read) if wanted + read else 1.0
+        dice.append((segment.name, score))
+        if exact:
+            checks.append(_check(f"voxels of {segment.name} that differ", 0, wanted + read - 2 * common))
+            near = abs(found.volume_ml(other) - meant.volume_ml(segment)) <= VOLUME_SHARE * meant.volume_ml(
+                segment
+            )
+            ml = (f"{v.volume_ml(s):.4f}" for v, s in ((meant, segment), (found, other)))
+            checks.append(Check(f"volume of {segment.name}, ml", *ml, near))
+        else:
+            least = f"≥ {LEAST_DICE}"
+            checks.append(Check(f"Dice of {segment.name}", least, f"{score:.4f}", score >= LEAST_DICE))
+    return tuple(checks), tuple(segments), () if exact else tuple(dice)
+
+
+def corner_distance(meant: Geometry, found: Geometry) -> float:
+    """Return how far, at most, a corner of one grid lies from its voxel in the other, mm."""
+    to_meant = (np.linalg.inv(meant.affine) @ found.affine).round()
+    corners = np.array([(*corner, 1.0) for corner in product(*((0.0, n - 1.0) for n in found.shape))])
+    off = corners @ (meant.affine @ to_meant - found.affine).T
+    return float(np.linalg.norm(off[:, :3], axis=1).max())
+
+
+def _overlaps(meant: LabelledVolume, found: LabelledVolume) -> Iterator[tuple[int, int, int]]:
+    """Yield, for each segment, its voxels meant, read, and common to both; looks only where it lies."""
+    boxes = [find_objects(layer) for layer in meant.layers]
+    for segment, other in zip(meant.segments, found.segments, strict=True):
+        of_layer = boxes[segment.layer]
+        box = of_layer[segment.value - 1] if segment.value <= len(of_layer) else None
+        common = 0
+        if box is not None:
+            mine = meant.layers[segment.layer][box] == segment.value
+            common = int(np.count_nonzero(mine & (found.layers[other.layer][box] == other.value)))
+        yield meant.voxels(segment), found.voxels(other), common
+
+
+def _check(what: str, expected: object, found: object) -> Check:
+    return Check(what, str(expected), str(found), expected == found)
+
+
+def _field_checks(meant: Segment, found: Segment, fields: Iterable[str]) -> Iterator[Check]:
+    for field in fields:
+        one, other = getattr(meant, field), getattr(found, field)
+        check = _check(f"{field} of {meant.name}", one, other)
+        if field == "colour":
+            near = max(abs(a - b) for a, b in zip(one, other, strict=True)) <= _COLOUR_STEPS
+            check = Check(check.what, check.expected, check.found, near)
+        yield check

@@ -1,0 +1,21 @@
+"""Tables as text: comma- or tab-separated, UTF-8, a header line. Knows no meaning of a column."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence], delimiter: str = ",") -> None:
+    """Write a header line and one line a row."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_table(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    """Return the rows of a table by the names of its columns."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
