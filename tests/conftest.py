@@ -1,18 +1,28 @@
-"""What every test stands on: no user settings touched, quiet threads, repeatable examples."""
+"""What every test stands on: no user settings touched, no connections, quiet threads, repeatable examples."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # All three are read when a library is first imported, so they are set before any test imports one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(prefix="mediround-tests-")) / "settings.yaml")
+# Processes that tests start find the trap for connections there.
+sys.path.insert(0, str(Path(__file__).parent / "traps"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (sys.path[0], os.environ.get("PYTHONPATH"))))
+os.environ["MEDIROUND_TRAP"] = str(Path(tempfile.mkdtemp(prefix="mediround-trap-")) / "connections.txt")
 
 import pytest
+import trap
 from hypothesis import settings
+
+CONNECTIONS = Path(os.environ[trap.LOG])
+trap.set_trap()
 
 # Shared machines stall; an example is judged by its result, not by its time.
 settings.register_profile("mediround", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
@@ -34,6 +44,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
     monkeypatch.setenv("MEDIROUND_PROJECT", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def connections() -> Iterator[Path]:
+    """Fail the run when it, or a process that it started, tried to connect to anything."""
+    yield CONNECTIONS
+    tried = CONNECTIONS.read_text("utf-8") if CONNECTIONS.exists() else ""
+    assert not tried, f"The tests make no connections, but:\n{tried}"
 
 
 @pytest.fixture(scope="session")

@@ -238,10 +238,12 @@ def disagree(ours: dict[int, dict], peers: dict[int, dict]) -> list[int]:
 def report(reader: str, kind: str, found: dict[int, dict], seconds: float) -> None:
     """Print one row of the table and, below it, the kinds of errors."""
     words = Counter(said["word"] for said in found.values())
-    slowest = max((said.get("seconds", 0.0) for said in found.values()), default=0.0)
+    slowest, case = max(
+        ((said.get("seconds", 0.0), number) for number, said in found.items()), default=(0, 0)
+    )
     held = max((said["held"] for said in found.values()), default=0.0)
     row = "".join(f"{words[word]:>12}" for word in WORDS)
-    most = f"slowest {slowest:.2f} s, {held / 1e6:.0f} MB, {seconds:.0f} s in all"
+    most = f"slowest {slowest:.2f} s (case {case}), {held / 1e6:.0f} MB, {seconds:.0f} s in all"
     print(f"{kind:10}{reader:11}{len(found):>7}{row}   {most}")
     if reader != "ours":
         kinds = Counter(said["detail"] for said in found.values() if said["word"] == "refused")

@@ -18,7 +18,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from napari_mediround.errors import UnreadableFileError
 
-MAX_DEFLATED = 128 * 2**20
+MAX_DEFLATED = 64 * 2**20
 """Largest deflated data set, bytes unpacked: the library holds it in memory several times."""
 
 PLUGINS = ("pydicom", "pylibjpeg", "pyjpegls", "pillow", "gdcm")
