@@ -1,7 +1,8 @@
 """Take the pictures of the user guide: python docs/make_screenshots.py [--fake] [--image FILE] [OUT].
 
-Opens the bundled sample (or FILE), asks two rounds with the real model (or, with --fake, with a stand-in
-that draws discs) and saves the window in the dark and the light theme. Needs a screen or Xvfb:
+Goes once through the whole flow with the bundled sample (or FILE) and the real model (or, with --fake, with
+a stand-in that draws discs): ask, chips, accept, fix by hand and by clicks, undo, and a second window that
+resumes the project. Needs a screen or Xvfb:
 `xvfb-run -s "-screen 0 1600x1000x24" python docs/make_screenshots.py`.
 """
 
@@ -9,21 +10,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import napari
+import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_mediround.widget.dock import ChatDock
+from napari_mediround.widget.project import Project
 from napari_mediround.widget.reader import read_layers
 from napari_mediround.widget.sample import open_ct_abdomen
+from napari_mediround.widget.segmenter import build_predictor
 
 ROUNDS = ("Segment the liver and the spleen", "Outline the vessel in front of the spine near [1.1]")
+TYPED = "Segment the organ behind [1.1]"
 TIMEOUT_SECONDS = 300.0
 
 
-def settle(until=lambda: False, seconds: float = 0.3) -> None:
+def settle(until: Callable[[], bool] = lambda: False, seconds: float = 0.4) -> None:
     """Process events until a condition holds or the time is over."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not until():
@@ -31,19 +38,92 @@ def settle(until=lambda: False, seconds: float = 0.3) -> None:
         time.sleep(0.01)
 
 
-def ask(dock: ChatDock, text: str) -> None:
-    """Type a question, press Enter and wait for the reply."""
-    dock.panel.question_asked.emit(text)
-    settle(lambda: dock.panel.is_idle, TIMEOUT_SECONDS)
-    settle()
+class Window:
+    """A napari window with the dock, and what a user does in it."""
+
+    def __init__(self, out: Path, build: Callable, project: Path) -> None:
+        self.out, self.viewer = out, napari.Viewer(show=True)
+        self.dock = ChatDock(self.viewer, build, Project(project))
+        self.panel = self.dock.panel
+        self.viewer.window.add_dock_widget(self.dock, name="MediRound chat", area="right")
+        self.viewer.window.resize(1280, 800)
+        settle()
+
+    def wait(self) -> None:
+        """Wait until nothing is being done."""
+        settle(lambda: self.panel.is_idle, TIMEOUT_SECONDS)
+        settle()
+
+    def ask(self, text: str) -> None:
+        """Type a question, press Enter and wait for the reply."""
+        self.panel.question_asked.emit(text)
+        self.wait()
+
+    def type(self, text: str) -> None:
+        """Type a question and press nothing."""
+        self.panel.question.line.setText(text)
+        self.wait()
+
+    def press(self, key: str) -> None:
+        """Press a key of the dock."""
+        self.panel.key_pressed.emit(key)
+        self.wait()
+
+    def brush(self, offset: tuple[int, int], size: int) -> None:
+        """Paint a spot beside the middle of the mask that is being fixed."""
+        layer = self.viewer.layers.selection.active
+        at = np.argwhere(layer.data).mean(0).round().astype(int) + (0, *offset)
+        layer.brush_size = size
+        layer.paint(tuple(int(n) for n in at), 1)
+        settle()
+
+    def click(self, x: float, y: float, inside: bool) -> None:
+        """Click as with the tool of that name and wait for the model."""
+        self.panel.tool_chosen.emit("inside" if inside else "outside")
+        self.dock.controller._fixing.click(x, y, inside)
+        self.wait()
+
+    def shoot(self, name: str, theme: str = "dark") -> None:
+        """Save the whole window in a theme."""
+        self.viewer.theme = theme
+        settle()
+        path = self.out / f"{name}.png"
+        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        self.viewer.theme = "dark"
+        sys.stdout.write(f"{path}\n")
+
+    def close(self) -> None:
+        """Close the window; the project is free again."""
+        self.dock.controller.stop()
+        self.viewer.close()
 
 
-def shoot(viewer: napari.Viewer, path: Path, width: int = 1280, height: int = 800) -> None:
-    """Save the whole window."""
-    viewer.window.resize(width, height)
-    settle()
-    viewer.screenshot(str(path), canvas_only=False, flash=False)
-    sys.stdout.write(f"{path}\n")
+def annotate(window: Window, rounds: list[str]) -> None:
+    """Ask, accept, fix, undo, and take a picture of each."""
+    for text in rounds[:-1]:
+        window.ask(text)
+    window.press("J")
+    window.ask(rounds[-1])
+    window.type(TYPED)
+    for theme in ("dark", "light"):
+        window.shoot(f"dock-{theme}", theme)
+    window.type("")
+    window.press("K")
+    mask = window.dock.controller._fixing._fix.model_mask
+    x0, y0, x1, y1 = mask.box_xyxy or (200, 200, 220, 220)
+    size = max(6, round((x1 - x0) / 3))
+    window.brush((0, (x1 - x0) // 2), size)
+    window.click((x0 + x1) / 2, (y0 + y1) / 2, inside=True)
+    window.click(x0 - 2, y0 - 2, inside=False)
+    for theme in ("dark", "light"):
+        window.shoot(f"fix-{theme}", theme)
+    window.press("J")
+    window.shoot("fixed-dark")
+    window.press("U")
+    window.press("U")
+    window.shoot("undo-dark")
+    window.press("Shift+U")
+    window.press("Shift+U")
 
 
 def main() -> None:
@@ -56,27 +136,30 @@ def main() -> None:
     parser.add_argument("--ask", action="append", help="a question; may be given several times")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-
-    viewer = napari.Viewer(show=True)
+    build = build_predictor
     if options.fake:
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-        from fakes import FakeSegmenter
+        from fakes import FakeSegmenter as build
 
-        dock = ChatDock(viewer, FakeSegmenter)
-    else:
-        dock = ChatDock(viewer)
-    viewer.window.add_dock_widget(dock, name="MediRound chat", area="right")
-    shoot(viewer, options.out / "dock-empty.png")
-    for data, kwargs, _ in read_layers(options.image) if options.image else open_ct_abdomen():
-        viewer.add_image(data, **kwargs)
-    if options.plane is not None:
-        dock.panel.plane_chosen.emit(options.plane)
-    for text in options.ask or ROUNDS:
-        ask(dock, text)
-    shoot(viewer, options.out / "dock-dark.png")
-    viewer.theme = "light"
-    shoot(viewer, options.out / "dock-light.png")
-    viewer.close()
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "reading-room"
+        window = Window(options.out, build, project)
+        window.shoot("dock-empty")
+        for data, kwargs, _ in read_layers(options.image) if options.image else open_ct_abdomen():
+            window.viewer.add_image(data, **kwargs)
+        window.wait()
+        if options.plane is not None:
+            window.panel.plane_chosen.emit(options.plane)
+        annotate(window, options.ask or list(ROUNDS))
+        window.close()
+
+        again = Window(options.out, build, Path(folder) / "other")
+        again.panel.project_chosen.emit(str(project))
+        settle(lambda: len(again.viewer.layers) == 2, TIMEOUT_SECONDS)
+        again.wait()
+        for theme in ("dark", "light"):
+            again.shoot(f"resume-{theme}", theme)
+        again.close()
 
 
 if __name__ == "__main__":

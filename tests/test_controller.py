@@ -2,50 +2,15 @@
 
 import numpy as np
 import pytest
-from fakes import FakeSegmenter, FakeView, FakeWorker, make_volume
-from napari.components import ViewerModel
-from napari.layers import Labels
+from desk import Desk
+from fakes import FakeSegmenter, make_volume
 
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.errors import MissingWeightsError
-from napari_mediround.widget import layers, turn
-from napari_mediround.widget.controller import AS_SHOWN, AUTOMATIC, ChatController
-from napari_mediround.widget.segmenter import LazySegmenter
+from napari_mediround.widget import turn
+from napari_mediround.widget.controller import AS_SHOWN, AUTOMATIC
 from napari_mediround.widget.turn import Fetch
 from napari_mediround.widget.view import Message, Question, Reply
-
-
-class Desk:
-    """A controller between a viewer without a window, a fake view and a fake worker."""
-
-    def __init__(self, build=FakeSegmenter):
-        self.viewer, self.view, self.worker = ViewerModel(), FakeView(), FakeWorker()
-        self.segmenter = LazySegmenter(build)
-        self.controller = ChatController(self.viewer, self.view, self.worker, self.segmenter)
-        self.worker.run()
-
-    def open(self, study=None):
-        """Open a study in the viewer."""
-        data, options, _ = layers.study_to_layer(study or make_volume())
-        layer = self.viewer.add_image(data, **options)
-        self.worker.run()
-        return layer
-
-    @property
-    def session(self):
-        """Return the session of the image at hand."""
-        return self.controller._place.case.session
-
-    def ask(self, text):
-        """Ask and let the worker work; return the last entry of the chat."""
-        self.view.question_asked.emit(text)
-        self.worker.run()
-        return self.view.entries[-1]
-
-    @property
-    def labels(self):
-        """Return the Labels layers."""
-        return [layer for layer in self.viewer.layers if isinstance(layer, Labels)]
 
 
 @pytest.fixture

@@ -58,8 +58,11 @@ class Card(QFrame):
         self.column.setContentsMargins(*margins)
         self.column.setSpacing(4)
 
-    def show_current(self, value: int, undo: str) -> bool:
-        """Show whether the keys act on a mask of this card, and what undo would take; return whether."""
+    def show_current(self, value: int, undo: str, redo: str, fixing: bool) -> bool:
+        """Show whether the keys act on a mask of this card, and what undo and redo would take.
+
+        Return whether they act on one; while a mask is fixed the keys mean something else.
+        """
         return False
 
 
@@ -107,6 +110,7 @@ class ReplyCard(Card):
             self.column.addWidget(row)
         for note in reply.notes:
             self.column.addWidget(_label(note, "muted"))
+        self.steps: dict[str, QPushButton] = {}
         self._steps = self._make_steps()
         self._steps.hide()
         self.column.addWidget(self._steps)
@@ -120,14 +124,20 @@ class ReplyCard(Card):
         if not self._steps.isVisibleTo(self):
             self.mask_chosen.emit(next(iter(self._masks)))
 
-    def show_current(self, value: int, undo: str) -> bool:
+    def show_current(self, value: int, undo: str, redo: str, fixing: bool) -> bool:
         """See `Card`."""
         for number, row in self._masks.items():
             row.set_current(number == value)
         here = value in self._masks
-        self._steps.setVisible(here)
-        self._undo.setEnabled(bool(undo))
-        self._undo.setToolTip(f"Take back: {undo}" if undo else "Nothing to take back")
+        self._steps.setVisible(here and not fixing)
+        if here:
+            verdict = self._masks[value].verdict
+            self.steps["accept"].setEnabled(verdict not in ("accepted", "corrected"))
+            self.steps["reject"].setEnabled(verdict != "rejected")
+            self.steps["undo"].setEnabled(bool(undo))
+            tips = [f"Take back: {undo}" if undo else "Nothing to take back"]
+            tips += [f"{KEYS['redo']} does again: {redo}"] if redo else []
+            self.steps["undo"].setToolTip("\n".join(tips))
         return here
 
     def _make_head(self, reply: Reply) -> QHBoxLayout:
@@ -153,6 +163,7 @@ class ReplyCard(Card):
 
     def _make_references(self, chips: tuple[Chip, ...]) -> QWidget:
         row = QWidget()
+        row.setObjectName("plain")
         row.setLayout(QFlowLayout())
         row.layout().setContentsMargins(0, 0, 0, 0)
         for chip in chips:
@@ -164,6 +175,7 @@ class ReplyCard(Card):
 
     def _make_steps(self) -> QWidget:
         steps = QWidget()
+        steps.setObjectName("plain")
         row = QHBoxLayout(steps)
         row.setContentsMargins(0, 2, 0, 0)
         row.setSpacing(4)
@@ -173,8 +185,7 @@ class ReplyCard(Card):
             button.setToolTip(STEP_TIPS.get(step, ""))
             button.clicked.connect(partial(self._take, step))
             row.addWidget(button)
-            if step == "undo":
-                self._undo = button
+            self.steps[step] = button
         return steps
 
     def _take(self, step: str, _checked: bool = False) -> None:
@@ -190,6 +201,7 @@ class MaskRow(QFrame):
 
     def __init__(self, mask: MaskLine) -> None:
         super().__init__()
+        self.verdict = mask.verdict
         self.setObjectName("mask")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         grid = QGridLayout(self)
@@ -296,9 +308,11 @@ def _quality(mask: MaskLine) -> QHBoxLayout:
     bar.setValue(round(100 * mask.quality))
     bar.setTextVisible(False)
     bar.setFixedWidth(54)
-    words = f"quality {mask.quality:.2f}" + (", check" if low else "")
-    label = _short(words, "low" if low else "muted")
-    tip = "The model's own judgment of the mask, 0 to 1"
+    if mask.verdict == "corrected":
+        label = _short(f"was {mask.quality:.2f}", "muted")
+    else:
+        label = _short(f"quality {mask.quality:.2f}" + (", check" if low else ""), "low" if low else "muted")
+    tip = "The model's own judgment of its mask, 0 to 1"
     row = QHBoxLayout()
     row.setSpacing(6)
     for widget in (bar, label):

@@ -99,7 +99,7 @@ class Case:
 
     def label_of(self, reference: Reference) -> str:
         """Return the label of a mask: "2 spleen"."""
-        return self.session.label_names()[self.session.label_of(reference)]
+        return self.session.label(self.session.label_of(reference)).name
 
     def masks(self, before: int | None = None) -> list[Reference]:
         """Return the masks that a question can point at: not rejected, of rounds before `before`."""
@@ -136,7 +136,9 @@ class Case:
                 )
             )
         where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
-        notes = tuple(n for n in (round_.answer.note, *self._notes.get(round_.id, ())) if n)
+        waits = any(not target.verdict for target in round_.targets)
+        own = self._notes.get(round_.id, ()) if waits else ()  # of proposals: a verdict settles them
+        notes = tuple(note for note in (round_.answer.note, *own) if note)
         chips = tuple(self._swap_chip(round_, reference) for reference in round_.references)
         return Reply(
             round_.index, round_.plane, where, round_.answer.text, chips, tuple(lines), notes,

@@ -125,7 +125,7 @@ class ChatPanel(QWidget):
 
     def show_current(self, value: int, undo: str, redo: str) -> None:
         """See `ChatView`."""
-        self.rounds.show_current(value, undo)
+        self.rounds.show_current(value, undo, redo)
 
     def show_chips(self, chips: Sequence[Chip], problem: str) -> None:
         """See `ChatView`."""
@@ -138,6 +138,7 @@ class ChatPanel(QWidget):
     def show_fix(self, fix: FixState | None) -> None:
         """See `ChatView`."""
         self.fix.show_fix(fix)
+        self.rounds.set_fixing(fix is not None)
 
     def show_busy(self, text: str) -> None:
         """See `ChatView`."""

@@ -53,7 +53,9 @@ class FixBar(QFrame):
             button = self._button(f"{reason} ({key})", "End the fix and keep the mask, for this reason")
             button.clicked.connect(partial(self._on_reason, reason))
             self.reasons[reason] = button
-            reasons.addWidget(button, at // 3, at % 3)
+            # Three short words above two long ones.
+            row, column, width = (0, 2 * at, 2) if at < 3 else (1, 3 * (at - 3), 3)
+            reasons.addWidget(button, row, column, 1, width)
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 7, 10, 7)
         column.setSpacing(5)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mediround.widget.cards import Card, make_card
 from napari_mediround.widget.relay import relay
@@ -36,7 +36,7 @@ class RoundList(QScrollArea):
         super().__init__()
         self._entries: list[Entry] = []
         self._cards: list[Card] = []
-        self._current: tuple[int, str] = (0, "")
+        self._current: tuple[int, str, str, bool] = (0, "", "", False)
         inside = QWidget()
         inside.setObjectName("cards")
         self._column = QVBoxLayout(inside)
@@ -62,6 +62,10 @@ class RoundList(QScrollArea):
         same = sum(1 for _ in _common(self._entries, entries))
         rest = min(len(self._entries), len(entries)) - same
         tail = min(sum(1 for _ in _common(self._entries[::-1], entries[::-1])), rest)
+        focus = QApplication.focusWidget()
+        focused = focus is not None and any(
+            card is focus or card.isAncestorOf(focus) for card in self._cards[same : len(self._cards) - tail]
+        )
         for card in self._cards[same : len(self._cards) - tail]:
             self._column.removeWidget(card)
             card.hide()
@@ -71,16 +75,25 @@ class RoundList(QScrollArea):
         for at, card in enumerate(fresh, same):
             self._column.insertWidget(at + 1, card)
             card.show_current(*self._current)
+        if focused and fresh:
+            fresh[0].setFocus()
         self._cards[same : len(self._cards) - tail] = fresh
         self._entries = entries
         self._welcome.setVisible(not entries)
 
-    def show_current(self, value: int, undo: str) -> None:
+    def show_current(self, value: int, undo: str, redo: str) -> None:
         """Mark the mask that the keys act on, and bring its card into sight."""
+        self._show(value, undo, redo, self._current[3])
+
+    def set_fixing(self, fixing: bool) -> None:
+        """Hide the steps while a mask is fixed: their keys mean something else then."""
+        self._show(*self._current[:3], fixing)
+
+    def _show(self, value: int, undo: str, redo: str, fixing: bool) -> None:
         moved = value != self._current[0]
-        self._current = value, undo
+        self._current = value, undo, redo, fixing
         for card in self._cards:
-            if card.show_current(value, undo) and moved:
+            if card.show_current(*self._current) and moved:
                 self._grown = self._grown or card is self._cards[-1]
                 self.ensureWidgetVisible(card, 0, 8)
 

@@ -20,7 +20,7 @@ PAINTING, ANSWERED = ("paint", "erase", "fill"), ("inside", "outside", "box")
 """Tools of napari's, and those that the model answers."""
 
 INSIDE, OUTSIDE = "#3ddc84", "#ff5a5f"
-MARK_SHARE = 0.006
+MARK_SHARE = 0.01
 """Radius of a click's mark, as a share of the plane's longer side."""
 
 
@@ -80,6 +80,7 @@ class Scratch:
         self.layer.n_edit_dimensions = 2
         self.layer.brush_size = max(3, round(np.sqrt(mask.sum()) / 5))
         self.layer.mouse_drag_callbacks.append(self._on_drag)
+        self._before = viewer.layers.selection.active
         viewer.add_layer(self.layer)
         viewer.layers.selection.active = self.layer
         self.layer.mode = "paint"
@@ -159,10 +160,12 @@ class Scratch:
     def remove(self) -> None:
         """Take the layers out of the viewer."""
         self.layer.events.mode.disconnect(self._on_mode)
-        self.layer.mouse_drag_callbacks.clear()
+        self.layer.mouse_drag_callbacks.remove(self._on_drag)
         for layer in (self._marks, self.layer):
             if layer is not None and layer in list(self._viewer.layers):
                 self._viewer.layers.remove(layer)
+        if self._before is not None and self._before in list(self._viewer.layers):
+            self._viewer.layers.selection.active = self._before
 
     def _corners(self, box: tuple[float, float, float, float]) -> NDArray:
         """Return the four corners of a box (x0, y0, x1, y1) in the layer's own indices."""

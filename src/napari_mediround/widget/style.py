@@ -4,6 +4,7 @@ from __future__ import annotations
 
 STYLE = """
 QLabel, QCheckBox {{ background: transparent; }}
+#plain {{ background: transparent; }}
 #cards, #cards_area {{ background: {background}; border: none; }}
 #question {{ background: {primary}; border-radius: 8px; }}
 #reply {{ background: {foreground}; border-radius: 8px; border: 1px solid {foreground}; }}
@@ -17,7 +18,7 @@ QLabel, QCheckBox {{ background: transparent; }}
 #accepted {{ color: {good}; font-weight: bold; }}
 #corrected {{ color: {info}; font-weight: bold; }}
 #rejected {{ color: {muted}; font-weight: bold; text-decoration: line-through; }}
-#mask {{ border-left: 3px solid transparent; border-radius: 0px; }}
+#mask {{ background: transparent; border-left: 3px solid transparent; border-radius: 0px; }}
 #mask[current="true"] {{ border-left: 3px solid {text}; }}
 #link {{ background: transparent; border: none; padding: 0; text-decoration: underline; color: {text}; }}
 #link:focus {{ border: 1px solid {text}; }}

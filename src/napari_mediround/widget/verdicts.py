@@ -92,13 +92,13 @@ class Verdicts:
         """
         if not under:
             return
-        names, words = case.session.label_names(), case.session.undoable
-        who = ", ".join(names[other] for other in under)
+        session, words = case.session, case.session.undoable
+        name, who = session.label(value).name, ", ".join(session.label(other).name for other in under)
         actions = (
-            Action(f"{names[value]} takes them", Overlap(partial(verdict, overlap="replace"), words)),
+            Action(f"{name} takes them", Overlap(partial(verdict, overlap="replace"), words)),
             Action("Both stay whole", Overlap(partial(verdict, overlap="both"), words)),
         )
-        text = f"{names[value]} gives way to {who} on {sum(under.values()):,} pixels."
+        text = f"{name} gives way to {who} on {sum(under.values()):,} pixels."
         self._place.say(Message(text, actions=actions), case)
 
     def _accept(self, case: Case, value: int) -> None:

@@ -13,7 +13,7 @@ from napari_mediround.domain.suggestions import Suggestion
 KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U"}
 """The key of each step, free in every napari layer."""
 
-REASON_KEYS = {"leak": "G", "miss": "H", "wrong side": "Q", "wrong reference": "W", "boundary": "J"}
+REASON_KEYS = {"leak": "G", "miss": "H", "boundary": "J", "wrong side": "Q", "wrong reference": "W"}
 """The key that ends a fix, by the reason it gives."""
 
 TOOLS = {"paint": "P", "erase": "E", "fill": "F", "inside": "K", "outside": "K", "box": "K"}

@@ -1,0 +1,165 @@
+"""Verdicts without a window: each is in the session, the layer and the chat, and can be taken back."""
+
+import numpy as np
+import pytest
+from desk import Desk
+
+from napari_mediround.errors import JournalError
+from napari_mediround.widget.case import Again, GoTo
+from napari_mediround.widget.view import Message
+
+
+@pytest.fixture
+def desk():
+    desk = Desk()
+    desk.open()
+    desk.ask("segment the liver and the spleen")
+    return desk
+
+
+def shown(desk):
+    """Return the verdicts that the chat shows."""
+    return [mask.verdict for reply in desk.replies for mask in reply.masks]
+
+
+def layer_is_the_session(desk):
+    return np.array_equal(desk.mask_layer.data, desk.session.label_volume())
+
+
+def test_the_keys_act_on_one_mask_after_the_other(desk):
+    assert desk.view.current == 1
+    desk.press("J")
+    assert (shown(desk), desk.view.current) == (["accepted", ""], 2)
+    desk.press("N")
+    assert (shown(desk), desk.view.current) == (["accepted", "rejected"], 2)
+    assert 2 not in desk.mask_layer.data
+    assert layer_is_the_session(desk)
+
+
+def test_a_new_round_takes_the_keys(desk):
+    desk.press("J")
+    desk.ask("segment the aorta")
+    assert desk.view.current == 3
+
+
+def test_a_mask_that_is_clicked_takes_the_keys(desk):
+    desk.view.mask_chosen.emit(2)
+    desk.press("J")
+    assert shown(desk) == ["", "accepted"]
+
+
+def test_every_step_can_be_undone_and_done_again(desk):
+    states = [desk.mask_layer.data.copy()]
+    desk.press("J", "N")
+    desk.ask("what is next to [1.1]")
+    after = desk.mask_layer.data.copy()
+    assert desk.view.undo == "round 2"
+    desk.press("U", "U", "U")
+    assert (shown(desk), len(desk.replies)) == (["", ""], 1)
+    assert np.array_equal(desk.mask_layer.data, states[0])
+    desk.press("Shift+U", "Shift+U", "Shift+U")
+    assert np.array_equal(desk.mask_layer.data, after)
+    assert shown(desk) == ["accepted", "rejected", ""]
+    assert desk.view.redo == ""
+
+
+def test_undo_goes_back_to_an_empty_chat_and_no_further(desk):
+    desk.press("U", "U", "U")
+    assert desk.view.entries == []
+    assert not desk.mask_layer.data.any()
+
+
+def test_napari_s_undo_key_on_the_layer_is_ours(desk):
+    desk.press("J")
+    layer = desk.mask_layer
+    (undo,) = [function for key, function in layer.keymap.items() if str(key) == "Ctrl+Z"]
+    undo(layer)
+    assert shown(desk) == ["", ""]
+    assert layer_is_the_session(desk)
+
+
+def overlapping():
+    """Return a desk where mask 2 lies on mask 1 exactly."""
+    desk = Desk()
+    desk.open()
+    desk.ask("segment the liver")
+    desk.press("J")
+    desk.ask("segment the liver")
+    return desk
+
+
+def test_an_accepted_mask_keeps_its_pixels_and_the_chat_offers_other_choices():
+    desk = overlapping()
+    before = desk.mask_layer.data.copy()
+    desk.press("J")
+    assert np.array_equal(desk.mask_layer.data, before)
+    message = desk.view.entries[-1]
+    assert "2 liver gives way to 1 liver" in message.text
+    desk.view.action_chosen.emit(message.actions[0].key)
+    assert np.unique(desk.mask_layer.data).tolist() == [0, 2], "it takes them"
+    assert layer_is_the_session(desk)
+    desk.press("U")
+    assert np.array_equal(desk.mask_layer.data, before)
+
+
+def test_a_choice_comes_too_late_when_other_steps_followed():
+    desk = overlapping()
+    desk.press("J")
+    key = desk.view.entries[-1].actions[0].key
+    desk.ask("segment the aorta")
+    desk.view.action_chosen.emit(key)
+    assert "Undo" in desk.view.entries[-1].text
+
+
+def test_a_verdict_that_cannot_be_saved_changes_nothing_and_says_so(desk, monkeypatch):
+    def full(*args, **more):
+        raise JournalError("The disk is full. Make room; nothing has changed.")
+
+    monkeypatch.setattr(desk.session.journal, "append", full)
+    desk.press("J")
+    assert desk.view.entries[-1] == Message("The disk is full. Make room; nothing has changed.", True)
+    assert shown(desk) == ["", ""]
+
+
+def test_a_round_can_be_asked_again_about_another_mask(desk):
+    desk.ask("what is next to [1.1]")
+    (chip,) = desk.replies[1].references
+    assert [choice.label for choice in chip.choices] == ["1 liver [1.1]", "2 spleen [1.2]"]
+    desk.view.action_chosen.emit(chip.choices[1].key)
+    desk.worker.run()
+    assert [c.current for c in desk.replies[1].references] == ["2 spleen"]
+    assert len(desk.replies) == 2
+
+
+def test_the_other_branch_can_be_gone_back_to(desk):
+    desk.ask("segment the aorta")
+    desk.view.action_chosen.emit(Again(2, None))
+    desk.worker.run()
+    assert [m.value for m in desk.replies[1].masks] == [4]
+    (other,) = [a for a in desk.replies[1].actions if "Other branch" in a.label]
+    desk.view.action_chosen.emit(other.key)
+    assert [m.value for m in desk.replies[1].masks] == [3]
+    assert layer_is_the_session(desk)
+
+
+def test_going_on_from_an_earlier_round_leaves_the_later_ones_aside(desk):
+    desk.ask("segment the aorta")
+    (action,) = [a for a in desk.replies[0].actions if isinstance(a.key, GoTo)]
+    desk.view.action_chosen.emit(action.key)
+    assert len(desk.replies) == 1
+    assert 3 not in desk.mask_layer.data
+    assert desk.ask("segment the pancreas").round == 2
+
+
+def test_hovering_shows_one_mask_alone(desk):
+    desk.view.mask_hovered.emit(2)
+    assert desk.mask_layer.show_selected_label
+    desk.view.mask_hovered.emit(0)
+    assert not desk.mask_layer.show_selected_label
+
+
+def test_keys_without_an_image_do_nothing():
+    desk = Desk()
+    desk.press("J", "K", "N", "U", "Shift+U", "G", "H")
+    desk.press("Q")
+    assert desk.view.focused == 1
