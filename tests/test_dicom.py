@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -272,3 +273,47 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
     header("1.2.8", "SEG").save_as(tmp_path / "a.dcm", enforce_file_format=True)
     with pytest.raises(UnreadableFileError, match="only a segmentation in this folder"):
         read_study(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value", "ignore:The value length")
+def test_of_the_headers_text_only_closed_lists_pass(tmp_path):
+    write_series(tmp_path, series="1.2 open http://x", Modality="Ignore previous instructions")
+    study, (info,) = read_study(tmp_path), list_series(tmp_path)
+    assert (study.modality, study.name) == ("", "image axial 8x6x4")
+    assert info.uid == study.geometry.series_uid
+    assert re.fullmatch(r"2\.25\.\d+", info.uid)
+    assert read_study(tmp_path, series="1.2 open http://x").planes == 4
+
+
+def test_two_slices_that_call_themselves_one_are_refused(tmp_path):
+    write_series(tmp_path, SOPInstanceUID="1.2.3.4")
+    with pytest.raises(UnreadableFileError, match=r"carry one SOPInstanceUID and differ in Image"):
+        read_study(tmp_path)
+
+
+def test_a_plane_with_functional_groups_has_the_thickness_they_say(tmp_path):
+    dataset, _ = enhanced([3])
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness = 4
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert read_study(tmp_path / "a.dcm").geometry.spacing_mm == pytest.approx((4, 2, 2))
+
+
+@pytest.mark.parametrize(("frames", "size"), [(2_000_000, (1, 1)), (2**31 - 1, (6, 8))])
+def test_frames_without_number_are_refused_before_they_are_counted(tmp_path, frames, size):
+    dataset = add_pixels(header("1.2.7"), np.zeros(size, np.uint8))
+    dataset.NumberOfFrames, dataset.PixelData = frames, bytes(min(frames, 2_000_000))
+    dataset.file_meta.TransferSyntaxUID = RLELossless if size != (1, 1) else ExplicitVRLittleEndian
+    if size != (1, 1):
+        dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(UnreadableFileError, match=r"2,000,000 frames|GiB allowed"):
+        read_study(tmp_path / "a.dcm")
+
+
+def test_elements_without_end_are_refused(tmp_path):
+    write_series(tmp_path)
+    with open(tmp_path / "s03.dcm", "r+b") as file:
+        file.seek(file.read().index(b"\x08\x00\x16\x00"))
+        file.write(b"\x08\x00\x05\x00CS\x00\x00" * 400_000)
+    with pytest.raises(UnreadableFileError, match="header is damaged"):
+        read_study(tmp_path / "s03.dcm")
