@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.domain.anatomy import Anatomy, load_anatomy
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Round, Target
@@ -70,8 +70,12 @@ def volume_to_rounds(
     first: int = 1,
     plane: int | None = None,
     text: str = "Imported masks",
+    anatomy: Anatomy | None = None,
 ) -> tuple[Round, ...]:
     """Return masks as rounds, so that later rounds may refer to them.
+
+    The model reads the names of earlier rounds, and a file may call its masks anything. A mask therefore
+    takes the anatomy's name for it; one that the anatomy does not know is "structure K".
 
     Parameters
     ----------
@@ -85,7 +89,9 @@ def volume_to_rounds(
         0-based in display order: only what shows on it, in one round. Without it each structure goes on the
         plane where it is largest, one round a plane.
     text : str
-        Stands for the question.
+        Stands for the question; not from the file.
+    anatomy : Anatomy, optional
+        The names that may pass; by default those that come with the package.
 
     Returns
     -------
@@ -99,13 +105,16 @@ def volume_to_rounds(
     """
     if volume.geometry.shape != study.source_geometry.shape:
         raise ValueError("the masks are not on the grid of the study")
+    anatomy = anatomy or load_anatomy()
     by_plane: dict[int, list[Target]] = {}
     for segment in volume.segments:
         shown = study.order.apply(volume.mask(segment))
         areas = shown.reshape(shown.shape[0], -1).sum(axis=1)
         chosen = int(areas.argmax()) if plane is None else plane
         if areas[chosen]:
-            target = Target(segment.name, Mask.from_array(shown[chosen]), IMPORTED_QUALITY)
+            known = anatomy.find(segment.name)
+            name = known.name if known else f"structure {segment.value}"
+            target = Target(name, Mask.from_array(shown[chosen]), IMPORTED_QUALITY)
             by_plane.setdefault(chosen, []).append(target)
     rounds = []
     for number, (where, targets) in enumerate(sorted(by_plane.items()), first):
