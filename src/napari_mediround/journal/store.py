@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,7 +32,7 @@ from napari_mediround.journal.replay import Event, History
 FILE = "journal.sqlite"
 LOCK = "journal.lock"
 
-CHECKED_AT_OPENING = 2000
+CHECKED_AT_OPENING = 500
 """So many of the last events are checked when a journal is opened; all others when they are read."""
 
 _REMEDY = "Free some space on the disk, or see that the folder can be written, and do it again."
@@ -227,8 +227,9 @@ class Journal:
         JournalError
             When one is not what was written.
         """
+        load = cache(partial(reading.read_mask, self._link))
         for row in reading.read_rows(self._link, case):
-            yield _row_to_event(row, partial(reading.read_mask, self._link))
+            yield _row_to_event(row, load)
 
     def history(self, case: str) -> History:
         """Return what the events of a case add up to; damage that is found is recovered first, see `report`.
