@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
-TRUST = 4.0
-"""How many masks it takes to weigh as much as the judge's own scale."""
+TRUST_SCALE, TRUST_OFFSET = 8.0, 1.0
+"""How firmly the judge's own scale (its logarithm) and offset are held; a mask weighs at most 1/4."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Judgement:
 def fit_calibration(judgements: Sequence[Judgement]) -> tuple[float, float]:
     """Return the scale and offset of the logit that bring judgements close to worth; (1, 0) for too few.
 
-    The cross entropy against the worth, with a pull towards (1, 0) that weighs as much as `TRUST` masks,
-    by Newton's method. The scale stays positive, so that better masks are still judged better.
+    The cross entropy against the worth, with a pull towards the judge as it is. The scale is positive, so
+    that better masks are still judged better.
 
     References
     ----------
@@ -32,17 +33,16 @@ def fit_calibration(judgements: Sequence[Judgement]) -> tuple[float, float]:
     """
     if len(judgements) < 2:
         return 1.0, 0.0
-    logits = np.array([[j.logit, 1.0] for j in judgements])
+    logits = np.array([j.logit for j in judgements])
     worth = np.array([j.worth for j in judgements])
-    start = np.array([1.0, 0.0])
-    point = start.copy()
-    for _ in range(50):
-        said = 1 / (1 + np.exp(-np.clip(logits @ point, -30, 30)))
-        slope = logits.T @ (said - worth) + TRUST * (point - start)
-        curve = (logits * (said * (1 - said))[:, None]).T @ logits + TRUST * np.eye(2)
-        move = np.linalg.solve(curve, slope)
-        point = point - move / max(1.0, np.abs(move).max())
-        if np.abs(move).max() < 1e-9:
-            break
-    scale, offset = point.tolist()
-    return (scale, offset) if scale > 0.05 and math.isfinite(offset) else (1.0, 0.0)
+
+    def cost(point: np.ndarray) -> tuple[float, np.ndarray]:
+        scale = math.exp(point[0])
+        said = scale * logits + point[1]
+        error = 1 / (1 + np.exp(-np.clip(said, -50, 50))) - worth
+        slope = [scale * (error @ logits) + TRUST_SCALE * point[0], error.sum() + TRUST_OFFSET * point[1]]
+        pull = (TRUST_SCALE * point[0] ** 2 + TRUST_OFFSET * point[1] ** 2) / 2
+        return float((np.logaddexp(0, said) - worth * said).sum() + pull), np.array(slope)
+
+    scale, offset = minimize(cost, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-2, 2), (-10, 10)]).x
+    return math.exp(scale), float(offset)
