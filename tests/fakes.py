@@ -244,6 +244,8 @@ class FakeWorker:
         """Do all that waits."""
         while self.jobs:
             job = self.jobs.pop(0)
+            if job.cancelled():
+                continue
             try:
                 result = job.work(job)
             except Exception as error:

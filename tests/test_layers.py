@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import make_picture, make_volume
+from fakes import make_volume
 from hypothesis import given
 from hypothesis import strategies as st
 from napari.components import ViewerModel

@@ -14,8 +14,6 @@ from napari_mediround.widget.view import Chip, Message
 from napari_mediround.widget.worker import Job
 from napari_mediround.widget.workplace import Workplace
 
-MENTIONED_SHARE = 0.02
-"""From this share on, the reply says how much of a mask the layer does not show."""
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 STALE = "The conversation went another way meanwhile, so this answer was not taken. Ask again."
 CLOSED = "The image was closed meanwhile: the masks are kept, and come back with the image."
@@ -131,26 +129,10 @@ class Asking:
             self._place.view.restore_question(ask.text)
             return
         case.current = 0
-        case.note(case.session.head, self._notes(ask))
         self._place.take(case, step)
-        self._answered()
-
-    def _notes(self, ask: Ask) -> tuple[str, ...]:
-        """Say what of a new round cannot be seen."""
-        case = ask.case
         if case.layer() not in self._place.images:
-            return (CLOSED,)
-        notes, session = [], case.session
-        round_ = case.conversation.rounds[-1]
-        shown = session.labels(round_.plane)
-        for value, target in zip(case.values_of(round_), round_.targets, strict=True):
-            mask = target.mask.to_array()
-            share = 1 - (shown[mask] == value).mean() if mask.any() else 0.0
-            if share >= MENTIONED_SHARE:
-                notes.append(
-                    f"{share:.0%} of {session.label_names()[value]} lies under earlier labels, which stay."
-                )
-        return tuple(notes)
+            self._place.say(Message(CLOSED), case)
+        self._answered()
 
     # While the question is typed.
 

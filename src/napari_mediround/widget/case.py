@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from napari.layers import Image, Labels
@@ -13,6 +13,9 @@ from napari_mediround.session import Session
 from napari_mediround.widget.layers import Grid
 from napari_mediround.widget.mask_layer import label_colour
 from napari_mediround.widget.view import Action, Chip, Entry, MaskLine, Question, Reply
+
+MENTIONED_SHARE = 0.02
+"""From this share on, a reply says how much of a mask the layer does not show."""
 
 
 @dataclass(eq=False, repr=False)
@@ -37,6 +40,8 @@ class Case:
         The question that is being answered, "" for none.
     hidden : int
         Label value that the Labels layer does not show, because it is being fixed; 0 for none.
+    names : dict
+        Of label values, as the Labels layer has them.
     """
 
     layer: weakref.ref[Image]
@@ -47,8 +52,8 @@ class Case:
     current: int = 0
     asked: str = ""
     hidden: int = 0
+    names: dict[int, str] = field(default_factory=dict)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
-    _notes: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def conversation(self) -> Conversation:
@@ -78,10 +83,6 @@ class Case:
     def remark(self, entry: Entry) -> None:
         """Put what is no round into the chat, after the last round."""
         self._remarks.setdefault(self.session.head if self.session else 0, []).append(entry)
-
-    def note(self, round_id: int, notes: tuple[str, ...]) -> None:
-        """Keep what a round's reply shall say beside the answer."""
-        self._notes[round_id] = notes
 
     @property
     def entries(self) -> list[Entry]:
@@ -136,14 +137,23 @@ class Case:
                 )
             )
         where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
-        waits = any(not target.verdict for target in round_.targets)
-        own = self._notes.get(round_.id, ()) if waits else ()  # of proposals: a verdict settles them
-        notes = tuple(note for note in (round_.answer.note, *own) if note)
+        notes = tuple(note for note in (round_.answer.note, *self._covered(round_)) if note)
         chips = tuple(self._swap_chip(round_, reference) for reference in round_.references)
         return Reply(
             round_.index, round_.plane, where, round_.answer.text, chips, tuple(lines), notes,
             round_.seconds, self._more(round_),
         )  # fmt: skip
+
+    def _covered(self, round_: Round) -> Iterator[str]:
+        """Say how much of a round's proposals the layer does not show."""
+        waiting = [v for v in self.values_of(round_) if not self.session.label(v).verdict]
+        shown = self.session.labels(round_.plane) if waiting else None
+        for value in waiting:
+            label = self.session.label(value)
+            mask = label.mask.to_array()
+            share = 1 - (shown[mask] == value).mean() if mask.any() else 0.0
+            if share >= MENTIONED_SHARE:
+                yield f"{share:.0%} of {label.name} lies under earlier labels, which stay."
 
     def _swap_chip(self, round_: Round, reference: Reference) -> Chip:
         """Return a chip of a reply: another mask asks the round again with it."""

@@ -144,9 +144,9 @@ class ChatController:
         self._close_project()
         self._cases.clear()
         self._place.project = project_of(folder)
-        self._choose(self._place.layer())
         self._started = True
         self._projects.start(reopen=True)
+        self._choose(self._place.layer())
 
     def _close_project(self) -> None:
         """Let go of the folder; sessions that are not kept there any more are read again from it."""

@@ -37,7 +37,7 @@ class Projects:
 
     def start(self, reopen: bool = False) -> None:
         """Open the project, and the case that was worked on last with `reopen`."""
-        project = self._place.project
+        project, self._known = self._place.project, ()
         self._place.view.show_project(project.name, AUTOSAVED)
 
         def work(job: Job) -> tuple[str, tuple[KnownCase, ...]]:

@@ -173,11 +173,13 @@ class Workplace:
             if case.hidden:
                 values = np.where(values == case.hidden, 0, values)
             mask_layer.show_plane(labels, case.grid, plane, values)
-        mask_layer.name_labels(labels, session.label_names())
+        if case.names != session.label_names():
+            case.names = session.label_names()
+            mask_layer.name_labels(labels, case.names)
 
     def _add_labels(self, case: Case, layer: Image) -> Labels:
         labels = mask_layer.make_labels(layer, f"{layer.name} masks")
-        case.labels = weakref.ref(labels)
+        case.labels, case.names = weakref.ref(labels), {}
         here, there = weakref.WeakMethod(self.step_back), weakref.ref(case)
         # napari's own undo knows one layer and forgets all when it closes: its keys take ours.
         for keys, name in (("Control-Z", "undo"), ("Control-Shift-Z", "redo")):
