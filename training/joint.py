@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.losses import cosine_schedule, iou, mask_loss, vector_loss
+from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
 from napari_mediround.training.pixels import draw_batch, structure_weights
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.pointing import ask_plainly, fit_projection, read_vectors
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
-from napari_mediround.training.text import TextSettings, draw_lesson, read_vectors
+from napari_mediround.training.text import TextSettings, draw_lesson
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class JointSettings:
     planes: int = 3
     masks: int = 2
     decoder_rate: float = 1e-4
-    head_rate: float = 3e-4
+    head_rate: float = 3e-5
     seed: int = 0
 
 
@@ -58,15 +59,8 @@ def collect_bank(
     model: MediRound, planes: Planes, names: list[str], settings: JointSettings
 ) -> dict[str, Tensor]:
     """Return structure name to hidden states (K, D) that predict `[SEG]`, in questions and in dialogues."""
-    bank: dict[str, list[Tensor]] = {}
-    template, language = model.template, model.language
-    encode = language.encode
-    openings = ["Segment the {}.", "{}", "Where is the {}?", "Outline {} please."]
-    for name in names:
-        for opening in openings:
-            pieces = template.opening(encode, "") + template.question(encode, 1, opening.format(name), [])
-            pieces += encode(f"The {name}")
-            bank.setdefault(name, []).append(language.hidden(model.embed_pieces(pieces, {}))[0, -1])
+    language = model.language
+    bank = {name: list(states) for name, states in ask_plainly(model, names, planes.anatomy).items()}
     draws = TextSettings(text_share=0.0)
     for number in range(settings.lessons):
         lesson = draw_lesson(model, planes, draws, np.random.default_rng([settings.seed, 2, number]))
@@ -74,35 +68,6 @@ def collect_bank(
         for place, name, _ in lesson.segs:
             bank.setdefault(name, []).append(hidden[place])
     return {name: torch.stack(states) for name, states in bank.items()}
-
-
-def fit_projection(
-    model: MediRound,
-    bank: dict[str, Tensor],
-    table: Tensor,
-    row_of: dict[str, int],
-    steps: int,
-    rate: float = 1e-3,
-) -> float:
-    """Fit the SEG projection to the structure vectors on the whole bank at once.
-
-    A step costs milliseconds, so every name is seen hundreds of times. Returns the share of states whose
-    nearest vector is the right one.
-    """
-    names = [name for name in bank if name in row_of]
-    states = torch.cat([bank[name] for name in names])
-    targets = torch.cat([torch.full((len(bank[name]),), row_of[name]) for name in names]).to(states.device)
-    optimiser = torch.optim.AdamW(model.seg_projection.parameters(), lr=rate, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * cosine_schedule(step, steps, 20)
-        loss = vector_loss(model.project_seg(states), table, targets).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    with torch.no_grad():
-        vectors = F.normalize(model.project_seg(states), dim=1)
-        return ((vectors @ F.normalize(table, dim=1).T).argmax(1) == targets).float().mean().item()
 
 
 def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from napari_mediround.model.vision import normalise_box
 from napari_mediround.training.dialogues import Dialogue, make_dialogue, make_text_dialogue
 from napari_mediround.training.losses import cosine_schedule, vector_loss
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.pointing import OPENINGS, ask_plainly, fit_projection, read_vectors
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,18 @@ class TextSettings:
     ----------
     steps, dialogues : int
         Optimiser steps; dialogues a step.
-    adapter_rate, head_rate : float
-        AdamW learning rates of LoRA and token rows, of projectors and SEG projection.
+    adapter_rate, head_rate, pointing_rate : float
+        AdamW learning rates of LoRA and token rows, of the projectors, of the SEG projection.
     text_share : float
         Share of dialogues without an image.
     corrupt_share : float
         Share of referenced masks that are moved, grown, shrunk or emptied of their name.
     rounds : tuple of int
         Fewest and most rounds of a dialogue.
+    refit : int
+        Every so many steps, from the first on, the SEG projection is fitted to all of stage 1a's vectors as
+        they are by then, on plain questions and the latest dialogues; only then does the language model get a
+        gradient that tells structures apart.
     seed : int
         Of every draw.
     """
@@ -53,9 +59,11 @@ class TextSettings:
     dialogues: int = 4
     adapter_rate: float = 5e-4
     head_rate: float = 1e-3
+    pointing_rate: float = 3e-5
     text_share: float = 0.5
     corrupt_share: float = 0.3
     rounds: tuple[int, int] = (1, 4)
+    refit: int = 50
     seed: int = 0
 
 
@@ -168,13 +176,16 @@ def draw_lesson(model: MediRound, planes: Planes, settings: TextSettings, rng: n
 
 def lesson_loss(
     model: MediRound, lesson: Lesson, table: Tensor, row_of: dict[str, int]
-) -> tuple[Tensor, dict]:
-    """Return the loss of one lesson and what to log of it."""
+) -> tuple[Tensor, dict[str, float], dict[str, Tensor]]:
+    """Return the loss of one lesson, what to log of it, and the states (K, D) that said a structure."""
     hidden = model.language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
     wanted = torch.tensor([lesson.pieces[p + 1] for p in lesson.supervised], device=hidden.device)
     logits = model.language.logits(hidden[lesson.supervised]).float()
     loss = F.cross_entropy(logits, wanted)
     known = [(place, row_of[name]) for place, name, _ in lesson.segs if name in row_of]
+    said: dict[str, Tensor] = {}
+    for place, name, _ in lesson.segs:
+        said[name] = torch.cat([said.get(name, hidden[:0].detach()), hidden[[place]].detach()])
     report = {"text": loss.item(), "tokens": (logits.argmax(1) == wanted).float().mean().item()}
     if known:
         places, targets = (torch.tensor(column, device=hidden.device) for column in zip(*known, strict=True))
@@ -183,13 +194,7 @@ def lesson_loss(
         nearest = (F.normalize(vectors, dim=1) @ F.normalize(table, dim=1).T).argmax(1)
         report |= {"point": pointing.item(), "right": (nearest == targets).float().mean().item()}
         loss = loss + pointing
-    return loss, report
-
-
-def read_vectors(path: Path, device: torch.device) -> tuple[Tensor, dict[str, int]]:
-    """Return stage 1a's vectors (S, C) and the row of each structure."""
-    saved = torch.load(path, map_location=device, weights_only=True)
-    return saved["stage"]["vectors"], {name: i for i, name in enumerate(saved["structures"])}
+    return loss, report, said
 
 
 def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, settings: TextSettings) -> None:
@@ -200,12 +205,13 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
     planes = Planes(folder)
     model.train()
     adapter = [p for n, p in model.language.named_parameters() if p.requires_grad]
-    heads = [
-        *model.image_projector.parameters(),
-        *model.box_encoder.parameters(),
-        *model.seg_projection.parameters(),
+    heads = [*model.image_projector.parameters(), *model.box_encoder.parameters()]
+    pointing = list(model.seg_projection.parameters())
+    groups = [
+        {"params": adapter, "lr": settings.adapter_rate},
+        {"params": heads, "lr": settings.head_rate},
+        {"params": pointing, "lr": settings.pointing_rate},
     ]
-    groups = [{"params": adapter, "lr": settings.adapter_rate}, {"params": heads, "lr": settings.head_rate}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
     rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "text.pt"
     if checkpoint.exists():
@@ -213,18 +219,27 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
         load_trained_state(model, saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
-    log, began = [], time.monotonic()
+    log, began, recent = [], time.monotonic(), deque(maxlen=settings.refit * settings.dialogues * 2)
     table, row_of = read_vectors(vectors, model.device)
     for step in range(start, settings.steps):
+        if step % settings.refit == 0 or step == start:
+            opening = OPENINGS[step // settings.refit % len(OPENINGS)]
+            model.eval()
+            plain = ask_plainly(model, list(row_of), planes.anatomy, (opening,))
+            model.train()
+            bank = {n: torch.cat([s, *(said[n] for said in recent if n in said)]) for n, s in plain.items()}
+            fit_projection(model, bank, table, row_of, 200)
         rng = np.random.default_rng([settings.seed, 1, step])
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * cosine_schedule(step, settings.steps, 20)
         optimiser.zero_grad()
         for _ in range(settings.dialogues):
-            loss, report = lesson_loss(model, draw_lesson(model, planes, settings, rng), table, row_of)
+            lesson = draw_lesson(model, planes, settings, rng)
+            loss, report, said = lesson_loss(model, lesson, table, row_of)
             (loss / settings.dialogues).backward()
             log.append(report)
-        nn.utils.clip_grad_norm_([*adapter, *heads], 1.0)
+            recent.append(said)
+        nn.utils.clip_grad_norm_([*adapter, *heads, *pointing], 1.0)
         optimiser.step()
         if step % 5 == 4:
             keys = {key for report in log for key in report}
