@@ -1,9 +1,10 @@
 """What our readers do with 10,000 spoilt DICOM, NIfTI and NRRD files, beside pydicom, nibabel and SimpleITK.
 
 Each reader works in processes of its own with 4 GiB of address space. Prints a table and exits non-zero when
-ours crashes, takes more than 5 s of processor, holds more than 2 GB, raises anything but `UnreadableFileError`, quotes the
-patient, or accepts a geometry that cannot be or that the other library reads otherwise. A tenth as many
-MetaImage files come on top. ``python tests/bench/malformed.py [--count 10000] [--only dicom] [--no-peers]``
+ours crashes, takes more than 5 s of processor, holds more than 2 GB, raises anything but
+`UnreadableFileError`, quotes the patient, or accepts a geometry that cannot be or that the other library
+reads otherwise. A tenth as many MetaImage files come on top.
+``python tests/bench/malformed.py [--count 10000] [--only dicom] [--no-peers]``
 """
 
 from __future__ import annotations

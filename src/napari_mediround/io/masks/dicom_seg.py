@@ -7,15 +7,16 @@ DICOM PS3.3 A.51 and C.8.20.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from highdicom.color import CIELabColor
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
+from pydicom.uid import RLELossless
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.geometry import Geometry
@@ -24,11 +25,16 @@ from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits
 from napari_mediround.io.codes import read_uid
 from napari_mediround.io.coding import read_origin, read_type
-from napari_mediround.io.dicom_frames import Frame, frames_of
+from napari_mediround.io.dicom_files import read_dataset
 
 SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 """SOP classes: Segmentation Storage, Label Map Segmentation Storage."""
 
+_PLACE = (
+    ("PlanePositionSequence", "ImagePositionPatient", 3),
+    ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+    ("PixelMeasuresSequence", "PixelSpacing", 2),
+)
 _DAMAGED = "Copy or export the file again."
 _UNPLACED = "Only segmentations of slices in a patient are read."
 
@@ -58,11 +64,11 @@ def read_dicom_seg(
         When it is damaged, no segmentation, or its frames do not lie on one even grid.
     """
     with limits.quiet(), limits.refusal(path, "it is no readable DICOM segmentation"):
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = read_dataset(path)
         dataset.filename = str(path)
         if dataset.get("SOPClassUID") not in (SEGMENTATION, LABEL_MAP):
             raise UnreadableFileError(path, "it is no DICOM segmentation", "Choose another file.")
-        frames = frames_of(dataset)
+        frames = _places(path, dataset)
         size = (int(dataset.Rows), int(dataset.Columns))
         limits.check_size(path, len(frames) * limits.product(size), 2)
         planes, geometry = _lay_out(path, frames, size, grid, _given_step(dataset))
@@ -83,13 +89,41 @@ def _given_step(dataset: Dataset) -> float:
     return float(measures.get("SpacingBetweenSlices") or 0) or 0.0
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where one frame lies: as in `dicom_frames.Frame`, but for the time, of which a mask has none."""
+
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+
+
+def _places(path: Path, dataset: Dataset) -> list[_Place]:
+    """Return where each frame lies: by its own functional groups, else by the shared ones."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    if len(own) != int(dataset.get("NumberOfFrames") or 1):
+        raise UnreadableFileError(path, "it describes more or fewer frames than it has", _DAMAGED)
+    found = []
+    for groups in own:
+        values = [_vector(groups, shared, *names, count) for *names, count in _PLACE]
+        if any(value is None or not np.isfinite(value).all() for value in values):
+            raise UnreadableFileError(path, "its frames do not say where in the patient they lie", _UNPLACED)
+        found.append(_Place(values[0], values[1].reshape(2, 3), values[2]))
+    return found
+
+
+def _vector(groups: Dataset, shared: Dataset, sequence: str, keyword: str, count: int) -> NDArray | None:
+    items = groups.get(sequence) or shared.get(sequence)
+    values = items[0].get(keyword) if items else None
+    return None if values is None or len(values) != count else np.array([float(n) for n in values])
+
+
 def _lay_out(
-    path: Path, frames: list[Frame], size: tuple[int, int], grid: Geometry | None, given: float
+    path: Path, frames: list[_Place], size: tuple[int, int], grid: Geometry | None, given: float
 ) -> tuple[list[int], Geometry]:
     """Return the plane of each frame and the grid of them all."""
     first = frames[0]
-    if any(f.position is None or f.orientation is None or f.spacing is None for f in frames):
-        raise UnreadableFileError(path, "its frames do not say where in the patient they lie", _UNPLACED)
     if any(np.abs(f.orientation - first.orientation).max() > 1e-3 for f in frames):
         raise UnreadableFileError(path, "its frames do not lie parallel", _UNPLACED)
     along, down = first.orientation
@@ -139,7 +173,7 @@ def _fill(
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     half = (int(dataset.get("MaximumFractionalValue") or 1) + 1) / 2
     pieces: dict[int, dict[int, NDArray]] = {value: {} for value in names}
-    for number, (plane, stored) in enumerate(zip(planes, iter_pixels(dataset), strict=True)):
+    for number, (plane, stored) in enumerate(zip(planes, _stored(dataset), strict=True)):
         if stored.shape != geometry.shape[1:]:
             raise UnreadableFileError(path, "its frames have another size than it says", _DAMAGED)
         if label_map:
@@ -155,6 +189,12 @@ def _fill(
             before = pieces[value].get(plane)
             pieces[value][plane] = np.packbits(mask if before is None else mask | _unpack(before, mask.shape))
     return _layers(geometry, [(s, pieces[s.value]) for s in segments])
+
+
+def _stored(dataset: Dataset) -> Iterator[NDArray]:
+    """Yield the stored frames; run lengths by pydicom itself, which needs no foreign code for them."""
+    plain = dataset.file_meta.TransferSyntaxUID == RLELossless
+    return iter_pixels(dataset, decoding_plugin="pydicom" if plain else "")
 
 
 def _unpack(bits: NDArray, shape: tuple[int, int]) -> NDArray[np.bool_]:

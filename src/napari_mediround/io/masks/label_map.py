@@ -24,6 +24,7 @@ from napari_mediround.domain.segments import (
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits, read_study, tables
 from napari_mediround.io.coding import GENERAL_TYPES, read_origin
+from napari_mediround.io.itk_header import find_voxels
 
 SEG_NRRD = (".seg.nrrd", ".seg.nhdr")
 
@@ -135,8 +136,10 @@ def read_seg_nrrd(path: Path, anatomy: Anatomy | None = None) -> LabelledVolume:
         When it is damaged, or its keys and voxels contradict each other.
     """
     reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO")
     reader.SetFileName(str(path))
     with limits.refusal(path, "it is no readable .seg.nrrd"):
+        find_voxels(path)
         reader.ReadImageInformation()
         size, layers = reader.GetSize(), reader.GetNumberOfComponents()
         limits.check_size(path, limits.product(size) * layers, 2, path.stat().st_size, limits.DEFLATE_RATIO)

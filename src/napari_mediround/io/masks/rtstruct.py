@@ -12,7 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from skimage.draw import polygon
@@ -24,6 +23,7 @@ from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits
 from napari_mediround.io.codes import read_uid
 from napari_mediround.io.coding import read_origin, read_type
+from napari_mediround.io.dicom_files import read_dataset
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _PLANAR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
@@ -55,7 +55,7 @@ def read_rtstruct(path: Path, grid: Geometry, anatomy: Anatomy | None = None) ->
         images or across their planes.
     """
     with limits.quiet(), limits.refusal(path, "it is no readable structure set"):
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = read_dataset(path)
         if dataset.get("SOPClassUID") != STRUCTURE_SET and dataset.get("Modality") != "RTSTRUCT":
             raise UnreadableFileError(path, "it is no RT structure set", "Choose another file.")
         contours = {int(c.ReferencedROINumber): c for c in dataset.get("ROIContourSequence") or ()}
