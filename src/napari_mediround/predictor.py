@@ -36,6 +36,9 @@ from napari_mediround.model.store import FeatureStore, Origin, hash_image, hash_
 
 LOG = logging.getLogger(__name__)
 
+ORIGINS_KEPT = 512
+"""Masks whose origin is remembered, the latest; 256 KB each at `lite`'s size. An older one is its own prompt."""
+
 
 class Predictor:
     """A model with its device and caches; a `Segmenter`.
@@ -262,7 +265,7 @@ class Predictor:
             with torch.no_grad(), precision(self.device, self.dtype):
                 quality = self.model.judge_masks(vectors, self._on_device(features).embedding, decoded)
             mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.shape)[0])
-            self._origins[self._current, mask] = Origin(vector, decoded.logits[:, None])
+            self._keep_origin(mask, Origin(vector, decoded.logits[:, None]))
             return mask, float(quality[0])
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
@@ -288,13 +291,18 @@ class Predictor:
                 quality, corrected = float(decoded.quality[k]), bool(decoded.corrected[k])
                 found.append(Target(self.anatomy.normalise(names[i]), mask, quality, corrected))
                 logits = decoded.logits[k : k + 1, None]
-                self._origins[self._current, mask] = Origin(vectors[i : i + 1], logits)
+                self._keep_origin(mask, Origin(vectors[i : i + 1], logits))
         return tuple(found)
 
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
         """Segment as many of the vectors as memory allows now, where the model is now."""
         batch = vectors[: self.masks_at_once].to(self.device)
         return self.model.segment(self._on_device(features), batch)
+
+    def _keep_origin(self, mask: Mask, origin: Origin) -> None:
+        self._origins[self._current, mask] = origin
+        while len(self._origins) > ORIGINS_KEPT:
+            del self._origins[next(iter(self._origins))]
 
     def _origin(self, mask: Mask) -> Origin:
         """Return what a mask on the current image came from; a drawn one is its own prompt."""
