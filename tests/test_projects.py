@@ -70,7 +70,7 @@ def test_the_project_brings_its_last_image_back_too(image, tmp_path):
     assert second.view.entries == []
     second.view.project_chosen.emit(str(folder))
     second.worker.run()
-    assert [type(layer) for layer in second.viewer.layers][0] is Image
+    assert isinstance(second.viewer.layers[0], Image)
     assert same(before, seen(second))
     assert second.view.project == "project"
 
