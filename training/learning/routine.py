@@ -103,12 +103,9 @@ class Learner:
     def run(self) -> Learned:
         """Learn, from the last checkpoint on where there is one for the same lessons and recipe."""
         adapter = Adapter(self.model, self.settings.shape, self.settings.seed)
-        trained = {p: p.requires_grad for p in self.model.parameters()}
         try:
             return self._run(adapter)
         finally:
-            for parameter, flag in trained.items():
-                parameter.requires_grad_(flag)
             adapter.detach()
             self.accelerator.free_memory()
 

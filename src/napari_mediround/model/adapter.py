@@ -74,6 +74,7 @@ class Adapter:
         self._network = model.language.network
         if NAME in self._network.peft_config:
             raise AdapterError("The model carries an adapter already. Take it off first.")
+        self._trainable = {p: p.requires_grad for p in model.parameters()}  # peft freezes what it wraps
         rank, heads = self.shape.language_rank, nn.ModuleDict()
         heads["seg"], heads["decoder"] = model.seg_projection, model.mask_decoder
         config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(self.shape.language_targets))
@@ -161,6 +162,8 @@ class Adapter:
         self._network.base_model.set_adapter(others)
         self._heads.unload()
         self._judge.weight.data, self._judge.bias.data = self._judged
+        for parameter, flag in self._trainable.items():
+            parameter.requires_grad_(flag)
 
 
 @torch.no_grad()
