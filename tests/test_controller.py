@@ -165,6 +165,48 @@ def test_an_image_renamed_during_a_turn_is_still_the_same(desk):
     assert desk.labels[0].name == "something else masks"
 
 
+def test_pixels_swapped_in_mid_turn_lose_no_round_and_count_from_the_next(desk):
+    desk.ask("segment the liver")
+    image = desk.viewer.layers[0]
+    desk.view.question_asked.emit("segment the spleen")
+    image.data = image.data + 100
+    desk.worker.run()
+    assert [reply.round for reply in desk.replies] == [1, 2]
+    seen = desk.segmenter.load().images
+    desk.ask("segment the aorta")
+    assert not np.array_equal(seen[-1], seen[0])
+    assert len(desk.replies) == 3
+
+
+def test_an_image_swapped_for_one_of_another_size_gets_a_chat_of_its_own(desk):
+    desk.ask("segment the liver")
+    old, image = desk.session, desk.viewer.layers[0]
+    desk.view.question_asked.emit("segment the spleen")
+    image.data = np.zeros((3, 8, 8), np.int16)
+    desk.worker.run()
+    assert desk.replies == []
+    assert desk.view.planes == 3
+    desk.ask("segment the aorta")
+    assert len(desk.replies) == 1
+    assert len(old.conversation) <= 2
+
+
+def test_each_volume_of_a_film_has_its_own_conversation():
+    desk = Desk()
+    desk.viewer.add_image(np.random.default_rng(0).random((3, 4, 24, 32)))
+    desk.viewer.dims.set_point(0, 2)
+    assert (desk.view.volume, desk.view.volumes, desk.view.volume_hint) == (0, 3, "the viewer shows another")
+    desk.view.volume_chosen.emit(2)
+    desk.ask("segment the liver")
+    (labels,) = desk.labels
+    assert np.flatnonzero(labels.data.any((1, 2, 3))).tolist() == [2]
+    desk.view.volume_chosen.emit(1)
+    assert desk.viewer.dims.point[0] == 1
+    assert desk.view.entries == []
+    desk.view.volume_chosen.emit(2)
+    assert len(desk.replies) == 1
+
+
 def test_a_deleted_labels_layer_comes_back_with_all_rounds(desk):
     desk.ask("segment the liver")
     desk.viewer.layers.remove(desk.labels[0])

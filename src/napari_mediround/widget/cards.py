@@ -6,7 +6,7 @@ from functools import partial
 
 from psygnal import Signal
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QFocusEvent
+from qtpy.QtGui import QFocusEvent, QKeyEvent
 from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -124,6 +124,17 @@ class ReplyCard(Card):
         if not self._steps.isVisibleTo(self):
             self.mask_chosen.emit(next(iter(self._masks)))
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Go from mask to mask with the arrow keys."""
+        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(event.key(), 0)
+        values = [value for value, row in self._masks.items() if row.current]
+        if not step or not values:
+            super().keyPressEvent(event)
+            return
+        others = list(self._masks)
+        at = others.index(values[0]) + step
+        self.mask_chosen.emit(others[min(max(at, 0), len(others) - 1)])
+
     def show_current(self, value: int, undo: str, redo: str, fixing: bool) -> bool:
         """See `Card`."""
         for number, row in self._masks.items():
@@ -201,7 +212,7 @@ class MaskRow(QFrame):
 
     def __init__(self, mask: MaskLine) -> None:
         super().__init__()
-        self.verdict = mask.verdict
+        self.verdict, self.current = mask.verdict, False
         self.setObjectName("mask")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         grid = QGridLayout(self)
@@ -225,6 +236,7 @@ class MaskRow(QFrame):
 
     def set_current(self, current: bool) -> None:
         """Mark the mask that the keys act on."""
+        self.current = current
         self.setProperty("current", current)
         self.style().unpolish(self)
         self.style().polish(self)

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 
 from napari_mediround.domain.rounds import Conversation, Reference, Round
 from napari_mediround.session import Session
-from napari_mediround.widget.layers import Grid
+from napari_mediround.widget.layers import Grid, layer_grid, leading_shape
 from napari_mediround.widget.mask_layer import label_colour
 from napari_mediround.widget.view import Action, Chip, Entry, MaskLine, Question, Reply
 
@@ -54,6 +54,12 @@ class Case:
     hidden: int = 0
     names: dict[int, str] = field(default_factory=dict)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
+
+    def fits(self, layer: Image) -> bool:
+        """Return whether a layer still has the case's grid: its pixels may have been replaced."""
+        if len(leading_shape(layer)) != len(self.grid.volume):
+            return False
+        return layer_grid(layer, self.grid.volume) == self.grid
 
     @property
     def conversation(self) -> Conversation:

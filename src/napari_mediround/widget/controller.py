@@ -59,6 +59,7 @@ class ChatController:
         self._place = place = Workplace(viewer, view, worker, segmenter, project or Project())
         self._cases: weakref.WeakKeyDictionary[Image, dict[tuple, Case]] = weakref.WeakKeyDictionary()
         self._plane, self._window, self._follow, self._started = 0, 0, True, False
+        self._heard: weakref.ref[Image] | None = None
         self._verdicts = Verdicts(place)
         self._fixing = Fixing(place, self._verdicts)
         self._asking = Asking(place, self._about, self._verdicts.start_clock)
@@ -93,6 +94,7 @@ class ChatController:
     def disconnect(self) -> None:
         """Listen to the viewer no more."""
         self.keys.unbind()
+        self._listen_to(None)
         for emitter, slot in self._viewer_slots():
             emitter.disconnect(slot)
 
@@ -172,6 +174,7 @@ class ChatController:
 
     def _choose(self, layer: Image | None, volume: tuple[int, ...] | None = None) -> None:
         place = self._place
+        self._listen_to(layer)
         try:
             place.case = self._case_of(layer, volume) if layer is not None else None
         except MediRoundError as error:
@@ -188,6 +191,21 @@ class ChatController:
         self._on_dims()
         if place.case is not None:
             self._projects.resume(place.case)
+
+    def _listen_to(self, layer: Image | None) -> None:
+        """Hear when the pixels of the image at hand are replaced."""
+        heard = self._heard and self._heard()
+        if heard is not None:
+            heard.events.data.disconnect(self._on_data)
+        self._heard = weakref.ref(layer) if layer is not None else None
+        if layer is not None:
+            layer.events.data.connect(self._on_data)
+
+    def _on_data(self, event=None) -> None:
+        """Begin a conversation of its own about pixels on another grid; others go on with theirs."""
+        layer, case = self._place.layer(), self._place.case
+        if layer is not None and not case.fits(layer):
+            self._choose(layer)
 
     def _case_of(self, layer: Image, volume: tuple[int, ...] | None) -> Case:
         if volume is None:

@@ -18,7 +18,7 @@ from napari_mediround.widget.workplace import Workplace
 LISTED = 6
 """So many cases of a project are offered, those worked on last."""
 AUTOSAVED = "Every step is kept here at once; there is nothing to save."
-MEMORY_ONLY = "Until a project is chosen at the top, rounds live in this window only."
+NO_PROJECT = "Choose a folder: rounds are kept in it, and without one no question is asked."
 
 
 class Projects:
@@ -129,7 +129,7 @@ class Projects:
         self._reading = None
         self._place.say(explain(error))
         if self._place.project.folder is None and isinstance(error, MediRoundError):
-            self._place.view.show_project("none", MEMORY_ONLY)
+            self._place.view.show_project("none", NO_PROJECT)
 
 
 def project_of(folder: str) -> Project:

@@ -20,6 +20,8 @@ from napari_mediround.widget.segmenter import LazySegmenter, missing_weights
 from napari_mediround.widget.view import Action, Message
 from napari_mediround.widget.worker import Job
 
+SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -69,6 +71,8 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
     MediRoundError
         As `study_from_layer` and `Journal.open`.
     """
+    if not case.fits(layer):
+        raise MediRoundError(SWAPPED)
     if case.session is None:
         study = study_from_layer(layer, case.grid.volume)
         case.session, case.data = Session(segmenter, study, load_anatomy(), project.open()), layer.data

@@ -160,7 +160,7 @@ class Workplace:
     def show_masks(self, case: Case, planes: Iterable[int]) -> None:
         """Copy planes of the session into the Labels layer; all of them where the layer is not there."""
         layer, session = case.layer(), case.session
-        if layer not in self.images or session is None:
+        if layer not in self.images or session is None or not case.fits(layer):
             return
         labels = case.labels()
         if labels not in list(self.viewer.layers) or labels.data.shape != layer.data.shape[: layer.ndim]:
