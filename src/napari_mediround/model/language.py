@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.prompt import NEW_TOKENS
 
 
@@ -184,9 +185,19 @@ def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
 
     Raises
     ------
-    OSError
-        When the folder is not a model.
+    MissingWeightsError
+        When the folder is not a model, is damaged, or would need code of its own.
     """
+    from safetensors import SafetensorError
+
+    try:
+        return _load_language_folder(folder, dtype)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        remedy = "Nothing in it was run. Fetch it again, or choose a folder of safetensors."
+        raise MissingWeightsError(f"{folder} holds no language model that can be read. {remedy}") from error
+
+
+def _load_language_folder(folder: Path, dtype: torch.dtype):
     from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
     from transformers.utils import logging
 
