@@ -69,12 +69,13 @@ class Window:
         self.panel.key_pressed.emit(key)
         self.wait()
 
-    def brush(self, offset: tuple[int, int], size: int) -> None:
-        """Paint a spot beside the middle of the mask that is being fixed."""
-        layer = self.viewer.layers.selection.active
-        at = np.argwhere(layer.data).mean(0).round().astype(int) + (0, *offset)
+    def brush(self, x: float, y: float, size: int) -> None:
+        """Paint a spot on the mask that is being fixed, x and y in pixels of its plane."""
+        fix = self.dock.controller._fixing._fix
+        plane = fix.case.session.label(fix.value).plane
+        layer, index = fix.scratch.layer, tuple(np.array([round(n)]) for n in (plane, y, x))
         layer.brush_size = size
-        layer.paint(tuple(int(n) for n in at), 1)
+        layer.paint(tuple(int(n[0]) for n in fix.case.grid.layer_index(index)), 1)
         settle()
 
     def click(self, x: float, y: float, inside: bool) -> None:
@@ -109,10 +110,11 @@ def annotate(window: Window, rounds: list[str]) -> None:
         window.shoot(f"dock-{theme}", theme)
     window.type("")
     window.press("K")
-    mask = window.dock.controller._fixing._fix.model_mask
-    x0, y0, x1, y1 = mask.box_xyxy or (200, 200, 220, 220)
-    size = max(6, round((x1 - x0) / 3))
-    window.brush((0, (x1 - x0) // 2), size)
+    fix = window.dock.controller._fixing._fix
+    if fix is None:
+        sys.exit("No round found a mask that could be fixed. Ask something else with --ask.")
+    x0, y0, x1, y1 = fix.model_mask.box_xyxy or (200, 200, 220, 220)
+    window.brush(x1, (y0 + y1) / 2, max(6, round((x1 - x0) / 3)))
     window.click((x0 + x1) / 2, (y0 + y1) / 2, inside=True)
     window.click(x0 - 2, y0 - 2, inside=False)
     for theme in ("dark", "light"):

@@ -2,8 +2,8 @@
 
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QEnterEvent
-from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
+from qtpy.QtGui import QEnterEvent, QFocusEvent
+from qtpy.QtWidgets import QApplication, QLabel, QProgressBar, QPushButton
 
 from napari_mediround.widget.cards import ChipButton, ReplyCard
 from napari_mediround.widget.round_list import RoundList
@@ -107,12 +107,22 @@ def test_an_entry_that_did_not_change_keeps_its_card(rounds):
     assert rounds._welcome.isVisibleTo(rounds)
 
 
-def test_a_round_is_reached_with_tab_and_then_takes_the_keys(rounds, qtbot):
+def test_a_round_is_reached_with_tab_and_then_takes_the_keys(rounds):
     got = []
     rounds.mask_chosen.connect(got.append)
     rounds.show_entries([reply(LIVER), reply(SPLEEN)])
     rounds.show_current(1, "", "")
-    with qtbot.waitExposed(rounds):
-        rounds.show()
-    rounds._cards[1].setFocus(Qt.FocusReason.TabFocusReason)
-    qtbot.waitUntil(lambda: got == [2])
+    card = rounds._cards[1]
+    assert card.focusPolicy() == Qt.FocusPolicy.TabFocus
+    QApplication.sendEvent(card, QFocusEvent(QEvent.Type.FocusIn, Qt.FocusReason.TabFocusReason))
+    assert got == [2]
+
+
+def test_arrow_keys_go_from_mask_to_mask_within_a_round(rounds, qtbot):
+    got = []
+    rounds.mask_chosen.connect(got.append)
+    rounds.show_entries([reply(LIVER, SPLEEN)])
+    rounds.show_current(1, "", "")
+    qtbot.keyClick(rounds._cards[0], Qt.Key.Key_Down)
+    qtbot.keyClick(rounds._cards[0], Qt.Key.Key_Up)
+    assert got == [2, 1]

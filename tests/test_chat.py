@@ -15,6 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QPushButton, QToolButton
 
 from napari_mediround.domain.rounds import Reference
+from napari_mediround.journal import Journal
 from napari_mediround.widget import layers
 from napari_mediround.widget.chat import ChatPanel
 from napari_mediround.widget.dock import ChatDock
@@ -128,7 +129,7 @@ def test_the_gui_goes_on_while_the_model_works(open_dock, qtbot):
 
 
 @pytest.mark.parametrize("how", ["removed from the window", "window closed"])
-def test_a_closed_dock_stops_its_worker_and_frees_its_model(open_dock, qtbot, how):
+def test_a_closed_dock_stops_its_worker_and_frees_its_model_and_project(open_dock, qtbot, how, project):
     viewer, dock = open_dock(lambda: FakeSegmenter())
     ask(qtbot, dock, "segment the liver")
     model, worker = weakref.ref(dock.segmenter.load()), dock.worker
@@ -142,6 +143,7 @@ def test_a_closed_dock_stops_its_worker_and_frees_its_model(open_dock, qtbot, ho
     qtbot.waitUntil(lambda: not thread.is_alive())
     qtbot.waitUntil(lambda: gc.collect() >= 0 and model() is None)
     assert worker._queue is None
+    Journal.open(project).close()
 
 
 def test_a_dock_that_is_put_back_works_again(open_dock, qtbot):

@@ -59,6 +59,16 @@ def test_the_image_opened_again_brings_rounds_masks_chat_and_undo_back(image):
     assert len(second.replies) == 1
 
 
+def test_an_image_closed_and_opened_again_in_one_window_brings_its_rounds_back(image):
+    desk = Desk()
+    before = work(desk, image)
+    desk.viewer.layers.clear()
+    open_file(desk, image)
+    desk.view.image_chosen.emit(0)
+    desk.worker.run()
+    assert same(before, seen(desk))
+
+
 def test_the_project_brings_its_last_image_back_too(image, tmp_path):
     first = Desk()
     before = work(first, image)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from napari.layers import Image, Labels
+from numpy.typing import NDArray
 
 from napari_mediround.domain.rounds import Conversation, Reference, Round
 from napari_mediround.session import Session
@@ -94,8 +96,9 @@ class Case:
     def entries(self) -> list[Entry]:
         """The chat: rounds of this branch, and what was said between them."""
         entries = list(self._remarks.get(0, ()))
+        shown = cache(lambda plane: self.session.labels(plane))
         for round_ in self.conversation.rounds:
-            entries += [Question(round_.text), self._reply(round_), *self._remarks.get(round_.id, ())]
+            entries += [Question(round_.text), self._reply(round_, shown), *self._remarks.get(round_.id, ())]
         return entries + ([Question(self.asked)] if self.asked else [])
 
     def name_of(self, reference: Reference) -> str:
@@ -123,7 +126,7 @@ class Case:
         phrase = reference.phrase or str(reference)
         return Chip(phrase, self.name_of(reference), self.session.label_of(reference), choices)
 
-    def _reply(self, round_: Round) -> Reply:
+    def _reply(self, round_: Round, shown: Callable[[int], NDArray]) -> Reply:
         session, lines = self.session, []
         for value, target in zip(self.values_of(round_), round_.targets, strict=True):
             size, unit = session.area(target.mask)
@@ -143,21 +146,20 @@ class Case:
                 )
             )
         where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
-        notes = tuple(note for note in (round_.answer.note, *self._covered(round_)) if note)
+        notes = tuple(note for note in (round_.answer.note, *self._covered(round_, shown)) if note)
         chips = tuple(self._swap_chip(round_, reference) for reference in round_.references)
         return Reply(
             round_.index, round_.plane, where, round_.answer.text, chips, tuple(lines), notes,
             round_.seconds, self._more(round_),
         )  # fmt: skip
 
-    def _covered(self, round_: Round) -> Iterator[str]:
+    def _covered(self, round_: Round, shown: Callable[[int], NDArray]) -> Iterator[str]:
         """Say how much of a round's proposals the layer does not show."""
-        waiting = [v for v in self.values_of(round_) if not self.session.label(v).verdict]
-        shown = self.session.labels(round_.plane) if waiting else None
-        for value in waiting:
+        for value in self.values_of(round_):
             label = self.session.label(value)
-            mask = label.mask.to_array()
-            share = 1 - (shown[mask] == value).mean() if mask.any() else 0.0
+            if label.verdict or not label.mask.area:
+                continue
+            share = 1 - (shown(round_.plane)[label.mask.to_array()] == value).mean()
             if share >= MENTIONED_SHARE:
                 yield f"{share:.0%} of {label.name} lies under earlier labels, which stay."
 

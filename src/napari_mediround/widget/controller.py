@@ -92,7 +92,8 @@ class ChatController:
         self._started = False
 
     def disconnect(self) -> None:
-        """Listen to the viewer no more."""
+        """Listen to the viewer no more, and let go of the project."""
+        self._close_project()
         self.keys.unbind()
         self._listen_to(None)
         for emitter, slot in self._viewer_slots():

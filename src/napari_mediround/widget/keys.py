@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from napari_mediround.widget.view import KEYS, REASON_KEYS
 
@@ -26,7 +25,7 @@ class ViewerKeys:
 
     def __init__(self, viewer, act: Callable[[str], None]) -> None:
         self._viewer = viewer
-        self._bound = {key: partial(_press, act, key) for key in LETTERS}
+        self._bound = {key: _presser(act, key) for key in LETTERS}
 
     def bind(self) -> None:
         """Take the keys; of several docks in one viewer the last one to be shown has them."""
@@ -41,5 +40,10 @@ class ViewerKeys:
                 self._viewer.bind_key(key.replace("+", "-"), other)
 
 
-def _press(act: Callable[[str], None], key: str, _viewer=None) -> None:
-    act(key)
+def _presser(act: Callable[[str], None], key: str) -> Callable[..., None]:
+    """Return a function, not a partial: napari asks each bound one for its name."""
+
+    def press(_viewer=None) -> None:
+        act(key)
+
+    return press

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -97,13 +98,14 @@ class Project:
         with self._lock:
             if self._journal is None:
                 self._journal = Journal.open(self._wanted) if self._wanted else _open_default()
+                self._release = weakref.finalize(self, self._journal.close)
             return self._journal
 
     def close(self) -> None:
         """Let go of the folder; `open` takes it again."""
         with self._lock:
             if self._journal is not None:
-                self._journal.close()
+                self._release()
             self._journal = None
 
     def cases(self) -> tuple[KnownCase, ...]:

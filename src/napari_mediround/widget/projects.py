@@ -63,13 +63,15 @@ class Projects:
     def resume(self, case: Case) -> None:
         """Bring back what the project knows of an image, if it may know it."""
         layer = case.layer()
+        if self._place.project.folder is not None:
+            self._known = self._place.project.cases()
         shapes = [known.info.shape for known in self._known]
         if case.session is not None or layer is None or case.grid.geometry.shape not in shapes:
             return
         place = self._place
 
         def work(job: Job) -> Session:
-            return open_session(place.segmenter, place.project, case, layer)
+            return open_session(place.segmenter, place.project, case, layer, job)
 
         place.submit(work, partial(self._on_resumed, case), self._on_failed)
 

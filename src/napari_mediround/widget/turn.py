@@ -11,7 +11,12 @@ from napari.layers import Image
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Reference, Round
-from napari_mediround.errors import DanglingReferenceError, MediRoundError, MissingWeightsError
+from napari_mediround.errors import (
+    CancelledError,
+    DanglingReferenceError,
+    MediRoundError,
+    MissingWeightsError,
+)
 from napari_mediround.session import Session
 from napari_mediround.widget.case import Case
 from napari_mediround.widget.layers import study_from_layer
@@ -61,7 +66,7 @@ class Fetch:
     ask: Ask
 
 
-def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: Image) -> Session:
+def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: Image, job: Job) -> Session:
     """Return the case's session, on the worker; made or moved to the layer's pixels if need be.
 
     A session made here has the rounds that the project knows of this image.
@@ -69,12 +74,14 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
     Raises
     ------
     MediRoundError
-        As `study_from_layer` and `Journal.open`.
+        As `study_from_layer` and `Journal.open`, and when the job was cancelled.
     """
     if not case.fits(layer):
         raise MediRoundError(SWAPPED)
     if case.session is None:
         study = study_from_layer(layer, case.grid.volume)
+        if job.cancelled():  # the project may be closed by now: it is not opened for nobody
+            raise CancelledError("The question was cancelled; nothing has changed.")
         case.session, case.data = Session(segmenter, study, load_anatomy(), project.open()), layer.data
         project.remember(case.session.case, layer)
     elif case.data is not layer.data:
@@ -91,7 +98,7 @@ def take_turn(segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask
     MediRoundError
         As `Session.answer`, `open_session` and the loading of the model.
     """
-    session = open_session(segmenter, project, ask.case, layer)
+    session = open_session(segmenter, project, ask.case, layer, job)
     references = ask.references
     if references is None:
         swaps = dict(ask.swaps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -183,7 +182,7 @@ class Workplace:
         here, there = weakref.WeakMethod(self.step_back), weakref.ref(case)
         # napari's own undo knows one layer and forgets all when it closes: its keys take ours.
         for keys, name in (("Control-Z", "undo"), ("Control-Shift-Z", "redo")):
-            labels.bind_key(keys, partial(_call, here, there, name), overwrite=True)
+            labels.bind_key(keys, _caller(here, there, name), overwrite=True)
         active = self.viewer.layers.selection.active
         self.viewer.add_layer(labels)
         if active is not None:
@@ -207,6 +206,11 @@ def _nothing(result: object) -> None:
     pass
 
 
-def _call(method: weakref.WeakMethod, case: weakref.ref, name: str, _layer=None) -> None:
-    if method() is not None and case() is not None:
-        method()(name, case())
+def _caller(method: weakref.WeakMethod, case: weakref.ref, name: str) -> Callable[..., None]:
+    """Return a function, not a partial: napari asks each bound one for its name."""
+
+    def call(_layer=None) -> None:
+        if method() is not None and case() is not None:
+            method()(name, case())
+
+    return call
