@@ -158,7 +158,7 @@ def measure(
 
 
 def summarise(found: Sequence[Measured], parts: bool = True) -> dict:
-    """Return means over masks, and the same for each structure."""
+    """Return means over masks and for each structure; Dice and clicks (None: never) of each mask."""
     if not found:
         return {"n": 0}
     table = {
@@ -169,6 +169,7 @@ def summarise(found: Sequence[Measured], parts: bool = True) -> dict:
         "reached": float(np.mean([m.reached for m in found])),
     }
     if parts:
+        table["each"] = [[round(m.dice, 4), m.clicks if m.reached else None] for m in found]
         names = sorted({m.structure for m in found})
         table["structures"] = {
             name: summarise([m for m in found if m.structure == name], False) for name in names

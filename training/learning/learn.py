@@ -160,7 +160,7 @@ def learn_from_corrections(
         return Outcome("", False, learner.run().finished, "", {})
     with _alone(project):
         learned = learner.run()
-        if not learned.step:
+        if not learned.is_new:
             words = "Nothing was better than before." if learned.finished else "Cancelled before a good step."
             return Outcome("", False, learned.finished, words, {}, tuple(found.notes))
         store = AdapterStore(project)

@@ -36,8 +36,8 @@ class LearningSettings:
 
     words_steps: int = 24
     words_lessons: int = 2
-    steps: int = 120
-    coarse: int = 100
+    steps: int = 80
+    coarse: int = 70
     masks: int = 4
     rehearsed: int = 2
     language_rate: float = 3e-4
@@ -111,6 +111,11 @@ class Learned:
     after: float
     log: tuple[dict, ...]
     seconds: float
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it says or draws anything else than before."""
+        return self.step > 0 or any((value != 0).any() for n, value in self.state.items() if "lora_B" in n)
 
 
 def read_learning(path: Path) -> LearningSettings:

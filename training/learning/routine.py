@@ -126,7 +126,8 @@ class Learner:
             self._aims, self._kept = self._look_before()
         finished = self._learn_words(memory) and self._learn_masks(memory)
         adapter.load(memory.best)
-        adapter.calibrate(*fit_calibration(self._judgements()))
+        if memory.best_step or memory.phase == "masks":
+            adapter.calibrate(*fit_calibration(self._judgements()))
         if finished:
             self._forget()
         seconds = time.monotonic() - self._began
@@ -145,8 +146,9 @@ class Learner:
     @torch.no_grad()
     def _look_before(self) -> tuple[list[Tensor], dict[bool, list[list[Tensor]]]]:
         """Return each lesson's SEG vectors, and of each bundled mask what the model says before it learns."""
-        reads = [self._stage("read", lesson) for lesson in [*self.lessons, *self.rehearsal]]
+        reads = [self._stage("read", lesson) for lesson in self._everything]
         self._fluent = all(read.right == 1.0 for read in reads[: len(self.lessons)])
+        self._states = [read.states for read in reads]
         aims = [read.vectors for read in reads]
         kept: dict[bool, list[list[Tensor]]] = {}
         for coarse in (True, False):
@@ -155,20 +157,25 @@ class Learner:
                     self._stage("decode", Item(lesson, i, state, coarse))[0].logits[0].sigmoid()
                     for i, state in enumerate(read.states)
                 ]
-                for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=True)
+                for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=False)
             ]
         return aims, kept
 
+    @property
+    def _everything(self) -> list[Lesson]:
+        return [*self.lessons, *self.rehearsal, *self.checked]
+
     @torch.no_grad()
-    def _read_states(self, lessons: Sequence[Lesson]) -> list[Tensor]:
-        return [self._stage("read", lesson).states for lesson in lessons]
+    def _read_again(self) -> None:
+        """Read all lessons as the language model reads them now."""
+        self._states = [self._stage("read", lesson).states for lesson in self._everything]
 
     @torch.no_grad()
     def _judgements(self) -> list[Judgement]:
         """Return what the judge says of masks whose worth is known; a rejected one is worth 0."""
         found = []
-        for lesson in [*self.lessons, *self.rehearsal]:
-            for i, state in enumerate(self._stage("read", lesson).states):
+        for lesson, states in zip([*self.lessons, *self.rehearsal], self._states, strict=False):
+            for i, state in enumerate(states):
                 decoded, judged = self._stage("decode", Item(lesson, i, state))
                 mask = (decoded.logits > 0).cpu()
                 if lesson.refused[i].any():
@@ -211,14 +218,14 @@ class Learner:
     def _learn_masks(self, memory: _Memory) -> bool:
         """Teach SEG projection and mask decoder what to draw; False when cancelled."""
         settings, rank = self.settings, self.accelerator.process_index
-        everything = [*self.lessons, *self.rehearsal, *self.checked]
-        states = self._read_states(everything)
-        first = len(self.lessons)
+        if not self._fluent:
+            self._read_again()
+        everything, states, first = self._everything, self._states, len(self.lessons)
         own = [(k, i) for k, lesson in enumerate(self.lessons) for i in np.flatnonzero(lesson.weights)]
         chance = np.array([self.lessons[k].weights[i] for k, i in own])
         others = [(first + k, i) for k, lesson in enumerate(self.rehearsal) for i in range(len(lesson.segs))]
         if memory.before == float("inf"):
-            memory.before = memory.after = self._check(states)
+            memory.before = memory.after = self._check()
         for step in range(memory.step, settings.steps):
             if memory.stale > settings.patience:
                 break
@@ -238,16 +245,17 @@ class Learner:
             line = {"phase": "masks", "step": step + 1, "loss": loss, "dice": taught.mean().item()}
             memory.step, memory.log = step + 1, [*memory.log, line]
             if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
-                self._compare(memory, self._check(states))
+                self._compare(memory, self._check())
             self._report(memory, settings.steps)
             if self._stop(memory):
                 return False
         return True
 
     @torch.no_grad()
-    def _check(self, states: list[Tensor]) -> float:
+    def _check(self) -> float:
         """Return the loss of the lessons to stop by plus how far bundled masks moved, from words alone."""
-        first, last = len(self.lessons), len(self.lessons) + len(self.rehearsal)
+        states, first = self._states, len(self.lessons)
+        last = first + len(self.rehearsal)
         items = [
             Item(lesson, i, states[last + k][i])
             for k, lesson in enumerate(self.checked)
