@@ -117,6 +117,7 @@ def evaluate(
         bool,
         typer.Option(help="Dialogues, clicks, other wordings, absent structures and chat as well."),
     ] = False,
+    dialogues: Annotated[int, typer.Option(min=0, help="Dialogues about each set, with --full.")] = 6,
     root: Annotated[
         Path | None, typer.Option(help="Folder that an MR-MedSeg file's paths start from.")
     ] = None,
@@ -133,7 +134,50 @@ def evaluate(
     predictor = load_predictor(preset, device, adapter, weights_dir)
     options = {"split": split, "min_px": min_px, "planes": planes, "limit": limit}
     options |= {"structures": structures, "seed": seed}
-    run_evaluate(predictor, dataset, json, root, options, full)
+    run_evaluate(predictor, dataset, json, root, options, dialogues if full else None)
+
+
+@app.command("export")
+def export_masks(
+    masks: Annotated[
+        Path, typer.Argument(help="Label map with names beside it, .seg.nrrd, DICOM-SEG or RTSTRUCT.")
+    ],
+    image: Annotated[Path, typer.Argument(help="The image that the masks belong to.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write: .nii.gz, .dcm, .seg.nrrd, .tif, .png or .csv (measurements).")
+    ],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="nifti, dicom-seg, dicom-labelmap, seg-nrrd, rtstruct, png, tiff or csv; "
+            "without it as the name of the file says.",
+        ),
+    ] = "",
+    series: Annotated[
+        str | None, typer.Option(help="Number or UID of the series, for a folder with several.")
+    ] = None,
+    volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    deidentify: Annotated[
+        bool,
+        typer.Option("--deidentify", help="For exports that leave the site: DICOM PS3.15, basic profile."),
+    ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Secret for new UIDs, so that later exports fit earlier ones; made if not there."),
+    ] = None,
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Also de-identified copies of the DICOM images.")
+    ] = False,
+) -> None:
+    """Write masks in another format, read the file back with another library and print the receipt."""
+    from napari_mediround.cli.export import Wishes, run_export
+    from napari_mediround.cli.model import read_image, require_path
+
+    require_path(masks)
+    study = read_image(image, series, volume, None)
+    run_export(masks, image, study, out, Wishes(form, overwrite, deidentify, key_file, with_images))
 
 
 @app.command()

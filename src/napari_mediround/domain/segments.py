@@ -35,7 +35,7 @@ PALETTE = (
 )  # fmt: skip
 """Colours that colour-blind readers can tell apart (Okabe and Ito, 2008), in turn."""
 
-_SNAP = 0.01
+_OFF_GRID = 0.1
 
 
 def new_uid() -> str:
@@ -258,13 +258,13 @@ class LabelledVolume:
         Raises
         ------
         ValueError
-            When the voxels do not coincide within a hundredth, or a mask reaches out of `grid`.
+            When a voxel is off by a tenth of its size or more, or a mask reaches out of `grid`.
         """
         to_grid = np.linalg.inv(grid.affine) @ self.geometry.affine
         snapped = to_grid.round()
         # Judged at the far corner, in voxels: small errors of direction add up along an axis.
         reach = np.abs(to_grid - snapped)[:3] @ [*self.geometry.shape, 1]
-        if reach.max() > _SNAP * 10 or not np.array_equal(np.abs(snapped[:3, :3]).sum(0), [1, 1, 1]):
+        if reach.max() >= _OFF_GRID or not np.array_equal(np.abs(snapped[:3, :3]).sum(0), [1, 1, 1]):
             raise ValueError("the voxels of the masks do not lie on those of the image")
         axes = np.abs(snapped[:3, :3]).argmax(1)
         signs = snapped[np.arange(3), axes]

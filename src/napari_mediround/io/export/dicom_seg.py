@@ -78,6 +78,8 @@ def write_dicom_seg(
             transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
         )
         segmentation.SpecificCharacterSet = "ISO_IR 192"
+        if not labelmap and limits.product(volume.geometry.shape[1:]) < 8:
+            segmentation.PixelData = _run_on(segmentation)
         segmentation.save_as(path)
     return (path,)
 
@@ -99,6 +101,17 @@ def _describe(number: int, segment: Segment) -> SegmentDescription:
     )
     described.SegmentedPropertyTypeCodeSequence = [type_to_item(segment)]
     return described
+
+
+def _run_on(segmentation: highdicom.seg.Segmentation) -> bytes:
+    """Return the bits of all frames without gaps, as PS3.5 8.1.1 wants them.
+
+    highdicom 0.28 starts each frame of fewer than eight pixels at a byte of its own.
+    """
+    pixels, count = segmentation.Rows * segmentation.Columns, int(segmentation.NumberOfFrames)
+    stored = np.frombuffer(segmentation.PixelData, np.uint8)[:count, None]
+    packed = np.packbits(np.unpackbits(stored, axis=1, bitorder="little")[:, :pixels], bitorder="little")
+    return packed.tobytes() + bytes(packed.size % 2)
 
 
 def _pixels(volume: LabelledVolume, source: DicomSource) -> NDArray:

@@ -56,20 +56,15 @@ def read_label_map(path: Path, anatomy: Anatomy | None = None) -> LabelledVolume
     """
     study = read_study(path)
     labels = study.order.undo(study.pixels)
-    if (
-        study.is_rgb
-        or not np.array_equal(labels, np.rint(labels))
-        or labels.min() < 0
-        or labels.max() > MAX_VALUE
-    ):
+    whole = not study.is_rgb and np.array_equal(labels, np.rint(labels))
+    if not whole or labels.min() < 0 or labels.max() > MAX_VALUE:
         cause = f"its voxels are no label values (whole numbers from 0 to {MAX_VALUE})"
         raise UnreadableFileError(path, cause, "Choose the label map, not the image.")
     labels = np.ascontiguousarray(labels, np.uint16)
     values = set(np.unique(labels).tolist()) - {0}
     named = {s.value: s for s in read_names(path, anatomy)}
-    segments = [
-        named.get(value) or make_segment(value, f"structure {value}") for value in sorted(values | set(named))
-    ]
+    named |= {v: make_segment(v, f"structure {v}", origin=MANUAL) for v in values - set(named)}
+    segments = [named[value] for value in sorted(named)]
     return LabelledVolume.from_labels(study.source_geometry, labels, segments)
 
 

@@ -1,0 +1,124 @@
+"""Masks come in on the image's own voxels, as rounds that later rounds can point at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+from exports import write_series
+from fakes import make_volume
+from test_export import GRID, make_discs
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.geometry import Geometry
+from napari_mediround.domain.references import resolve_references
+from napari_mediround.domain.rounds import Conversation
+from napari_mediround.domain.segments import AUTOMATIC, MANUAL, LabelledVolume, make_segment
+from napari_mediround.errors import UnreadableFileError
+from napari_mediround.io.export import Options, export
+from napari_mediround.io.labels import save_grid
+from napari_mediround.io.masks import read_masks, volume_to_rounds
+from napari_mediround.io.masks.monai import read_monai, read_monai_masks
+
+
+def make_boxes(grid: Geometry) -> LabelledVolume:
+    """Return a liver over all planes, largest on plane 2, and a spleen on plane 1."""
+    liver, spleen = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
+    liver[:, 2:4, 2:4] = True
+    liver[2, 2:8, 2:8] = True
+    spleen[1, 10:12, 10:14] = True
+    return LabelledVolume.from_masks(
+        grid, [(make_segment(1, "liver"), liver), (make_segment(2, "spleen"), spleen)]
+    )
+
+
+def test_imported_masks_are_rounds_that_a_question_can_point_at():
+    study = make_volume()
+    rounds = volume_to_rounds(make_boxes(study.source_geometry), study)
+    conversation = Conversation(rounds)
+    assert [(r.plane, [t.structure for t in r.targets]) for r in rounds] == [(1, ["spleen"]), (2, ["liver"])]
+    (reference,) = resolve_references("the vessel behind the liver", conversation, load_anatomy())
+    mask = conversation.target(reference).mask
+    assert (mask.area, mask.box_xyxy) == (36, (2, 2, 8, 8))
+
+
+def test_one_plane_gives_one_round_with_all_that_shows_on_it():
+    study = make_volume()
+    (round_,) = volume_to_rounds(make_boxes(study.source_geometry), study, first=4, plane=1)
+    assert (round_.index, round_.plane) == (4, 1)
+    assert [(t.structure, t.mask.area) for t in round_.targets] == [("liver", 4), ("spleen", 8)]
+    assert volume_to_rounds(LabelledVolume.from_masks(study.source_geometry, []), study) == ()
+
+
+def test_a_plain_label_map_has_numbers_for_names(tmp_path):
+    labels = make_discs().flatten()[0].layers[0]
+    save_grid(tmp_path / "a.nii.gz", labels, GRID)
+    volume = read_masks(tmp_path / "a.nii.gz", GRID)
+    assert [s.name for s in volume.segments] == ["structure 1", "structure 5", "structure 9"]
+    assert {s.origin for s in volume.segments} == {MANUAL}
+    assert np.array_equal(volume.layers[0], labels)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])
+def test_masks_on_turned_and_cropped_grids_find_their_voxels(tmp_path, suffix):
+    whole = make_boxes(GRID)
+    step = np.diag([1.0, -1.0, 1.0, 1.0])
+    step[:3, 3] = (1, 12, 0)
+    # Planes 1 and 2, rows 12 to 0 backwards, then rows and planes swapped.
+    part = whole.layers[0][1:3, 12::-1, :14].transpose(1, 0, 2)
+    affine = (GRID.affine @ step)[:, [1, 0, 2, 3]]
+    cropped = LabelledVolume.from_labels(Geometry(part.shape, affine), part, whole.segments)
+    export(cropped, tmp_path / f"a{suffix}")
+    again = read_masks(tmp_path / f"a{suffix}", GRID)
+    expected = whole.layers[0].copy()
+    expected[[0, 3]] = 0
+    assert np.array_equal(again.layers[0], expected)
+
+
+def test_masks_of_another_grid_are_refused(tmp_path):
+    export(make_discs(), tmp_path / "a.seg.nrrd")
+    moved = GRID.affine.copy()
+    moved[0, 3] += 0.4
+    for other in (replace(GRID, affine=moved), replace(GRID, shape=(4, 10, 24))):
+        with pytest.raises(UnreadableFileError, match=r"a\.seg\.nrrd"):
+            read_masks(tmp_path / "a.seg.nrrd", other)
+
+
+def test_an_image_is_no_label_map(tmp_path):
+    image = nibabel.Nifti1Image(np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 4, 5), np.eye(4))
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(UnreadableFileError, match="Choose the label map"):
+        read_masks(tmp_path / "a.nii", Geometry((5, 4, 3), np.eye(4)))
+
+
+def test_contours_of_other_images_are_refused(tmp_path):
+    series = write_series(tmp_path / "series", GRID)
+    export(make_discs(), tmp_path / "a.dcm", "rtstruct", Options(dicom=series))
+    with pytest.raises(UnreadableFileError, match="another frame of reference"):
+        read_masks(tmp_path / "a.dcm", replace(GRID, frame_of_reference_uid="1.2.3"))
+    with pytest.raises(UnreadableFileError, match="outside the images"):
+        read_masks(tmp_path / "a.dcm", Geometry((2, 20, 24), GRID.affine))
+
+
+def test_a_monai_label_folder_prefers_approved_labels_and_knows_their_names(tmp_path):
+    labels = make_discs().flatten()[0].layers[0]
+    for kind, stems in (("original", ("a", "b")), ("final", ("a",))):
+        (tmp_path / "labels" / kind).mkdir(parents=True)
+        for stem in stems:
+            save_grid(tmp_path / "labels" / kind / f"{stem}.nii.gz", labels, GRID)
+    for stem in "abc":
+        save_grid(tmp_path / f"{stem}.nii.gz", labels.astype(np.int16), GRID)
+    info = {"params": {"label_names": {"spleen": 1}}}
+    index = {"objects": {"a": {"labels": {"final": {"ext": ".nii.gz", "info": info}}}}}
+    (tmp_path / "datastore_v2.json").write_text(json.dumps(index))
+    a, b = read_monai(tmp_path)
+    assert (a.image.name, a.approved, a.names) == ("a.nii.gz", True, ((1, "spleen"),))
+    assert (b.image.name, b.approved, b.labels.parent.name) == ("b.nii.gz", False, "original")
+    spleen = read_monai_masks(a, GRID, load_anatomy()).segments[0]
+    assert (spleen.name, spleen.code[0]) == ("spleen", "78961009")
+    assert read_monai_masks(b, GRID).segments[0].origin == AUTOMATIC
+    with pytest.raises(UnreadableFileError, match="labels/final"):
+        read_monai(tmp_path / "labels")

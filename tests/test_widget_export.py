@@ -1,0 +1,132 @@
+"""The export dock on the viewer that napari hands to plugins, and napari's own saving of Labels layers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from exports import write_series
+from test_export import GRID
+
+from napari_mediround.errors import MediRoundError
+from napari_mediround.io import read_study
+from napari_mediround.io.masks import read_masks
+from napari_mediround.widget.export import ExportDock
+from napari_mediround.widget.layers import layer_grid, study_to_layer
+from napari_mediround.widget.mask_layer import make_labels, name_labels
+from napari_mediround.widget.writer import labels_to_volume
+
+
+def add_case(viewer, folder):
+    """Open a DICOM series in the viewer and draw three labels on it; the third has no name."""
+    study = read_study(write_series(folder / "series", GRID))
+    pixels, options, _ = study_to_layer(study, folder / "series")
+    image = viewer.add_image(pixels, **options)
+    labels = make_labels(image, layer_grid(image), "masks")
+    labels.data[1, 3:9, 4:12] = 1
+    labels.data[2, 3:9, 4:12] = 2
+    labels.data[0, 0, 0] = 7
+    name_labels(labels, {1: "1 liver", 2: "2 left kidney"})
+    viewer.add_layer(labels)
+    return study, image, labels
+
+
+@pytest.fixture
+def dock(make_napari_viewer, qtbot):
+    """Return a dock in a viewer, its worker stopped at the end."""
+    viewer = make_napari_viewer()
+    dock = ExportDock(viewer)
+    viewer.window.add_dock_widget(dock, name="export")
+    yield dock, viewer
+    dock.worker.stop()
+
+
+def run(dock, qtbot, path, form):
+    """Ask for an export and wait for the receipt."""
+    dock._formats.setCurrentIndex(dock._formats.findData(form))
+    dock._path.setText(str(path))
+    dock._start.click()
+    qtbot.waitUntil(lambda: dock.is_idle, timeout=60000)
+    return dock.receipt_text()
+
+
+def test_masks_go_out_on_the_grid_of_the_file_with_names_and_codes(make_napari_viewer, tmp_path):
+    study, image, labels = add_case(make_napari_viewer(), tmp_path)
+    volume = labels_to_volume(labels, image)
+    assert volume.geometry == study.source_geometry
+    assert np.array_equal(volume.layers[0], study.order.undo(labels.data))
+    assert [s.name for s in volume.segments] == ["liver", "left kidney", "structure 7"]
+    assert [s.origin for s in volume.segments] == ["AUTOMATIC", "AUTOMATIC", "MANUAL"]
+    assert volume.segments[1].code == ("64033007", "Kidney")
+
+
+def test_an_empty_layer_is_refused(make_napari_viewer, tmp_path):
+    _, image, labels = add_case(make_napari_viewer(), tmp_path)
+    labels.data = np.zeros_like(labels.data)
+    with pytest.raises(MediRoundError, match="is empty"):
+        labels_to_volume(labels, image)
+
+
+def test_the_dock_writes_a_segmentation_and_shows_the_receipt(dock, qtbot, tmp_path):
+    dock, viewer = dock
+    study, _, labels = add_case(viewer, tmp_path)
+    text = run(dock, qtbot, tmp_path / "out.dcm", "dicom-seg")
+    assert "Read back and equal (pydicom" in text
+    again = read_masks(tmp_path / "out.dcm", study.source_geometry)
+    assert [s.name for s in again.segments] == ["liver", "left kidney", "structure 7"]
+    assert np.array_equal(again.mask(again.segments[0]), study.order.undo(labels.data) == 1)
+    assert json.loads((tmp_path / "out.dcm.receipt.json").read_text("utf-8"))["ok"]
+
+
+def test_a_file_that_is_there_stays_until_the_box_is_ticked(dock, qtbot, tmp_path):
+    dock, viewer = dock
+    add_case(viewer, tmp_path)
+    (tmp_path / "out.nii.gz").write_text("mine")
+    assert "exists already" in run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
+    assert (tmp_path / "out.nii.gz").read_text() == "mine"
+    dock._overwrite.setChecked(True)
+    assert "Read back and equal" in run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
+
+
+def test_the_suffix_follows_the_format_and_images_go_with_dicom_only(dock, qtbot, tmp_path):
+    dock, _ = dock
+    dock._path.setText("a.nii.gz")
+    dock._leaves.setChecked(True)
+    dock._formats.setCurrentIndex(dock._formats.findData("rtstruct"))
+    assert dock._path.text() == "a.dcm"
+    assert dock._with_images.isEnabled()
+    dock._formats.setCurrentIndex(dock._formats.findData("csv"))
+    assert dock._path.text() == "a.csv"
+    assert not dock._with_images.isEnabled()
+    assert not dock._start.isEnabled()
+
+
+def test_cancelling_leaves_no_file_and_another_export_can_start(dock, qtbot, tmp_path, monkeypatch):
+    import threading
+
+    from napari_mediround.widget import export as module
+
+    dock, viewer = dock
+    add_case(viewer, tmp_path)
+    gate, real = threading.Event(), module.labels_to_volume
+    monkeypatch.setattr(module, "labels_to_volume", lambda *layers: gate.wait(10) and real(*layers))
+    dock._path.setText(str(tmp_path / "out.nii.gz"))
+    dock._start.click()
+    assert not dock._start.isEnabled()
+    dock._cancel.click()
+    assert dock.is_idle
+    gate.set()
+    assert "Read back and equal" in run(dock, qtbot, tmp_path / "b.nii.gz", "nifti")
+    assert not (tmp_path / "out.nii.gz").exists()
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])
+def test_napari_saves_a_labels_layer_through_our_writer(make_napari_viewer, tmp_path, suffix):
+    viewer = make_napari_viewer()
+    study, _, labels = add_case(viewer, tmp_path)
+    path = str(tmp_path / f"saved{suffix}")
+    assert viewer.layers[labels.name].save(path, plugin="napari-mediround") == [path]
+    again = read_masks(path, study.source_geometry)
+    assert np.array_equal(again.layers[0], study.order.undo(labels.data))
+    assert again.segments[0].name == "liver"
