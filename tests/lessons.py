@@ -20,7 +20,7 @@ def make_disc(row: float, column: float, radius: float = 9.0) -> Mask:
 
 
 def make_rounds(count: int = 6, structure: str = "liver", verdict: str = "corrected") -> list[JudgedRound]:
-    """Return rounds about a bright disc that the model drew in the corner; patients "p0", "p1", …"""
+    """Return rounds about a bright disc that the model drew in the corner; patients "p0", "p1" …."""
     rounds = []
     for number in range(count):
         rng = np.random.default_rng(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: object) -> str:
-    """Return text with file names in it for people: what a terminal would obey is written as ``\\x1b``."""
+    """Return text with file names in it for people: what a terminal would obey is written as its code."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 

@@ -37,7 +37,7 @@ from napari_mediround.model.store import FeatureStore, Origin, hash_image, hash_
 LOG = logging.getLogger(__name__)
 
 ORIGINS_KEPT = 512
-"""Masks whose origin is remembered, the latest; 256 KB each at `lite`'s size. An older one is its own prompt."""
+"""Latest masks whose origin is remembered, 256 KB each at `lite`'s size; an older one is its own prompt."""
 
 
 class Predictor:

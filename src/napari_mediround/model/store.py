@@ -122,7 +122,7 @@ class FeatureStore:
         self._trim()
 
     def copy(self, folder: Path | None = None) -> FeatureStore:
-        """Return another store with the same images in memory, on disk where this one is, else in `folder`."""
+        """Return another store with the same images in memory, on disk as this one is, else in `folder`."""
         other = FeatureStore(self._encoder, self._folder or folder, self._most, self._disk_bytes)
         other._memory = self._memory.copy()
         return other
