@@ -32,7 +32,18 @@ def pool_reports(reports: list[Path]) -> dict:
     for path in reports:
         config = json.loads(path.read_text("utf-8"))["config"]
         outcomes += read_outcomes(outcomes_path(path))
-        keys = ("dataset", "split", "min_px", "planes", "limit", "structures", "seed", "cases", "complete")
+        keys = (
+            "dataset",
+            "split",
+            "min_px",
+            "planes",
+            "limit",
+            "structures",
+            "dialogues",
+            "seed",
+            "cases",
+            "complete",
+        )
         runs.append({key: config[key] for key in (*keys, "model", "version", "skipped")})
     return {"runs": runs, "findings": find_all(outcomes)}
 
@@ -235,7 +246,7 @@ def tell_wording(findings: dict) -> str:
 
 def tell_runs(data: dict) -> str:
     """Show what was run."""
-    columns = "data|split|>cases|>planes a volume|>structures a plane|>seed|model"
+    columns = "data|split|>cases|>planes a volume|>structures a plane|>dialogues a set|>seed|model"
     return table(
         columns,
         (
@@ -245,6 +256,7 @@ def tell_runs(data: dict) -> str:
                 f"{run['cases']}{'' if run['complete'] else ' (stopped)'}",
                 show(run["planes"]),
                 show(run["structures"]),
+                show(run["dialogues"]),
                 show(run["seed"]),
                 ", ".join(run["model"].values()),
             )

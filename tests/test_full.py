@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_every_part_is_asked_and_the_plain_report_stays_as_it_is(tmp_path: Path,
     folder, out = write_sets(tmp_path / "sets"), tmp_path / "r.json"
     full = evaluate_dataset(talker, folder, out=out, kind=FullEvaluation)
     plain = evaluate_dataset(talker, folder)
+    assert full["config"].pop("dialogues") == 6
     assert {k: v for k, v in full.items() if k != "findings"} == plain
     outcomes = read_outcomes(outcomes_path(out))
     assert {o.part for o in outcomes} >= {"name", "dialogue", "clicks", "wording", "absent", "chat"}
@@ -76,6 +78,15 @@ def test_chat_that_is_the_base_models_own_is_found_to_be(tmp_path: Path, talker)
     report = evaluate_dataset(talker, write_sets(tmp_path / "sets"), kind=FullEvaluation)
     chat = report["findings"]["chat"]
     assert chat["same_text"] == chat["same_bits"] == chat["compared"] > 0
+
+
+def test_dialogues_are_spread_over_a_set(tmp_path: Path, talker, monkeypatch) -> None:
+    led = []
+    monkeypatch.setattr(FullEvaluation, "_lead", lambda self, plane, *_: led.append(plane.source) or ())
+    maps = [np.stack([stripes(1, 2, size=16)] * 8), stripes(1, 2, size=16), stripes(0, 1, size=16)]
+    folder = write_set(tmp_path / "set", maps)
+    evaluate_dataset(talker, folder, settings=Settings(planes=4), kind=partial(FullEvaluation, dialogues=6))
+    assert led == ["set/case_0/3", "set/case_0/7", "set/case_1/0"]
 
 
 def test_the_same_seed_asks_the_same(tmp_path: Path, talker) -> None:

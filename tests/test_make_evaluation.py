@@ -28,7 +28,18 @@ def script():
 
 def write_report(folder: Path, name: str, dice: float) -> Path:
     """Write a report with one outcome beside it."""
-    keys = ("split", "min_px", "planes", "limit", "structures", "seed", "cases", "complete", "version")
+    keys = (
+        "split",
+        "min_px",
+        "planes",
+        "limit",
+        "structures",
+        "dialogues",
+        "seed",
+        "cases",
+        "complete",
+        "version",
+    )
     config = dict.fromkeys(keys, 1) | {"dataset": name, "model": {"preset": "x"}, "skipped": []}
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"config": config}))

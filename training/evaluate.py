@@ -81,7 +81,7 @@ class Evaluation:
     def run_dialogues(self, file: Path, root: Path) -> None:
         """Ask the dialogues of an MR-MedSeg file; masks under `min_px` are asked for and not counted."""
         dialogues = read_mrmedseg(file, root)
-        chosen = _spread(list(range(len(dialogues))), self.settings.limit)
+        chosen = spread(list(range(len(dialogues))), self.settings.limit)
         self.total = len(chosen)
         self.save()
         for index in chosen:
@@ -100,7 +100,7 @@ class Evaluation:
         drawn = [index for index, case in enumerate(cases) if "image" in case]
         if len(drawn) < len(cases):
             self.skipped.append(f"{folder.name}: {len(cases) - len(drawn)} cases without an image")
-        return _spread(drawn, self.settings.limit)
+        return spread(drawn, self.settings.limit)
 
     def _tell(self, what: str) -> None:
         if self.progress is not None:
@@ -150,7 +150,7 @@ class Evaluation:
         os.replace(part, path)
 
 
-def _spread(items: list[int], limit: int | None) -> list[int]:
+def spread(items: list[int], limit: int | None) -> list[int]:
     """Return up to `limit` items, evenly spaced."""
     if limit is None or len(items) <= limit:
         return items
@@ -165,7 +165,7 @@ def evaluate_dataset(
     root: Path | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
-    kind: type[Evaluation] = Evaluation,
+    kind: Callable[..., Evaluation] = Evaluation,
 ) -> dict:
     """Evaluate a set, a folder of sets, or an MR-MedSeg file.
 
@@ -183,7 +183,7 @@ def evaluate_dataset(
     settings : Settings, optional
     progress : callable, optional
         See `Progress`.
-    kind : type
+    kind : callable
         `Evaluation`, or `training.full.FullEvaluation`, which asks more.
 
     Returns

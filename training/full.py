@@ -21,9 +21,9 @@ from napari_mediround.errors import SettingsError
 from napari_mediround.training.asking import MAX_ROUNDS, Asked, ask_plane, spoken_name, visible_structures
 from napari_mediround.training.boxed import BoxedLiteMedSam, find_boxed
 from napari_mediround.training.clicks import click_through
-from napari_mediround.training.dataset import LabelledPlane
+from napari_mediround.training.dataset import Case, LabelledPlane, choose_planes
 from napari_mediround.training.dialogues import Dialogue, Turn, make_dialogue
-from napari_mediround.training.evaluate import Evaluation
+from napari_mediround.training.evaluate import Evaluation, spread
 from napari_mediround.training.findings import find_all
 from napari_mediround.training.frozen import compare_chat, load_base
 from napari_mediround.training.metrics import Score
@@ -33,6 +33,9 @@ from napari_mediround.training.propagation import Scenery, follow_dialogue
 
 FEW = 2
 """Structures of a plane that are clicked at and asked for in other words."""
+
+CHATS = 4
+"""Sets of a run about which a chat question is asked: the base model answers each of them twice."""
 
 DRAFTS = 10
 """Dialogues written of which the one that points most often at earlier masks is led."""
@@ -45,17 +48,19 @@ class FullEvaluation(Evaluation):
     Parameters
     ----------
     dialogues : int
-        Written about each plane that shows at least two structures.
+        Led about each set, spread over its cases and their planes; a plane must show two structures.
 
     Other parameters as in `Evaluation`.
     """
 
-    dialogues: int = 1
+    dialogues: int = 6
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._told = 0
-        self._chatted: set[str] = set()
+        self._chats: set[str] = set()
+        self._share: dict[str, int] = {}
+        self._led: set[int] = set()
         if self.out is not None:
             outcomes_path(self.out).unlink(missing_ok=True)
 
@@ -72,6 +77,7 @@ class FullEvaluation(Evaluation):
     def report(self) -> dict:
         """Return the report of `Evaluation`, and "findings" of a complete run."""
         report = super().report()
+        report["config"]["dialogues"] = self.dialogues
         complete = report["config"]["complete"] and self.done
         return report | ({"findings": find_all(self.outcomes, self.settings.seed)} if complete else {})
 
@@ -81,6 +87,16 @@ class FullEvaluation(Evaluation):
         if self.out is not None:
             append_outcomes(outcomes_path(self.out), self.outcomes[self._told :])
             self._told = len(self.outcomes)
+
+    def _entries(self, folder: Path) -> list[int]:
+        chosen = super()._entries(folder)
+        self._share[folder.name] = -(-self.dialogues // max(1, len(chosen)))
+        return chosen
+
+    def _ask_case(self, case: Case, prefix: str) -> list[Score]:
+        planes = choose_planes(case.labels, self.settings.planes, self.settings.min_px)
+        self._led = set(spread(planes, self._share[case.source.partition("/")[0]]))
+        return super()._ask_case(case, prefix)
 
     @cached_property
     def _boxed(self) -> BoxedLiteMedSam | None:
@@ -108,11 +124,11 @@ class FullEvaluation(Evaluation):
             value = values[load_anatomy().normalise(answer.structure)]
             yield from ask_reworded(self.segmenter, scenery, value, seed)
         yield from ask_absent(self.segmenter, scenery, seed)
-        if len(visible_structures(plane, self.settings.min_px)) >= 2:
-            for number in range(self.dialogues):
-                yield from self._lead(plane, scenery, [*seed, number])
-        if scenery.name.partition("/")[0] not in self._chatted:
-            self._chatted.add(scenery.name.partition("/")[0])
+        if scenery.plane in self._led and len(visible_structures(plane, self.settings.min_px)) >= 2:
+            yield from self._lead(plane, scenery, seed)
+        set_name = scenery.name.partition("/")[0]
+        if set_name not in self._chats and len(self._chats) < CHATS:
+            self._chats.add(set_name)
             yield from self._chat(scenery, seed)
 
     def _name(self, scenery: Scenery, asked: Asked) -> Outcome:
@@ -157,9 +173,7 @@ class FullEvaluation(Evaluation):
             yield Outcome("frozen", way, scenery.name, Score("", scenery.subject, 1, 0, 0, 0, answered=equal))
 
 
-def write_dialogue(
-    scenery: Scenery, plane: LabelledPlane, rng: np.random.Generator, min_px: int
-) -> Dialogue:
+def write_dialogue(scenery: Scenery, plane: LabelledPlane, rng: np.random.Generator, min_px: int) -> Dialogue:
     """Write six rounds about a plane, in trained wordings, every one with a mask to find."""
     return make_dialogue(
         scenery.labels,

@@ -189,7 +189,7 @@ def follow_dialogue(
     dialogue : Dialogue
     scenery : Scenery
     seed : list of int
-        Of the corruption of references; the last is the dialogue's number on its plane.
+        Of the corruption of references.
 
     Yields
     ------
@@ -207,13 +207,13 @@ def follow_dialogue(
             )
             answers[UNSHOWN] = segmenter.ask(turn.question, talks[ON].conversation, ())
         for way, answer in answers.items():
-            yield from _score_turn(way, turn, number, answer, scenery, seed[-1])
+            yield from _score_turn(way, turn, number, answer, scenery)
         for way, talk in talks.items():
             talk.add(turn, scenery.plane, answers[way])
     for number, turn in enumerate(dialogue.turns, 1):
         if turn.references:  # in the end, so that the rounds before stay in the model's memory till then
             answer = segmenter.ask(turn.question, Conversation(), ())
-            yield from _score_turn(ALONE, turn, number, answer, scenery, seed[-1])
+            yield from _score_turn(ALONE, turn, number, answer, scenery)
 
 
 def _ask_with_bad_references(
@@ -235,13 +235,11 @@ def _ask_with_bad_references(
     return answers
 
 
-def _score_turn(
-    way: str, turn: Turn, number: int, answer: Answer, scenery: Scenery, dialogue: int
-) -> Iterator[Outcome]:
+def _score_turn(way: str, turn: Turn, number: int, answer: Answer, scenery: Scenery) -> Iterator[Outcome]:
     for place, index in enumerate(match_targets(answer, turn.target_names)):
         target = None if index is None else answer.targets[index]
         outcome = score_outcome("dialogue", way, scenery, turn, place, target, number)
-        yield replace(outcome, question=f"{scenery.name}#{dialogue}.{number}.{place + 1}")
+        yield replace(outcome, question=f"{scenery.name}#{number}.{place + 1}")
 
 
 def score_outcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,16 @@ def show_findings(findings: dict) -> None:
 
 
 def run_evaluate(
-    predictor: Predictor, dataset: Path, out: Path, root: Path | None, options: dict, full: bool = False
+    predictor: Predictor,
+    dataset: Path,
+    out: Path,
+    root: Path | None,
+    options: dict,
+    dialogues: int | None = None,
 ) -> None:
     """Evaluate, write the report after each case and print it; options as in `training.evaluate.Settings`.
+
+    With a number of `dialogues`, evaluate in full.
 
     Raises
     ------
@@ -74,7 +82,7 @@ def run_evaluate(
                 root=root,
                 settings=settings,
                 progress=show,
-                kind=FullEvaluation if full else Evaluation,
+                kind=Evaluation if dialogues is None else partial(FullEvaluation, dialogues=dialogues),
             )
         except KeyboardInterrupt:
             say(f"Stopped. {out} holds the cases done so far.")
