@@ -195,7 +195,7 @@ def test_each_volume_of_a_film_has_its_own_conversation():
     desk = Desk()
     desk.viewer.add_image(np.random.default_rng(0).random((3, 4, 24, 32)))
     desk.viewer.dims.set_point(0, 2)
-    assert (desk.view.volume, desk.view.volumes, desk.view.volume_hint) == (0, 3, "the viewer shows another")
+    assert (desk.view.volume, desk.view.volumes, desk.view.volume_hint) == (1, 3, "the viewer shows another")
     desk.view.volume_chosen.emit(2)
     desk.ask("segment the liver")
     (labels,) = desk.labels

@@ -145,10 +145,13 @@ class Desk:
     def _kept(self, values, overlap):
         """Check who gave pixels to whom: locked masks give none unless told to, also not in the layer."""
         before, others = self.session.label_volume(), self._locked(but=values)
+        order = list(self.session.state.locked)
         yield
         if overlap != "replace":
             assert self._locked(but=values) == others
-            firm = np.isin(before, list(others))
+            mine = [order.index(value) for value in values if value in order]
+            shown_first = order[: min(mine)] if mine and overlap == "both" else others
+            firm = np.isin(before, list(shown_first))
             assert np.array_equal(self.session.label_volume()[firm], before[firm])
         if overlap != "both":
             assert not any(self.session.overlaps(value) for value in values)

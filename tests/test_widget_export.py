@@ -13,7 +13,7 @@ from napari_mediround.errors import MediRoundError
 from napari_mediround.io import read_study
 from napari_mediround.io.masks import read_masks
 from napari_mediround.widget.export import ExportDock
-from napari_mediround.widget.layers import layer_grid, study_to_layer
+from napari_mediround.widget.layers import study_to_layer
 from napari_mediround.widget.mask_layer import make_labels, name_labels
 from napari_mediround.widget.writer import labels_to_volume
 
@@ -23,7 +23,7 @@ def add_case(viewer, folder):
     study = read_study(write_series(folder / "series", GRID))
     pixels, options, _ = study_to_layer(study, folder / "series")
     image = viewer.add_image(pixels, **options)
-    labels = make_labels(image, layer_grid(image), "masks")
+    labels = make_labels(image, "masks")
     labels.data[1, 3:9, 4:12] = 1
     labels.data[2, 3:9, 4:12] = 2
     labels.data[0, 0, 0] = 7

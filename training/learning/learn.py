@@ -17,10 +17,10 @@ from filelock import FileLock, Timeout
 from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import CancelledError, SettingsError
-from napari_mediround.journal import Journal
+from napari_mediround.journal import History, Journal
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.training.learning.adapters import AdapterStore
-from napari_mediround.training.learning.corrections import read_rounds
+from napari_mediround.training.learning.corrections import judged_rounds, read_rounds
 from napari_mediround.training.learning.gate import decide, measure
 from napari_mediround.training.learning.images import find_studies, patient_at
 from napari_mediround.training.learning.lessons import JudgedRound, write_lesson
@@ -107,6 +107,25 @@ def read_corrections(project: Path, journal: Journal) -> Corrections:
         journal, find_studies(journal), lambda case: split.patient_of(case, patient_at(journal, case))
     )
     return Corrections(*divide(rounds, split), notes)
+
+
+def survey_corrections(project: Path, journal: Journal) -> Corrections:
+    """Divide a project's rounds as `read_corrections` would, without their images; nothing is written.
+
+    Raises
+    ------
+    TooFewCorrectionsError, JournalError, SettingsError
+        As there.
+    """
+    split, rounds = Split(project), []
+    for info in journal.cases():
+        judged = list(judged_rounds(History(journal.events(info.case))))
+        subject = split.patient_of(info.case, patient_at(journal, info.case)) if judged else ""
+        for event, before, masks in judged:
+            asked = event.entry.round
+            place = (event.seq, info.case, subject, asked.answer.image, {}, before, asked.text)
+            rounds.append(JudgedRound(*place, asked.references, masks))
+    return Corrections(*divide(rounds, split, keep=False), [])
 
 
 def learn_from_corrections(

@@ -70,8 +70,10 @@ class JudgedMask:
 
     @property
     def changed(self) -> int:
-        """How many pixels the person changed."""
-        return int((self.before.to_array() != self.after.to_array()).sum())
+        """How many pixels the person changed; none of one accepted as it came, though locked masks cut it."""
+        return (
+            0 if self.verdict == "accepted" else int((self.before.to_array() != self.after.to_array()).sum())
+        )
 
     @property
     def spoken(self) -> str:

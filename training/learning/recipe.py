@@ -72,6 +72,8 @@ class Progress:
         Score of the last check, lower is better.
     seconds, left : float
         Since the start, and at most to go.
+    checked_dice : float or None
+        Mean Dice of that check's masks, from words alone.
     """
 
     phase: str
@@ -82,6 +84,7 @@ class Progress:
     checked: float | None
     seconds: float
     left: float
+    checked_dice: float | None = None
 
 
 @dataclass(frozen=True)

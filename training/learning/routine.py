@@ -43,6 +43,7 @@ class _Memory:
     best_step: int = 0
     before: float = float("inf")
     after: float = float("inf")
+    checked_dice: float | None = None
     stale: int = 0
     log: list[dict] = field(default_factory=list)
 
@@ -225,7 +226,8 @@ class Learner:
         chance = np.array([self.lessons[k].weights[i] for k, i in own])
         others = [(first + k, i) for k, lesson in enumerate(self.rehearsal) for i in range(len(lesson.segs))]
         if memory.before == float("inf"):
-            memory.before = memory.after = self._check()
+            memory.before, memory.checked_dice = self._check()
+            memory.after = memory.before
         for step in range(memory.step, settings.steps):
             if memory.stale > settings.patience:
                 break
@@ -245,15 +247,18 @@ class Learner:
             line = {"phase": "masks", "step": step + 1, "loss": loss, "dice": taught.mean().item()}
             memory.step, memory.log = step + 1, [*memory.log, line]
             if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
-                self._compare(memory, self._check())
+                self._compare(memory, *self._check())
             self._report(memory, settings.steps)
             if self._stop(memory):
                 return False
         return True
 
     @torch.no_grad()
-    def _check(self) -> float:
-        """Return the loss of the lessons to stop by plus how far bundled masks moved, from words alone."""
+    def _check(self) -> tuple[float, float | None]:
+        """Return the loss of the lessons to stop by plus how far bundled masks moved, from words alone.
+
+        And the mean Dice of those lessons.
+        """
         states, first = self._states, len(self.lessons)
         last = first + len(self.rehearsal)
         items = [
@@ -265,10 +270,11 @@ class Learner:
             Item(lesson, 0, states[first + k][0], True, None, self._kept[True][k][0])
             for k, lesson in enumerate(self.rehearsal)
         ]
-        return sum(self._stage("masks", part)[0].mean().item() for part in (items, kept) if part)
+        means = [[x.mean().item() for x in self._stage("masks", part)] for part in (items, kept) if part]
+        return sum(loss for loss, _ in means), means[0][1] if items else None
 
-    def _compare(self, memory: _Memory, score: float) -> None:
-        memory.stale += 1
+    def _compare(self, memory: _Memory, score: float, dice: float | None) -> None:
+        memory.stale, memory.checked_dice = memory.stale + 1, dice
         if score < memory.after:
             memory.after, memory.best_step, memory.stale = score, memory.step, 0
             memory.best = self._adapter.state()
@@ -295,7 +301,7 @@ class Learner:
         checked = memory.after if memory.after < float("inf") else None
         place = (memory.phase, memory.step, steps, line["loss"], line.get("dice"), checked)
         if self.accelerator.is_main_process:
-            self._progress(Progress(*place, seconds, left))
+            self._progress(Progress(*place, seconds, left, memory.checked_dice))
 
     def _stop(self, memory: _Memory) -> bool:
         """Keep a checkpoint now and then, and when cancelled; whether to stop, on every process alike."""

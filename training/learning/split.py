@@ -61,13 +61,17 @@ class Split:
             self.cases[case] = known
         return self.cases[case]
 
-    def admit(self, patients: Iterable[str]) -> None:
-        """Give new patients a side, so that one in `EVERY` tests, and write all sides down."""
+    def admit(self, patients: Iterable[str], keep: bool = True) -> None:
+        """Give new patients a side, so that one in `EVERY` tests, and with `keep` write all sides down."""
         order = {p: hashlib.sha256(f"{self.salt}:{p}".encode()).hexdigest() for p in patients}
         for patient in sorted(order.keys() - self.sides.keys(), key=order.__getitem__):
             tests = sum(side == "test" for side in self.sides.values())
             side = "test" if tests < (len(self.sides) + 2) // EVERY else "learn"
             self.sides[patient] = side
+        if keep:
+            self._write()
+
+    def _write(self) -> None:
         part = self._path.with_name(f"{FILE}.part")
         part.write_text(json.dumps(self._table(), indent=1, sort_keys=True) + "\n", "utf-8")
         replace_file(part, self._path)
@@ -76,15 +80,19 @@ class Split:
         return {"note": _NOTE, "salt": self.salt, "cases": self.cases, "patients": self.sides}
 
 
-def divide(rounds: Sequence[JudgedRound], split: Split) -> tuple[list[JudgedRound], list[JudgedRound]]:
+def divide(
+    rounds: Sequence[JudgedRound], split: Split, keep: bool = True
+) -> tuple[list[JudgedRound], list[JudgedRound]]:
     """Return the rounds that teach and those that test; new patients get their side here.
+
+    Without `keep` that is not written down.
 
     Raises
     ------
     TooFewCorrectionsError
         With what there is and what is missing.
     """
-    split.admit({round_.subject for round_ in rounds if round_.teaches})
+    split.admit({round_.subject for round_ in rounds if round_.teaches}, keep)
     learn = [r for r in rounds if split.sides.get(r.subject) == "learn"]
     test = [r for r in rounds if split.sides.get(r.subject) == "test" and r.teaches]
     masks = sum(bool(mask.weight) for round_ in learn for mask in round_.masks)

@@ -75,10 +75,12 @@ def write_dicom_seg(
             software_versions=__version__,
             device_serial_number="0",
             series_description=f"{NAME} segmentation",
-            transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
+            transfer_syntax_uid=ExplicitVRLittleEndian,
         )
         segmentation.SpecificCharacterSet = "ISO_IR 192"
-        if not labelmap and limits.product(volume.geometry.shape[1:]) < 8:
+        if labelmap:  # by pydicom itself: GDCM, which highdicom would take, ends the process on small frames
+            segmentation.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+        elif limits.product(volume.geometry.shape[1:]) < 8:
             segmentation.PixelData = _run_on(segmentation)
         segmentation.save_as(path)
     return (path,)

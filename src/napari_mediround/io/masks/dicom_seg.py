@@ -193,6 +193,8 @@ def _fill(
 
 def _stored(dataset: Dataset) -> Iterator[NDArray]:
     """Yield the stored frames; run lengths by pydicom itself, which needs no foreign code for them."""
+    if dataset.BitsAllocated == 1:  # frame by frame, pydicom loses bits of frames of fewer than a byte
+        return iter(dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns))
     plain = dataset.file_meta.TransferSyntaxUID == RLELossless
     return iter_pixels(dataset, decoding_plugin="pydicom" if plain else "")
 
