@@ -1,4 +1,4 @@
-"""Take the pictures of the user guide: python docs/make_screenshots.py [--fake] [--image FILE] [OUT].
+"""Take the pictures of the user guide: python docs/make_screenshots.py [--fake] [--image FILE] [--learn PROJECT] [OUT].
 
 Goes once through the whole flow with the bundled sample (or FILE) and the real model (or, with --fake, with
 a stand-in that draws discs): ask, chips, accept, fix by hand and by clicks, undo, and a second window that
@@ -20,6 +20,7 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_mediround.widget.dock import ChatDock
+from napari_mediround.widget.learning import LearningDock
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.reader import read_layers
 from napari_mediround.widget.sample import open_ct_abdomen
@@ -128,6 +129,22 @@ def annotate(window: Window, rounds: list[str]) -> None:
     window.press("Shift+U")
 
 
+def learn(out: Path, project: Path) -> None:
+    """Learn from a project in its learning dock; take pictures on the way and at the end."""
+    window = Window(out, build_predictor, project)
+    window.panel.choices.learning_asked.emit()
+    docks = window.viewer.window.dock_widgets.values()
+    (dock,) = [widget for widget in docks if isinstance(widget, LearningDock)]
+    settle(lambda: dock.view.start.isEnabled(), TIMEOUT_SECONDS)
+    dock.view.start.click()
+    settle(lambda: len(dock.view.dice.lines["held out"]) > 20 or dock.is_idle, TIMEOUT_SECONDS)
+    window.shoot("learn-dark")
+    settle(lambda: dock.is_idle, 4 * TIMEOUT_SECONDS)
+    for theme in ("dark", "light"):
+        window.shoot(f"learned-{theme}", theme)
+    window.close()
+
+
 def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -136,8 +153,14 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="a file or DICOM folder instead of the sample")
     parser.add_argument("--plane", type=int, help="which plane to ask about; default the middle one")
     parser.add_argument("--ask", action="append", help="a question; may be given several times")
+    parser.add_argument(
+        "--learn", type=Path, help="a project that can learn: take its pictures only"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.learn:
+        learn(options.out, options.learn)
+        return
     build = build_predictor
     if options.fake:
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

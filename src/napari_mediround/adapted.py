@@ -47,8 +47,10 @@ class AdaptedPredictor(Predictor):
         return predictor
 
     def describe(self) -> dict[str, str]:
-        """Return preset, device, precision and, where one is used, the adapter in words."""
-        return super().describe() | ({"adapter": self._adapter_name} if self._adapter_name else {})
+        """Return preset, device, precision and, where one is used, the adapter's name and hash."""
+        if self._adapter is None:
+            return super().describe()
+        return super().describe() | {"adapter": self._adapter_name, "adapter_sha256": self._adapter.sha256}
 
     def use_adapter(self, folder: Path | None) -> None:
         """Answer with a learned adapter from now on, or with none; embeddings stay valid.

@@ -61,6 +61,11 @@ class Adapter:
     seed : int
         Of the initial LoRA A; B is zero.
 
+    Attributes
+    ----------
+    sha256 : str
+        Of the file that it was read from; "" for a fresh one.
+
     Raises
     ------
     AdapterError
@@ -70,7 +75,7 @@ class Adapter:
     def __init__(self, model: MediRound, shape: AdapterShape | None = None, seed: int = 0) -> None:
         from peft import LoraConfig, get_peft_model
 
-        self.model, self.shape = model, shape or AdapterShape()
+        self.model, self.shape, self.sha256 = model, shape or AdapterShape(), ""
         self._network = model.language.network
         if NAME in self._network.peft_config:
             raise AdapterError("The model carries an adapter already. Take it off first.")
@@ -249,4 +254,5 @@ def attach_folder(model: MediRound, folder: Path) -> Adapter:
     except AdapterError:
         adapter.detach()
         raise
+    adapter.sha256 = card["sha256"]
     return adapter

@@ -30,6 +30,7 @@ class Choices(QWidget):
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
     window_chosen = Signal(int)
+    learning_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,9 +61,13 @@ class Choices(QWidget):
         button = QPushButton("Open …")
         button.setToolTip("Choose a project folder, new or old: images, rounds, masks and chat come back")
         button.clicked.connect(self._on_open)
+        learn = QPushButton("Learn …")
+        learn.setToolTip("Let the model learn from this project's corrections; choose what it answers with")
+        learn.clicked.connect(lambda: self.learning_asked.emit())
         row = QHBoxLayout()
         row.addWidget(self._project, stretch=1)
         row.addWidget(button)
+        row.addWidget(learn)
         return row
 
     def _make_volume(self) -> QHBoxLayout:

@@ -74,6 +74,11 @@ class ChatController:
         self._on_layers()
         self.start()
 
+    @property
+    def workplace(self) -> Workplace:
+        """What this dock works with, for another dock beside it."""
+        return self._place
+
     def start(self) -> None:
         """Open the project, unless it is open."""
         if not self._started:

@@ -51,6 +51,7 @@ class ChatDock(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.panel)
+        self.panel.choices.learning_asked.connect(self._on_learning_asked)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         # Qt keeps what is connected here: it must not lead back to this widget.
@@ -71,6 +72,9 @@ class ChatDock(QWidget):
         """Give the keys back."""
         super().hideEvent(event)
         self.controller.keys.unbind()
+
+    def _on_learning_asked(self) -> None:
+        self._viewer.window.add_plugin_dock_widget("napari-mediround", "MediRound learning", tabify=True)
 
     def _on_theme(self, event=None) -> None:
         self.panel.set_theme(get_theme(self._viewer.theme).to_rgb_dict())

@@ -87,6 +87,11 @@ class Projects:
         if project is not self._place.project:
             return
         report, self._known = opened
+        self._place.submit(
+            lambda job: self._place.segmenter.follow(project.folder),
+            lambda _: self._place.changed.emit(),
+            lambda error: self._place.say(explain(error)),
+        )
         self._place.view.show_project(project.name, f"{project.folder}\n{AUTOSAVED}")
         if report:
             self._place.say(Message(report, is_error=True))

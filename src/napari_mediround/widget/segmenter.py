@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from numpy.typing import NDArray
 
@@ -24,13 +26,16 @@ class LazySegmenter:
     Parameters
     ----------
     build : callable
-        Returns the real segmenter; called on the first use and again after `release`.
+        Returns the real segmenter, an `AdaptedPredictor` where adapters are to be used; called on the first
+        use and again after `release`.
     """
 
     def __init__(self, build: Callable[[], Segmenter]) -> None:
         self._build = build
         self._segmenter: Segmenter | None = None
         self._device = "auto"
+        self._project: Path | None = None
+        self._lock = threading.RLock()  # of building: whoever learns may come before whoever asks
 
     @property
     def loaded(self) -> bool:
@@ -38,14 +43,34 @@ class LazySegmenter:
         return self._segmenter is not None
 
     def load(self) -> Segmenter:
-        """Return the real segmenter, building it if need be; raises what `build` raises."""
-        segmenter = self._segmenter
-        if segmenter is None:
-            segmenter = self._build()
-            if self._device != "auto":
-                segmenter.change_device(self._device)
-            self._segmenter = segmenter
-        return segmenter
+        """Return the real segmenter, building it if need be; raises what `build` and `follow` raise."""
+        with self._lock:
+            segmenter = self._segmenter
+            if segmenter is None:
+                segmenter = self._build()
+                if self._device != "auto":
+                    segmenter.change_device(self._device)
+                self._segmenter = segmenter
+                self._take_live()
+            return segmenter
+
+    def follow(self, project: Path | None) -> None:
+        """Answer with the adapter that is live in a project, now or as soon as the real one is there.
+
+        Raises
+        ------
+        AdapterError
+            When it cannot be used; answers come without it then.
+        """
+        with self._lock:
+            self._project = project
+            if self._segmenter is not None:
+                self._take_live()
+
+    def _take_live(self) -> None:
+        adapter = _find_live(self._project)
+        if adapter is not None or self.describe().get("adapter"):
+            self._segmenter.use_adapter(adapter)
 
     def release(self) -> None:
         """Let go of the real segmenter; work that runs keeps it until its end."""
@@ -80,6 +105,14 @@ class LazySegmenter:
         return self._segmenter.describe() if self._segmenter is not None else {}
 
 
+def _find_live(project: Path | None) -> Path | None:
+    if project is None or not (project / "adapters").exists():  # and torch need not be there
+        return None
+    from napari_mediround.training.learning.adapters import AdapterStore
+
+    return AdapterStore(project).live_path
+
+
 def build_predictor() -> Segmenter:
     """Return the `lite` predictor on the best device there is.
 
@@ -90,9 +123,9 @@ def build_predictor() -> Segmenter:
     """
     # Read once, when torch is imported: idle threads that spin would take the cores from the viewer.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from napari_mediround.predictor import Predictor
+    from napari_mediround.adapted import AdaptedPredictor
 
-    return Predictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
+    return AdaptedPredictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
 
 
 def missing_weights(names: tuple[str, ...] = LITE_WEIGHTS) -> tuple[Weight, ...]:

@@ -36,8 +36,8 @@ QLabel, QCheckBox {{ background: transparent; }}
 """
 
 
-def style(theme: dict[str, str]) -> str:
-    """Return the style sheet for a napari theme's colours (`Theme.to_rgb_dict`)."""
+def colours(theme: dict[str, str]) -> dict[str, str]:
+    """Return a napari theme's colours (`Theme.to_rgb_dict`) with those that it lacks."""
     dark = theme["type"] == "dark"
     extra = {
         "muted": "#a9adb5" if dark else "#56565c",
@@ -45,4 +45,9 @@ def style(theme: dict[str, str]) -> str:
         "good": "#4cd07d" if dark else "#19692f",
         "info": "#7fb2ff" if dark else "#1d4fa3",
     }
-    return STYLE.format(**{**theme, **extra})
+    return {**theme, **extra}
+
+
+def style(theme: dict[str, str]) -> str:
+    """Return the style sheet for a napari theme's colours (`Theme.to_rgb_dict`)."""
+    return STYLE.format(**colours(theme))

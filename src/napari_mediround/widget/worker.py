@@ -38,12 +38,12 @@ class Job:
     """
 
     work: Callable[[Job], object]
-    emit: Callable[[str, Job, str], None] = lambda signal, job, text: None
+    emit: Callable[[str, Job, object], None] = lambda signal, job, value: None
     _stop: threading.Event = field(default_factory=threading.Event)
 
-    def report(self, text: str) -> None:
-        """Say what the running work is doing: `Worker.progressed`."""
-        self.emit("progressed", self, text)
+    def report(self, progress: object) -> None:
+        """Say what the running work is doing, in words or numbers: `Worker.progressed`."""
+        self.emit("progressed", self, progress)
 
     def cancel(self) -> None:
         """Ask the work to stop; returns at once. Nothing more is heard of this job."""
@@ -61,8 +61,8 @@ class Worker(QObject):
     for a cancelled job. The thread keeps the worker alive: call `stop` when done.
     """
 
-    progressed = Signal(object, str)
-    """(job, text): what the running work is doing."""
+    progressed = Signal(object, object)
+    """(job, progress): what the running work is doing."""
     finished = Signal(object, object)
     """(job, result)."""
     failed = Signal(object, object)

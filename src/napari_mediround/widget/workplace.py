@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from napari.layers import Image, Labels
+from psygnal import Signal
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.study import Study
@@ -44,6 +45,9 @@ class Workplace:
     images : list of Image
         Those of the viewer.
     """
+
+    changed = Signal()
+    """Another project is open, or something was done in it."""
 
     def __init__(
         self, viewer, view: ChatView, worker: Worker, segmenter: LazySegmenter, project: Project
@@ -125,6 +129,7 @@ class Workplace:
 
     def refresh(self, case: Case | None) -> None:
         """Show the chat of a case, if it is the one at hand."""
+        self.changed.emit()
         if case is not self.case:
             return
         if case is None:
@@ -145,7 +150,11 @@ class Workplace:
 
     def show_status(self) -> None:
         """Show with what the model works, and what waits for it."""
-        words = [word for word in self.segmenter.describe().values() if word] or ["model not loaded yet"]
+        about = self.segmenter.describe()
+        about.pop("adapter_sha256", None)  # for the journal
+        if about.get("adapter"):
+            about["adapter"] = f"adapter {about['adapter']}"
+        words = [word for word in about.values() if word] or ["model not loaded yet"]
         waiting = len(self._tasks) - 1
         self.view.show_status(" · ".join([*words, *([f"{waiting} waiting"] if waiting > 0 else [])]))
 
