@@ -1,8 +1,8 @@
-"""Take the pictures of the user guide: python docs/make_screenshots.py [--fake] [--image FILE] [--learn PROJECT] [OUT].
+"""Take the pictures of the user guide: python docs/make_screenshots.py [--fake] [--image FILE] [OUT].
 
 Goes once through the whole flow with the bundled sample (or FILE) and the real model (or, with --fake, with
 a stand-in that draws discs): ask, chips, accept, fix by hand and by clicks, undo, and a second window that
-resumes the project. Needs a screen or Xvfb:
+resumes the project. With --learn only the learning dock, in a project that can. Needs a screen or Xvfb:
 `xvfb-run -s "-screen 0 1600x1000x24" python docs/make_screenshots.py`.
 """
 
@@ -153,9 +153,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="a file or DICOM folder instead of the sample")
     parser.add_argument("--plane", type=int, help="which plane to ask about; default the middle one")
     parser.add_argument("--ask", action="append", help="a question; may be given several times")
-    parser.add_argument(
-        "--learn", type=Path, help="a project that can learn: take its pictures only"
-    )
+    parser.add_argument("--learn", type=Path, help="a project that can learn: take its pictures only")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.learn:
