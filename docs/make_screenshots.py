@@ -137,7 +137,7 @@ def learn(out: Path, project: Path) -> None:
     (dock,) = [widget for widget in docks if isinstance(widget, LearningDock)]
     settle(lambda: dock.view.start.isEnabled(), TIMEOUT_SECONDS)
     dock.view.start.click()
-    settle(lambda: len(dock.view.dice.lines["held out"]) > 20 or dock.is_idle, TIMEOUT_SECONDS)
+    settle(lambda: len(dock.view.dice.lines["check"]) > 20 or dock.is_idle, TIMEOUT_SECONDS)
     window.shoot("learn-dark")
     settle(lambda: dock.is_idle, 4 * TIMEOUT_SECONDS)
     for theme in ("dark", "light"):

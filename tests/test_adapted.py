@@ -13,7 +13,7 @@ from test_adapter import learn_something
 from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import AdapterError
-from napari_mediround.model.adapter import Adapter, hash_base, write_adapter
+from napari_mediround.model.adapter import Adapter, hash_base, read_adapter, write_adapter
 from napari_mediround.model.build import build_mediround
 
 
@@ -46,6 +46,7 @@ def test_without_the_adapter_answers_are_what_they_were_bit_for_bit(predictor, f
     predictor.use_adapter(folder)
     assert hash_answer(predictor) != before
     assert predictor.describe()["adapter"] == "a001"
+    assert predictor.describe()["adapter_sha256"] == read_adapter(folder)[2]["sha256"]
     predictor.use_adapter(None)
     assert hash_answer(predictor) == before
     assert "adapter" not in predictor.describe()

@@ -85,7 +85,7 @@ def test_progress_tells_phases_steps_and_losses(run):
     ]  # fmt: skip
     masks = [p for p in seen if p.phase == "masks"]
     assert [p.step for p in masks] == [1, 2, 3, 4]
-    assert all(p.loss > 0 and p.dice is not None for p in masks)
+    assert all(p.loss > 0 and p.dice is not None and 0 <= p.checked_dice <= 1 for p in masks)
     assert masks[0].left > masks[-1].left == 0
 
 

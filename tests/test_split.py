@@ -62,6 +62,12 @@ def test_too_few_are_refused_with_what_is_missing(tmp_path, rounds):
         divide(rounds, Split(tmp_path))
 
 
+def test_a_look_writes_nothing(tmp_path):
+    learn, test = divide(make_rounds(16), Split(tmp_path), keep=False)
+    assert (len(learn), len(test)) == (12, 4)
+    assert not (tmp_path / FILE).exists()
+
+
 def test_many_masks_of_one_patient_are_too_few(tmp_path):
     rounds = [dataclasses.replace(round_, subject="p") for round_ in make_rounds(20)]
     with pytest.raises(TooFewCorrectionsError, match="of 1 patients"):

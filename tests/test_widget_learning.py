@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -139,19 +140,24 @@ def test_train_from_the_dock_cancel_train_again_goes_live_and_roll_back(
 ):
     project = make_project(tmp_path, 4)
     viewer, chat, dock = open_docks(project)
-    assert "3 rounds of 3 patients would teach; 1 round of 1 patient" in dock.view.survey.text()
+    assert (
+        "4 rounds of 4 patients can teach; 1 patient of them will be kept apart to measure what was learned."
+        in dock.view.survey.text()
+    )
     decide(True)
 
     qtbot.mouseClick(dock.view.start, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(dock.view.loss.lines["Loss"]) == 3, timeout=LONG)
-    assert dock.view.dice.lines["held out"]
+    assert dock.view.dice.lines["check"]
     assert "3 of 4" in dock.view.doing.text()
     data, options, _ = read_layers(tmp_path / "case0.png")[0]
     viewer.add_image(data, **options)  # annotation goes on meanwhile
     assert "adapter" not in ask(qtbot, viewer, chat, project)
     assert not dock.is_idle
+    began = perf_counter()
     qtbot.keyClick(dock.view.start, Qt.Key.Key_Escape)
     assert dock.view.doing.text().startswith("Stopping")
+    assert perf_counter() - began < 0.1
     hold.set()
     wait(qtbot, dock)
     assert "a001 is the last good step" in dock.view.message.text()
@@ -227,6 +233,31 @@ def test_another_project_ends_learning_and_shows_its_own(open_docks, qtbot, tmp_
     assert AdapterStore(project).live == ""
 
 
+def test_taken_out_of_the_window_it_stops_and_keeps_the_last_good_step(open_docks, qtbot, tmp_path, hold):
+    project = make_project(tmp_path, 4)
+    viewer, _, dock = open_docks(project)
+    dock.view.start.click()
+    qtbot.waitUntil(lambda: len(dock.view.loss.lines["Loss"]) == 3, timeout=LONG)
+    viewer.window.remove_dock_widget(dock)
+    assert dock.is_idle
+    hold.set()
+    qtbot.waitUntil(lambda: AdapterStore(project).names() == ["a001"], timeout=LONG)
+    assert (project / "learning" / routine.CHECKPOINT).exists()
+
+
+def test_napari_opens_the_chat_with_it_and_the_chat_opens_it_once(make_napari_viewer):
+    def docks(kind):
+        return [widget for widget in viewer.window.dock_widgets.values() if isinstance(widget, kind)]
+
+    viewer = make_napari_viewer()
+    viewer.window.add_plugin_dock_widget("napari-mediround", "MediRound learning")
+    (chat,), (dock,) = docks(ChatDock), docks(LearningDock)
+    chat.panel.choices.learning_asked.emit()
+    assert docks(LearningDock) == [dock]
+    dock.worker.stop()
+    chat.controller.stop()
+
+
 def test_an_adapter_of_other_weights_is_told_once_and_answers_come_without(open_docks, qtbot, tmp_path):
     project = make_project(tmp_path, 1)
     (project / "adapters").mkdir()
@@ -241,7 +272,7 @@ def test_an_adapter_of_other_weights_is_told_once_and_answers_come_without(open_
 
 
 def test_the_curve_shows_its_lines_and_forgets_those_of_another_run(qtbot):
-    curve = Curve(["Dice", "held out"], 1.0)
+    curve = Curve(["Dice", "check"], 1.0)
     qtbot.addWidget(curve)
     curve.set_theme({"text": "#ffffff", "muted": "#808080", "info": "#0000ff", "good": "#00ff00"})
     for step in range(1, 9):

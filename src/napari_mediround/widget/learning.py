@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mediround.errors import CancelledError, TooFewCorrectionsError
@@ -89,7 +89,8 @@ class LearningDock(QWidget):
         area = QScrollArea()  # below the chat there is little height
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setMinimumWidth(self.view.minimumWidth())
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setMinimumWidth(365)
         area.setWidget(self.view)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -219,7 +220,7 @@ class LearningDock(QWidget):
         self.view.show_progress(words, progress.step, progress.steps)
         if progress.phase in ("words", "masks"):
             self.view.loss.add("Loss", progress.step, progress.steps, progress.loss)
-        for name, value in (("Dice", progress.dice), ("held out", progress.checked_dice)):
+        for name, value in (("Dice", progress.dice), ("check", progress.checked_dice)):
             if value is not None:
                 self.view.dice.add(name, progress.step, progress.steps, value)
 
@@ -314,8 +315,9 @@ def _look(job: Job, folder: Path) -> tuple[str, bool, Adapters]:
             found = survey_corrections(folder, journal)
     except TooFewCorrectionsError as error:
         return str(error), False, _read_adapters(folder)
-    learn, test = ([r for r in rounds if r.teaches] for rounds in (found.learn, found.test))
-    words = f"{_count(learn)} would teach; {_count(test)} are kept apart to measure what was learned."
+    rounds = [round_ for round_ in [*found.learn, *found.test] if round_.teaches]
+    apart = _many(len({round_.subject for round_ in found.test}), "patient")
+    words = f"{_count(rounds)} can teach; {apart} of them will be kept apart to measure what was learned."
     return words, True, _read_adapters(folder)
 
 
@@ -370,10 +372,10 @@ def _brief(card: dict) -> str:
     gate = card.get("gate", {})
     if "wins" not in gate:
         return "not measured"
-    numbers = ""
-    if "dice_gain" in gate:
-        numbers = f", Dice {gate['dice_gain']:+.3f}, {gate['clicks_saved']:+.1f} clicks saved a mask"
-    return ("wins" if gate["wins"] else "does not win") + numbers
+    wins = "wins" if gate["wins"] else "does not win"
+    if "dice_gain" not in gate:
+        return wins
+    return f"{wins}: Dice {gate['dice_gain']:+.3f}, clicks {0 - gate['clicks_saved']:+.1f}".replace("-", "−")
 
 
 def _tell(outcome) -> str:

@@ -139,7 +139,7 @@ class LearningView(QWidget):
         self._make_adapters(column)
         self.note = _label(NOT_A_DEVICE, "muted")
         column.addWidget(self.note)
-        self.setMinimumWidth(365)
+        self.setMinimumWidth(330)
         self.show_busy(False)
 
     def _make_start(self, column: QVBoxLayout) -> None:
@@ -165,13 +165,14 @@ class LearningView(QWidget):
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(5)
         self.bar.setAccessibleName("Progress of learning")
-        self.loss, self.dice = Curve(["Loss"]), Curve(["Dice", "held out"], 1.0)
+        self.loss, self.dice = Curve(["Loss"]), Curve(["Dice", "check"], 1.0)
         self.loss.setAccessibleName("Loss over the steps")
         self.dice.setAccessibleName("Dice over the steps")
         self.loss.setToolTip("How far off each step was; it should fall")
         self.dice.setToolTip(
-            "Dice of the masks of each step, drawn with clicks and boxes too;\nheld out: of masks that "
-            "are not learned from, drawn from words alone. It decides which step is kept."
+            "Dice of the masks of each step, drawn with clicks and boxes too.\n"
+            "Check: from words alone, of one patient in five who does not teach;\n"
+            "with fewer than five patients, of those who teach."
         )
         curves = QHBoxLayout()
         curves.addWidget(self.loss, stretch=2)
@@ -189,11 +190,14 @@ class LearningView(QWidget):
         self.adapters.setAccessibleName("Adapters of this project")
         self.adapters.setToolTip("What this project has learned; choose one to see its card")
         self.adapters.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.adapters.setMinimumHeight(72)
+        self.adapters.setMinimumHeight(66)
+        for widget, name in ((self.adapters, "adapters"), (self.card, "adapter_card")):
+            widget.setObjectName(name)
+            widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.adapters.currentItemChanged.connect(self._on_chosen)
         self.card.setAccessibleName("Card of the adapter")
-        self.card.setMinimumHeight(120)
-        self.card.setPlaceholderText("The card of the chosen adapter: what it gained and what it forgot.")
+        self.card.setMinimumHeight(110)
+        self.card.setPlaceholderText("The card of the chosen adapter")
         self.reason = QLineEdit()
         self.reason.setPlaceholderText("Not measured as better. Why use it all the same?")
         self.reason.setToolTip("Needed where the measurement speaks against it; kept in the project")
@@ -275,7 +279,7 @@ class LearningView(QWidget):
                 words = f"{line.name} {line.words}" if line.name else NONE
                 item = QListWidgetItem(f"● {words}" if line.live else f"○ {words}")
                 item.setData(Qt.ItemDataRole.UserRole, line)
-                item.setToolTip("live" if line.live else "")
+                item.setToolTip(f"{words}, live" if line.live else words)
                 self.adapters.addItem(item)
                 if line.name == chosen:
                     self.adapters.setCurrentItem(item)

@@ -30,6 +30,9 @@ QLabel, QCheckBox {{ background: transparent; }}
 #step {{ background: {primary}; padding: 3px 4px; border: 1px solid {primary}; border-radius: 4px; }}
 #step:disabled {{ color: {muted}; background: transparent; }}
 #step:checked {{ background: {current}; border: 1px solid {current}; }}
+#adapters, #adapter_card {{ background: {foreground}; border: 1px solid {foreground}; border-radius: 4px; }}
+#adapters:focus, #adapter_card:focus {{ border: 1px solid {text}; }}
+#adapters::item:selected {{ background: {current}; }}
 #quality {{ background: {background}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; }}
 #quality::chunk {{ background: {good}; border-radius: 3px; }}
 #quality[low="true"]::chunk {{ background: {caution}; }}
