@@ -50,7 +50,8 @@ def test_box_prompts_give_the_masks_of_the_upstream_implementation(model):
     for plane, box, reference in zip(planes, boxes, expected, strict=True):
         with torch.no_grad():
             features = model.encode_image(render_plane(study, int(plane), "soft_tissue"))
-            mask = model.decode(features.embedding, boxes=torch.tensor(box)[None]).logits[0].numpy() > 0
+            seen, boxes = model.context(features.embedding), torch.tensor(box)[None]
+            mask = model.decode(seen, boxes=boxes).logits[0].numpy() > 0
         scores.append(2 * (mask & reference).sum() / (mask.sum() + reference.sum()))
     assert len(scores) == 20
     assert min(scores) >= 0.999, scores

@@ -40,6 +40,16 @@ def test_a_leak_is_clicked_away():
     assert (mask & ~truth)[int(y), int(x)]
 
 
+def test_where_nothing_is_wrong_the_click_confirms_it():
+    truth = np.zeros((9, 9), bool)
+    rng = np.random.default_rng(0)
+    assert click_error(truth, truth, rng)[1] is False
+    truth[3:6, 3:6] = True
+    (x, y), positive = click_error(truth, truth, rng)
+    assert positive
+    assert truth[int(y), int(x)]
+
+
 def test_an_error_at_the_border_of_the_image_is_clicked_inside():
     (_, y), positive = click_error(np.zeros((64, 64), bool), make_mask(0, 10, 20, 50))
     assert positive

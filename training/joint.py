@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
-from napari_mediround.training.pixels import draw_batch, structure_weights
+from napari_mediround.training.pixels import DECODER_PARTS, draw_batch, structure_weights
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.pointing import ask_plainly, fit_projection, read_vectors
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
@@ -80,7 +80,7 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
     table, row_of = read_vectors(out / "pixels.pt", model.device)
     right = fit_projection(model, bank, table, row_of, settings.projection_steps)
     (out / "projection.json").write_text(json.dumps({"nearest_is_right": round(right, 4)}))
-    decoder = [*model.mask_decoder.parameters(), *model.prompt_encoder.parameters()]
+    decoder = [p for name in DECODER_PARTS for p in getattr(model, name).parameters()]
     heads = list(model.seg_projection.parameters())
     groups = [{"params": decoder, "lr": settings.decoder_rate}, {"params": heads, "lr": settings.head_rate}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
@@ -97,9 +97,9 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
             group["lr"] = rate * cosine_schedule(step, settings.steps, 30)
         batch = draw_batch(planes, weights, settings.planes, settings.masks, rng)
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])
-        source = torch.from_numpy(batch.embedding).to(device)
+        seen = model.context(torch.from_numpy(batch.embeddings).to(device))[batch.of]
         vectors = model.project_seg(states)
-        decoded = decode_prompted(model, source, vectors, batch.masks, PromptSettings(), rng)
+        decoded = decode_prompted(model, seen, vectors, batch.masks, PromptSettings(), rng)
         target = torch.from_numpy(batch.masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)
         loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou, true_iou)

@@ -1,4 +1,4 @@
-"""Stage 2: judge and corrector, everything else frozen, on subjects that stage 1 did not see.
+"""Stage 2: judge and corrector, everything else frozen, on subjects that stage 1 did not see where it can.
 
 The judge learns from masks of right, disturbed and wrong SEG vectors; the corrector learns to undo the
 disturbance through the frozen decoder. Knows no text.
@@ -92,8 +92,9 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
             rng = np.random.default_rng([settings.seed, 4, step])
             batch = draw_batch(planes, weights, 3, 3, rng)
             vectors, spoken = draw_vectors(model, bank, batch.names, settings, rng)
-            embedding = torch.from_numpy(batch.embedding).to(model.device)
-            decoded = model.decode(embedding, vectors)
+            source = torch.from_numpy(batch.embeddings).to(model.device)
+            embedding, seen = source[batch.of], model.context(source)[batch.of]
+            decoded = model.decode(seen, vectors)
             shown = [
                 planes.mask(r, planes.values[r].get(n, ())) for r, n in zip(batch.rows, spoken, strict=True)
             ]
@@ -101,7 +102,7 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
             model.judge_masks(vectors, embedding, decoded)
             if step % 3 == 2:  # a mask that clicks gave is judged too
                 decoded = click_through(
-                    model, embedding, vectors, np.stack(shown), decoded.logits[:, None], 3, rng
+                    model, seen, vectors, np.stack(shown), decoded.logits[:, None], 3, rng
                 )
                 truths.append(iou(decoded.logits, torch.from_numpy(np.stack(shown)).to(model.device)))
                 model.judge_masks(vectors, embedding, decoded)
@@ -166,15 +167,16 @@ def fit_corrector(
             group["lr"] = settings.rate * cosine_schedule(step, settings.corrector_steps, 20)
         batch = draw_batch(planes, weights, 4, 2, rng)
         names = batch.names
-        source = F.avg_pool2d(torch.from_numpy(batch.embedding).to(model.device), 2)
+        source = F.avg_pool2d(torch.from_numpy(batch.embeddings).to(model.device), 2)
         target = F.avg_pool2d(torch.from_numpy(batch.masks).float()[:, None].to(model.device), 2)[:, 0]
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in names])
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names))).float()
         with torch.no_grad():
             vectors = disturb(model.project_seg(states), strength, generator)
-            before = iou(model.decode(source, vectors).logits, target > 0.5).mean().item()
-        logits = model.decode(source, model.corrector(vectors)).logits
+            seen = model.context(source)[batch.of]
+            before = iou(model.decode(seen, vectors).logits, target > 0.5).mean().item()
+        logits = model.decode(seen, model.corrector(vectors)).logits
         loss = mask_loss(logits, target).mean()
         optimiser.zero_grad()
         loss.backward()

@@ -22,6 +22,9 @@ from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
+DECODER_PARTS = ("context", "prompt_encoder", "mask_decoder")
+"""Parts of the model that stage 1a trains."""
+
 
 @dataclass(frozen=True)
 class PixelSettings:
@@ -52,14 +55,15 @@ class PixelSettings:
 
 
 class PixelStage(nn.Module):
-    """The table of structure vectors beside a model's prompt encoder and mask decoder."""
+    """The table of structure vectors beside a model's context, prompt encoder and mask decoder."""
 
     def __init__(self, structures: list[str], model: MediRound, seed: int) -> None:
         super().__init__()
         self.structures = structures
         generator = torch.Generator().manual_seed(seed)
         self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
-        self.prompt_encoder, self.mask_decoder = model.prompt_encoder, model.mask_decoder
+        for name in DECODER_PARTS:
+            setattr(self, name, getattr(model, name))
 
 
 def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
@@ -70,9 +74,24 @@ def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Masks of a step: embeddings float32 (N, C, g, g), masks bool (N, 4g, 4g), names, rows of the planes."""
+    """Masks of a step.
 
-    embedding: np.ndarray
+    Parameters
+    ----------
+    embeddings : ndarray
+        float32 (P, C, g, g): of the planes.
+    of : list of int
+        The plane of each mask.
+    masks : ndarray
+        bool (N, 4g, 4g).
+    names : list of str
+        Their structures.
+    rows : list of int
+        The row of each mask's plane in the preparation.
+    """
+
+    embeddings: np.ndarray
+    of: list[int]
     masks: np.ndarray
     names: list[str]
     rows: list[int]
@@ -82,21 +101,20 @@ def draw_batch(
     planes: Planes, weights: dict[str, float], count: int, each: int, rng: np.random.Generator
 ) -> Batch:
     """Draw `count` planes and of each at most `each` masks, among the structures that have a weight."""
-    embeddings, masks, names, rows = [], [], [], []
-    by_set = planes.by_set
+    embeddings, of, masks, names, rows = [], [], [], [], []
     while len(set(rows)) < count and len(names) < count * each:
-        pool = by_set[list(by_set)[rng.integers(len(by_set))]] if rng.random() < 0.5 else planes.rows
-        row = int(pool[rng.integers(len(pool))])
+        row = planes.draw(rng)
         choices = [name for name in planes.values[row] if name in weights]
         if not choices:
             continue
+        embeddings.append(planes.embedding(row))
         chance = np.array([weights[c] for c in choices])
         for index in rng.choice(len(choices), min(each, len(choices)), False, chance / chance.sum()):
-            embeddings.append(planes.embedding(row))
+            of.append(len(embeddings) - 1)
             masks.append(planes.mask(row, planes.values[row][choices[index]]))
             names.append(choices[index])
             rows.append(row)
-    return Batch(np.stack(embeddings).astype(np.float32), np.stack(masks), names, rows)
+    return Batch(np.stack(embeddings).astype(np.float32), of, np.stack(masks), names, rows)
 
 
 def halve_masks(masks: np.ndarray) -> np.ndarray:
@@ -119,11 +137,9 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     planes = Planes(folder)
     structures, weights = structure_weights(planes)
     stage = PixelStage(structures, model, settings.seed).to(device)
+    decoder = [p for name, p in stage.named_parameters() if name != "vectors"]
     groups = [
-        {
-            "params": [*stage.mask_decoder.parameters(), *stage.prompt_encoder.parameters()],
-            "lr": settings.decoder_rate,
-        },
+        {"params": decoder, "lr": settings.decoder_rate},
         {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
@@ -145,11 +161,12 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         coarse = step < settings.coarse
         count = settings.coarse_planes if coarse else settings.planes
         batch = draw_batch(planes, weights, count, settings.masks, rng)
-        source, masks = torch.from_numpy(batch.embedding).to(device), batch.masks
+        source, masks = torch.from_numpy(batch.embeddings).to(device), batch.masks
         if coarse:
             source, masks = F.avg_pool2d(source, 2), halve_masks(masks)
         vectors = stage.vectors[[row_of[n] for n in batch.names]]
-        decoded = decode_prompted(model, source, vectors, masks, PromptSettings(), rng)
+        seen = model.context(source)[batch.of]
+        decoded = decode_prompted(model, seen, vectors, masks, PromptSettings(), rng)
         target = torch.from_numpy(masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)
         loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou, true_iou)

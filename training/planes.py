@@ -33,7 +33,8 @@ class Planes:
     folder : Path
         What `training.prepare` wrote.
     judging : bool
-        The subjects kept for stage 2 instead of the others.
+        The subjects kept for stage 2 instead of the others. Sets of fewer than four subjects cannot spare
+        one and serve both: a judge that never saw an abdomen is worse than one that saw it learned.
     min_px : int
         Smallest mask that is a target, pixels at 256×256.
     """
@@ -51,8 +52,9 @@ class Planes:
         self._folder, wanted = folder, []
         for row, entry in enumerate(table):
             name = entry["source"].split("/")[0]
-            kept = len(subjects[name]) >= 4 and kept_for_judging(f"{name}/{entry['subject']}")
-            if kept == judging:
+            few = len(subjects[name]) < 4
+            kept = not few and kept_for_judging(f"{name}/{entry['subject']}")
+            if (kept or few) if judging else not kept:
                 wanted.append(row)
         values = {row: self._structures(row, min_px) for row in wanted}
         self.values = {row: found for row, found in values.items() if found}
@@ -64,6 +66,14 @@ class Planes:
         self.by_set: dict[str, list[int]] = {}
         for row in self.rows:
             self.by_set.setdefault(self.table[row]["source"].split("/")[0], []).append(row)
+        structures = [len(set().union(*(self.values[row] for row in rows))) for rows in self.by_set.values()]
+        shares = np.sqrt([n * len(rows) for n, rows in zip(structures, self.by_set.values(), strict=True)])
+        self._sets, self._shares = list(self.by_set), shares / shares.sum()
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Return a row: sets of many structures or planes more often, but less than in proportion."""
+        rows = self.by_set[self._sets[rng.choice(len(self._sets), p=self._shares)]]
+        return int(rows[rng.integers(len(rows))])
 
     def names(self, row: int) -> dict[int, str]:
         """Return label value to preferred name, side words swapped where the plane was mirrored."""

@@ -68,8 +68,9 @@ def click_error(mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.rando
     ]
     positive = depths[0].max() >= depths[1].max()
     depth = depths[0] if positive else depths[1]
-    if not depth.any():  # nothing is wrong: confirm the inside
-        positive, depth = True, ndimage.distance_transform_edt(truth)
+    if not depth.any():  # nothing is wrong: confirm the inside, or that there is none
+        positive = bool(truth.any())
+        depth = ndimage.distance_transform_edt(truth if positive else ~truth)
     inner = np.argwhere(depth >= (depth.max() if rng is None else max(0.5 * depth.max(), 1e-6)))
     row, column = inner[0 if rng is None else rng.integers(len(inner))]
     return (column + 0.5, row + 0.5), bool(positive)
@@ -109,7 +110,7 @@ def decode_prompted(
     ----------
     model : MediRound
     embedding : Tensor
-        (N, C, g, g), on any grid.
+        (N, C, g, g) with its context, on any grid.
     vectors : Tensor
         (N, C): SEG vectors.
     masks : ndarray

@@ -23,7 +23,7 @@ from napari_mediround.model.device import choose_device
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.joint import JointSettings, train_joint
 from napari_mediround.training.judging import JudgingSettings, train_judging
-from napari_mediround.training.pixels import PixelSettings, train_pixels
+from napari_mediround.training.pixels import DECODER_PARTS, PixelSettings, train_pixels
 from napari_mediround.training.prepare import encoded_rows, load_quotas
 from napari_mediround.training.text import TextSettings, train_text
 from napari_mediround.weights import hash_file, locate
@@ -89,9 +89,9 @@ def load_stage(model: MediRound, checkpoint: Path) -> None:
 
 
 def load_decoder(model: MediRound, checkpoint: Path) -> None:
-    """Give the model stage 1a's prompt encoder and mask decoder."""
+    """Give the model stage 1a's context, prompt encoder and mask decoder."""
     stage = torch.load(checkpoint, map_location=model.device, weights_only=True)["stage"]
-    for name in ("prompt_encoder", "mask_decoder"):
+    for name in DECODER_PARTS:
         prefix = f"{name}."
         part = {k.removeprefix(prefix): v for k, v in stage.items() if k.startswith(prefix)}
         getattr(model, name).load_state_dict(part)

@@ -155,9 +155,7 @@ def draw_lesson(model: MediRound, planes: Planes, settings: TextSettings, rng: n
     if rng.random() < settings.text_share:
         dialogue = make_text_dialogue(rng, planes.anatomy, rounds=settings.rounds)
         return write_lesson(model, dialogue, None, 0, 0.0, rng)
-    sets = list(planes.by_set)
-    rows = planes.by_set[sets[rng.integers(len(sets))]] if rng.random() < 0.5 else planes.rows
-    row = int(rows[rng.integers(len(rows))])
+    row = planes.draw(rng)
     entry = planes.table[row]
     names = planes.names(row)
     view = entry.get("view", "")

@@ -325,7 +325,8 @@ class Predictor:
         if points is None or boxes is not None:  # as trained: only clicks change an earlier mask
             logits = None
         vector, logits = (x if x is None else x.to(self.device) for x in (vector, logits))
-        decoded = model.decode(self._on_device(features).embedding, vector, points, boxes, logits)
+        seen = model.context(self._on_device(features).embedding)
+        decoded = model.decode(seen, vector, points, boxes, logits)
         return decoded, torch.zeros(1, model.channels, device=self.device) if vector is None else vector
 
     # Device and memory

@@ -122,12 +122,13 @@ class Stage(nn.Module):
         if item.coarse:
             embedding, masks = F.avg_pool2d(embedding, 2), halve_masks(masks)
             emphasis = F.avg_pool2d(emphasis[None], 2)[0]
+        seen = self.model.context(embedding)
         vectors = self.model.project_seg(item.state[None].to(device))
         if item.seed is None:
-            decoded = self.model.decode(embedding, vectors)
+            decoded = self.model.decode(seen, vectors)
         else:
             rng = np.random.default_rng(item.seed)
-            decoded = decode_prompted(self.model, embedding, vectors, masks, self.prompts, rng)
+            decoded = decode_prompted(self.model, seen, vectors, masks, self.prompts, rng)
         truth = torch.from_numpy(masks).to(device)
         overlap = iou(decoded.logits.detach(), truth)
         if item.target is not None:
@@ -142,7 +143,7 @@ class Stage(nn.Module):
         if item.coarse:
             embedding = F.avg_pool2d(embedding, 2)
         vectors = self.model.project_seg(item.state[None].to(self.model.device))
-        decoded = self.model.decode(embedding, vectors)
+        decoded = self.model.decode(self.model.context(embedding), vectors)
         judged = self.model.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)
         return decoded, judged.float()
 

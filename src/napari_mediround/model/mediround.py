@@ -128,6 +128,8 @@ class MediRound(nn.Module):
         When to correct.
     projector_norm : bool
         Whether features are layer-normed before projection; LLaVA's projector has no norm.
+    context : nn.Module, optional
+        Embedding (B, C, h, w) to embedding, before the mask decoder (`model.context.Context`).
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class MediRound(nn.Module):
         normalise: str = "minmax",
         correction: CorrectionSettings | None = None,
         projector_norm: bool = True,
+        context: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if normalise not in ("minmax", "sam"):
@@ -161,6 +164,7 @@ class MediRound(nn.Module):
         self.box_encoder = nn.Linear(4, language.width)
         self.language = language
         self.seg_projection = build_mlp(language.width, language.width, channels)
+        self.context = context or nn.Identity()
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.judge, self.corrector = judge, corrector
@@ -258,7 +262,7 @@ class MediRound(nn.Module):
         Parameters
         ----------
         embedding : Tensor
-            (1 or N, C, h, w), on any grid.
+            (1 or N, C, h, w) with its context (`context`), on any grid.
         vectors : Tensor, optional
             (N, C).
         points : tuple of Tensor, optional
@@ -303,14 +307,15 @@ class MediRound(nn.Module):
             (N, C) SEG vectors.
         """
         settings = self.correction
-        first = self.decode(features.embedding, vectors)
+        seen = self.context(features.embedding)
+        first = self.decode(seen, vectors)
         quality = self.judge_masks(vectors, features.embedding, first)
         first = replace(first, quality=quality, corrected=torch.zeros_like(quality, dtype=torch.bool))
         doubtful = quality <= settings.threshold
         if not settings.enabled or not doubtful.any():
             return first
         again = self.corrector(vectors[doubtful])
-        second = self.decode(features.embedding, again)
+        second = self.decode(seen, again)
         second = replace(second, quality=self.judge_masks(again, features.embedding, second))
         better = (
             second.quality > quality[doubtful]

@@ -1,0 +1,36 @@
+"""The context of an embedding: nothing when fresh, the whole plane when trained, on any grid."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_mediround.model.context import Context
+
+
+def make_context(trained: bool) -> Context:
+    """Return a small one; a trained one is one whose last layer is no longer zero."""
+    torch.manual_seed(0)
+    context = Context(8, layers=1, heads=2, mlp=16, grid=4)
+    if trained:
+        torch.nn.init.normal_(context.out.weight)
+    return context
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_a_fresh_one_changes_nothing(side: int) -> None:
+    embedding = torch.randn(2, 8, side, side)
+    assert torch.equal(make_context(trained=False)(embedding), embedding)
+
+
+def test_a_change_in_one_corner_is_felt_in_the_other() -> None:
+    context, embedding = make_context(trained=True), torch.randn(1, 8, 16, 16)
+    other = embedding.clone()
+    other[..., :4, :4] += 5 * torch.randn(1, 8, 4, 4)
+    felt = (context(other) - context(embedding))[..., 8:, 8:].abs().max()
+    assert felt > 1e-3
+
+
+def test_planes_of_a_batch_do_not_mix() -> None:
+    context, embedding = make_context(trained=True), torch.randn(3, 8, 16, 16)
+    assert torch.allclose(context(embedding)[1:2], context(embedding[1:2]), atol=1e-6)
