@@ -24,6 +24,11 @@ from napari_mediround.training.targets import judge_aims
 
 HERE = Path(__file__).parent
 NOTHING = "–"
+RUN_KEYS = (
+    *("dataset", "split", "min_px", "planes", "limit", "structures", "dialogues", "seed", "cases"),
+    *("complete", "model", "version", "skipped"),
+)
+"""What is told of a run, as its report's "config" calls it."""
 
 
 def pool_reports(reports: list[Path]) -> dict:
@@ -32,19 +37,7 @@ def pool_reports(reports: list[Path]) -> dict:
     for path in reports:
         config = json.loads(path.read_text("utf-8"))["config"]
         outcomes += read_outcomes(outcomes_path(path))
-        keys = (
-            "dataset",
-            "split",
-            "min_px",
-            "planes",
-            "limit",
-            "structures",
-            "dialogues",
-            "seed",
-            "cases",
-            "complete",
-        )
-        runs.append({key: config[key] for key in (*keys, "model", "version", "skipped")})
+        runs.append({key: config[key] for key in RUN_KEYS})
     return {"runs": runs, "findings": find_all(outcomes)}
 
 

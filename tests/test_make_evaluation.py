@@ -26,21 +26,9 @@ def script():
     return module
 
 
-def write_report(folder: Path, name: str, dice: float) -> Path:
+def write_report(script, folder: Path, name: str, dice: float) -> Path:
     """Write a report with one outcome beside it."""
-    keys = (
-        "split",
-        "min_px",
-        "planes",
-        "limit",
-        "structures",
-        "dialogues",
-        "seed",
-        "cases",
-        "complete",
-        "version",
-    )
-    config = dict.fromkeys(keys, 1) | {"dataset": name, "model": {"preset": "x"}, "skipped": []}
+    config = dict.fromkeys(script.RUN_KEYS, 1) | {"dataset": name, "model": {"preset": "x"}, "skipped": []}
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"config": config}))
     append_outcomes(
@@ -77,7 +65,9 @@ def test_what_is_unknown_is_an_error(script) -> None:
 
 
 def test_reports_are_pooled_by_their_outcomes(script, tmp_path: Path) -> None:
-    data = script.pool_reports([write_report(tmp_path, "one", 0.6), write_report(tmp_path, "two", 0.8)])
+    data = script.pool_reports(
+        [write_report(script, tmp_path, n, d) for n, d in (("one", 0.6), ("two", 0.8))]
+    )
     assert [run["dataset"] for run in data["runs"]] == ["one", "two"]
     row = script.tell_text(data["findings"]["text"]["groups"]).splitlines()[2]
     assert row.startswith("| all | 2 | 2 | 0.70 (0.60 to 0.80) |")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from psygnal import Signal
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout
 
+from napari_mediround.widget.cancelling import CancellablePanel
 from napari_mediround.widget.choices import Choices
 from napari_mediround.widget.fix_bar import FixBar
 from napari_mediround.widget.question import QuestionBox
@@ -19,12 +20,11 @@ from napari_mediround.widget.style import style
 from napari_mediround.widget.view import Chip, Entry, FixState, Suggestion
 
 
-class ChatPanel(QWidget):
+class ChatPanel(CancellablePanel):
     """A `ChatView`: see there for signals and setters."""
 
     question_asked = Signal(str)
     question_edited = Signal(str)
-    cancel_asked = Signal()
     project_chosen = Signal(str)
     image_chosen = Signal(int)
     volume_chosen = Signal(int)
@@ -68,27 +68,15 @@ class ChatPanel(QWidget):
         """Ask for a narrow column: the image needs the width."""
         return QSize(365, 600)
 
-    def event(self, event: QEvent) -> bool:
-        """Claim Esc while something is being done, before a shortcut of the window takes it."""
-        if event.type() == QEvent.Type.ShortcutOverride and self._cancels(event):
-            event.accept()
-            return True
-        return super().event(event)
-
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Cancel with Esc; take the letters that no text box took."""
+        """Take the letters that no text box took."""
         letter = event.text().upper()
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
-        if self._cancels(event):
-            self.cancel_asked.emit()
-        elif plain and len(letter) == 1 and letter.isalpha():
+        if plain and len(letter) == 1 and letter.isalpha():
             shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
             self.key_pressed.emit(f"Shift+{letter}" if shifted else letter)
         else:
             super().keyPressEvent(event)
-
-    def _cancels(self, event: QKeyEvent) -> bool:
-        return event.key() == Qt.Key.Key_Escape and not self.is_idle
 
     def set_theme(self, theme: dict[str, str]) -> None:
         """Take the colours of a napari theme (`Theme.to_rgb_dict`)."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psygnal import Signal
-from qtpy.QtCore import QEvent, QPointF, QRectF, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFormLayout,
@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_mediround.widget.cancelling import CancellablePanel
 from napari_mediround.widget.status import NOT_A_DEVICE
 from napari_mediround.widget.style import colours, style
 
@@ -119,11 +120,10 @@ class Curve(QWidget):
         painter.end()
 
 
-class LearningView(QWidget):
+class LearningView(CancellablePanel):
     """The learning dock's widgets."""
 
     start_asked = Signal()
-    cancel_asked = Signal()
     use_asked = Signal(str, str)
     """(adapter, reason): "" is none; the reason is "" where none is needed."""
     rollback_asked = Signal()
@@ -217,19 +217,10 @@ class LearningView(QWidget):
         column.addWidget(self.reason)
         column.addLayout(buttons)
 
-    def event(self, event: QEvent) -> bool:
-        """Claim Esc while it learns, before a shortcut of the window takes it."""
-        if event.type() == QEvent.Type.ShortcutOverride and self._cancels(event):
-            event.accept()
-            return True
-        return super().event(event)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Cancel with Esc."""
-        self.cancel_asked.emit() if self._cancels(event) else super().keyPressEvent(event)
-
-    def _cancels(self, event: QKeyEvent) -> bool:
-        return event.key() == Qt.Key.Key_Escape and self.busy
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being learned."""
+        return not self.busy
 
     # Setters.
 
