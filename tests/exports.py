@@ -114,10 +114,13 @@ def seen_by_highdicom(path: Path, grid: Geometry) -> list[NDArray]:
     """Return the masks (plane, row, column) of a DICOM-SEG on `grid`, in the order of their numbers."""
     segmentation = highdicom.seg.segread(path)
     masks = []
+    # highdicom 0.28.2 splits a label map in 8 bits: 257 would count as 1, so one is read as it is.
+    is_map = segmentation.segmentation_type.value == "LABELMAP"
+    whole = segmentation.get_volume(combine_segments=True) if is_map else None
     for number in segmentation.segment_numbers:
-        volume = segmentation.get_volume(segment_numbers=[number], combine_segments=False)
+        volume = whole or segmentation.get_volume(segment_numbers=[number], combine_segments=False)
         mask = np.zeros(grid.shape, bool)
-        inside = np.argwhere(volume.array[..., 0])
+        inside = np.argwhere(volume.array == number if is_map else volume.array[..., 0])
         index = volume.map_indices_to_reference(inside.astype(float))
         there = (np.linalg.inv(grid.affine) @ np.column_stack([index, np.ones(len(index))]).T).T[:, :3]
         mask[tuple(np.rint(there).astype(int).T)] = True

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels import get_decoder, iter_pixels
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -22,6 +25,7 @@ from test_dicom import add_pixels, header
 
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import read_study
+from napari_mediround.io.apart import Apart
 from napari_mediround.io.dicom_packed import check_deflated, choose_decoder, read_coded
 
 PIXELS = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
@@ -92,3 +96,36 @@ def test_a_deflated_data_set_may_not_grow_without_end(tmp_path):
     (tmp_path / "b.dcm").write_bytes(whole[:end] + bomb)
     with pytest.raises(UnreadableFileError, match="unpacks to more than 64 MiB"):
         read_study(tmp_path / "b.dcm")
+
+
+def test_what_gdcm_decodes_apart_is_what_it_decodes_here():
+    path = Path(get_testdata_file("MR_small_jpeg_ls_lossless.dcm", download=False))
+    header = pydicom.dcmread(path)
+    here = next(iter_pixels(header, decoding_plugin="gdcm"))
+    with Apart() as apart:
+        (frame,) = apart.frames(path, header.file_meta.TransferSyntaxUID, "gdcm", [0])
+    assert here.std() > 10
+    assert np.array_equal(frame, here)
+
+
+def write_damaged(folder: Path) -> Path:
+    """A lossless JPEG whose table of codes has lost its marker: GDCM ends the process."""
+    dataset = add_pixels(header("1.2.6"), np.zeros((16, 24), np.uint8))
+    start = bytes.fromhex("ffd8ffc3000b080010001801011100") + bytes(30)
+    scan = bytes.fromhex("ffda00080101000100001e1dd3332e40597e335e0aedb8acb1bf74651a6a7220e3")
+    dataset.PixelData = encapsulate([start + scan * 8 + b"\xff\xd9"])
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(folder / "damaged.dcm", enforce_file_format=True)
+    return folder / "damaged.dcm"
+
+
+def test_a_frame_that_ends_gdcm_is_one_refused_file(tmp_path):
+    path = write_damaged(tmp_path)
+    with pytest.raises(UnreadableFileError, match="cut short or damaged"):
+        read_study(path)
+    with Apart() as apart:
+        with pytest.raises(ValueError, match="has ended"):
+            next(apart.frames(path, JPEGLosslessSV1, "gdcm", [0]))
+        good = get_testdata_file("MR_small_jpeg_ls_lossless.dcm", download=False)
+        assert next(apart.frames(Path(good), JPEGLSLossless, "gdcm", [0])).shape == (64, 64)

@@ -69,6 +69,16 @@ def test_numbers_that_would_end_the_process_are_refused(tmp_path, old, new):
         read_study(path)
 
 
+@pytest.mark.parametrize("field", ["space directions", "space origin"])
+def test_a_vector_of_too_many_numbers_would_end_the_process_and_is_refused(tmp_path, field):
+    path = write(tmp_path / "a.nrrd")
+    start, _, rest = path.read_bytes().partition(f"{field}: (".encode())
+    assert rest
+    path.write_bytes(start + f"{field}: (".encode() + b"0.5," * 400 + rest)
+    with pytest.raises(UnreadableFileError, match="too many numbers"):
+        read_study(path)
+
+
 def test_a_packed_file_cannot_promise_more_than_deflate_can_hold(tmp_path):
     path = write(tmp_path / "a.nrrd", packed=True)
     path.write_bytes(path.read_bytes().replace(b"sizes: 5 4 3", b"sizes: 5000 4000 3"))

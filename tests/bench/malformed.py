@@ -89,15 +89,13 @@ def read_pydicom(path: Path) -> tuple[str, str, np.ndarray | None]:
         return "impossible", "no numbers", None
     if (place.size, turn.size, spacing.size) != (3, 6, 2):
         return "impossible", "count of numbers", None
-    affine = np.eye(4)
-    affine[:3, 2], affine[:3, 1] = turn[:3] * spacing[1], turn[3:] * spacing[0]
-    affine[:3, 0], affine[:3, 3] = np.cross(turn[:3], turn[3:]), place
-    if (
-        spacing.min() <= 0
-        or abs(np.linalg.norm(turn[:3]) - 1) > 0.01
-        or abs(np.linalg.norm(turn[3:]) - 1) > 0.01
-    ):
+    lengths = np.linalg.norm(turn.reshape(2, 3), axis=1)
+    if spacing.min() <= 0 or np.abs(lengths - 1).max() > 0.01:
         return "impossible", "spacing or directions", None
+    along, down = turn.reshape(2, 3) / lengths[:, None]  # cosines: the spacing alone has a length
+    affine = np.eye(4)
+    affine[:3, 2], affine[:3, 1] = along * spacing[1], down * spacing[0]
+    affine[:3, 0], affine[:3, 3] = np.cross(along, down), place
     return _judge(affine, (1, *pixels.shape[:2]))
 
 

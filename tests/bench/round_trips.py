@@ -32,7 +32,7 @@ from exports import (
 )
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from skimage.io import imread
+from tifffile import imread
 
 from napari_mediround.domain.segments import LabelledVolume
 from napari_mediround.errors import MediRoundError
@@ -119,7 +119,7 @@ def check_labelmap(volume: LabelledVolume, folder: Path, options: Options, numbe
 
 
 def check_tiff(volume: LabelledVolume, folder: Path, options: Options, number: int) -> str:
-    """Export and look again with tifffile, by way of scikit-image."""
+    """Export and look again with tifffile; scikit-image takes three or four planes for colours."""
     flat = volume.flatten()[0]
     export(flat, folder / "a.tif")
     assert same(imread(folder / "a.tif"), flat.layers[0])

@@ -21,6 +21,7 @@ from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.study import Study, make_study
 from napari_mediround.errors import SeriesChoiceError, UnreadableFileError, printable
 from napari_mediround.io import dicom_files, limits
+from napari_mediround.io.apart import Apart
 from napari_mediround.io.codes import read_modality, read_uid
 from napari_mediround.io.dicom_frames import Frame, frames_of, stack, thickness_mm
 from napari_mediround.io.dicom_packed import choose_decoder
@@ -195,8 +196,15 @@ def _read_pixels(path: Path, frames: list[Frame], size: tuple[int, int], colour:
     for plane, frame in enumerate(frames):
         by_file.setdefault(frame.path, []).append(plane)
     pixels = np.empty((len(frames), *size, 3), np.uint8) if colour else None
-    for file, planes in by_file.items():
-        for plane, values in zip(planes, _decode(file, [frames[k] for k in planes], colour), strict=True):
+    with Apart() as apart:
+        decoded = (
+            (plane, file, values)
+            for file, planes in by_file.items()
+            for plane, values in zip(
+                planes, _decode(file, [frames[k] for k in planes], colour, apart), strict=True
+            )
+        )
+        for plane, file, values in decoded:
             if values.shape[:2] != size:
                 raise UnreadableFileError(file, "its pixels have another size than its header says", _DAMAGED)
             if pixels is None or np.result_type(pixels, values) != pixels.dtype:
@@ -208,7 +216,7 @@ def _read_pixels(path: Path, frames: list[Frame], size: tuple[int, int], colour:
     return pixels
 
 
-def _decode(file: Path, frames: list[Frame], colour: bool) -> Iterator[NDArray]:
+def _decode(file: Path, frames: list[Frame], colour: bool, apart: Apart) -> Iterator[NDArray]:
     """Yield the frames of one file, rescaled, or as uint8 RGB.
 
     Raises
@@ -224,7 +232,11 @@ def _decode(file: Path, frames: list[Frame], colour: bool) -> Iterator[NDArray]:
             dataset.file_meta = FileMetaDataset()
             dataset.file_meta.TransferSyntaxUID = syntax
         plugin, numbers = choose_decoder(file, syntax, dataset), [frame.number for frame in frames]
-        decoded = iter_pixels(dataset, indices=numbers, decoding_plugin=plugin)
+        decoded = (
+            apart.frames(file, syntax, plugin, numbers)
+            if plugin == "gdcm"
+            else iter_pixels(dataset, indices=numbers, decoding_plugin=plugin)
+        )
         for frame, stored in zip(frames, decoded, strict=True):
             stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
             yield _to_rgb(dataset, stored) if colour else _to_values(dataset, stored, frame)

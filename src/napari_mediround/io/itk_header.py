@@ -17,6 +17,8 @@ MAX_HEADER = 2**20
 
 _NRRD_FILE = re.compile(rb"data ?file:(?!=)(.*)", re.I)
 _NRRD_ENCODING = re.compile(rb"encoding:(?!=)(.*)", re.I)
+_NRRD_VECTORS = re.compile(rb"(?:space directions|space origin|measurement frame):(?!=)(.*)", re.I)
+_MOST_NUMBERS = 8  # of a vector: more are written past the end of an array (NRRD_SPACE_DIM_MAX of teem)
 _META_FIELD = re.compile(rb"\s*([A-Za-z]\w{0,63})\s*=(.{0,4000})")
 _META_TYPES = frozenset(
     b"MET_" + name + kind
@@ -92,6 +94,9 @@ def _read_nrrd(path: Path, start: bytes) -> tuple[bytes | None, bool, int]:
     lines = [line.strip() for line in head.splitlines()]
     names = [found.group(1).strip() for line in lines if (found := _NRRD_FILE.match(line))]
     kinds = [found.group(1).strip().lower() for line in lines if (found := _NRRD_ENCODING.match(line))]
+    vectors = [found.group(1).split(b"(") for line in lines if (found := _NRRD_VECTORS.match(line))]
+    if any(vector.count(b",") >= _MOST_NUMBERS for line in vectors for vector in line):
+        raise UnreadableFileError(path, "its header has a vector of too many numbers", _DAMAGED)
     if len(names) > 1:
         raise UnreadableFileError(path, "it names several files of voxels", _ONE_FILE)
     return names[0] if names else None, kinds != [b"raw"], len(head)
