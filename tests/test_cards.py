@@ -1,6 +1,7 @@
 """Cards, chips and the list of rounds, in Qt."""
 
 import pytest
+from napari._qt.qt_resources import get_stylesheet
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QEnterEvent, QFocusEvent
 from qtpy.QtWidgets import QApplication, QLabel, QProgressBar, QPushButton
@@ -49,7 +50,7 @@ def test_a_card_says_all_there_is_to_know_of_a_round(rounds):
         "a note",
     ):
         assert word in words
-    for word in ("2 spleen", "quality 0.41, check", "✕ rejected", "↻ by model"):
+    for word in ("2 spleen", "check 0.41", "✕ rejected", "↻ corrected by model"):
         assert word in words
     assert [bar.value() for bar in card.findChildren(QProgressBar)] == [93, 41]
     assert [b.text() for b in card.steps.values()] == ["Accept (J)", "Fix (K)", "Reject (N)", "Undo (U)"]
@@ -126,3 +127,14 @@ def test_arrow_keys_go_from_mask_to_mask_within_a_round(rounds, qtbot):
     qtbot.keyClick(rounds._cards[0], Qt.Key.Key_Down)
     qtbot.keyClick(rounds._cards[0], Qt.Key.Key_Up)
     assert got == [2, 1]
+
+
+def test_a_card_is_as_narrow_as_the_dock(rounds):
+    rounds.setStyleSheet(get_stylesheet("dark"))
+    name = "left common carotid artery"
+    mask = MaskLine(12, "#ff0000", name, 0.41, "158,946 mm²", "", True, "")
+    chip = Chip("the vessel of the round before the previous one", f"11 {name}", 11)
+    reply = Reply(12, 7, "coronal plane 123", "Here it is.", (chip,), (mask,), ("a note " * 30,), 12.3)
+    rounds.show_entries([Question("Segment the next vessel"), reply])
+    rounds.show_current(12, "accept", "")
+    assert rounds.widget().minimumSizeHint().width() <= 338  # where the window is 1280 wide

@@ -27,6 +27,9 @@ from napari_mediround.widget.view import KEYS, Action, Chip, Entry, MaskLine, Me
 LOW_QUALITY = 0.6
 """Below this judged quality a mask is marked for a second look: the corrector's threshold."""
 
+CHIP_WIDTH = 280
+"""Pixels of a chip's text: the dock is 365 wide where the window is 1280."""
+
 VERDICTS = {"": "proposed", "accepted": "✓ accepted", "corrected": "✎ corrected", "rejected": "✕ rejected"}
 STEPS = {"accept": "Accept", "fix": "Fix", "reject": "Reject", "undo": "Undo"}
 STEP_TIPS = {
@@ -233,6 +236,10 @@ class MaskRow(QFrame):
         area = _short(mask.area)
         area.setToolTip(f"On this plane; with the distance of planes {mask.volume}" if mask.volume else "")
         grid.addWidget(area, 1, 2, Qt.AlignmentFlag.AlignRight)
+        if mask.corrected:
+            mark = _short("↻ corrected by model", "muted")
+            mark.setToolTip("The model judged its first mask low and replaced it with a corrected one")
+            grid.addWidget(mark, 2, 1, 1, 2)
 
     def set_current(self, current: bool) -> None:
         """Mark the mask that the keys act on."""
@@ -277,7 +284,9 @@ class ChipButton(QToolButton):
             self.setMenu(_menu(self, chip.choices, self._choose))
 
     def _name(self, target: str) -> None:
-        self.setText(f"“{self._chip.phrase}” → {target}")
+        text = f"“{self._chip.phrase}” → {target}"
+        self.setAccessibleName(text)
+        self.setText(self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH))
 
     def _choose(self, key: object) -> None:
         self._name(next(choice.label for choice in self._chip.choices if choice.key == key))
@@ -323,17 +332,13 @@ def _quality(mask: MaskLine) -> QHBoxLayout:
     if mask.verdict == "corrected":
         label = _short(f"was {mask.quality:.2f}", "muted")
     else:
-        label = _short(f"quality {mask.quality:.2f}" + (", check" if low else ""), "low" if low else "muted")
-    tip = "The model's own judgment of its mask, 0 to 1"
+        label = _short(f"{'check' if low else 'quality'} {mask.quality:.2f}", "low" if low else "muted")
+    tip = "The model's own judgment of its mask, 0 to 1; check it below 0.6"
     row = QHBoxLayout()
     row.setSpacing(6)
     for widget in (bar, label):
         widget.setToolTip(tip)
         row.addWidget(widget)
-    if mask.corrected:
-        mark = _short("↻ by model", "muted")
-        mark.setToolTip("The model judged its first mask low and replaced it with a corrected one")
-        row.addWidget(mark)
     row.addStretch()
     return row
 
