@@ -60,7 +60,7 @@ def script_answers(predictor: Predictor, *answers: str) -> list[int]:
     waiting: list[int] = []
     real = type(language)
 
-    def generate(embeddings, cache, limit, cancelled=None, base=False):
+    def generate(embeddings, cache, limit, cancelled=None, base=False, draft=None):  # says it token by token
         waiting[:] = [] if base else lines.pop(0)
         return real.generate(language, embeddings, cache, limit, cancelled, base)
 

@@ -109,7 +109,7 @@ def test_what_gdcm_decodes_apart_is_what_it_decodes_here():
 
 
 def write_damaged(folder: Path) -> Path:
-    """A lossless JPEG whose table of codes has lost its marker: GDCM ends the process."""
+    """Write a lossless JPEG whose table of codes has lost its marker: GDCM ends the process."""
     dataset = add_pixels(header("1.2.6"), np.zeros((16, 24), np.uint8))
     start = bytes.fromhex("ffd8ffc3000b080010001801011100") + bytes(30)
     scan = bytes.fromhex("ffda00080101000100001e1dd3332e40597e335e0aedb8acb1bf74651a6a7220e3")

@@ -79,6 +79,27 @@ def test_generating_with_a_cache_equals_reading_it_all_each_time(language):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("right", [0, 1, 3, 99])
+def test_drafts_change_no_token(language, right):
+    train_a_little(language)
+    ids, cache, plain = language.encode("Segment the liver."), DynamicCache(), DynamicCache()
+    start = language.embed(torch.tensor([ids]))
+    answer, states = language.generate(start, plain, 12)
+    drafted = []
+
+    def draft(said):
+        follows = answer[len(said) : len(said) + right]
+        drafted.append(len(follows))
+        return [*follows, 7, 7]
+
+    again, same = language.generate(start, cache, 12, draft=draft)
+    assert again == answer
+    assert torch.allclose(torch.stack(same), torch.stack(states), atol=1e-5)
+    assert cache.get_seq_length() == plain.get_seq_length() == len(ids) + len(answer) - 1
+    assert len(drafted) == -(-len(answer) // (right + 1))  # so many passes and no more
+
+
+@torch.no_grad()
 def test_generation_stops_at_its_limit_and_when_cancelled(language):
     start = language.embed(torch.tensor([language.encode("x")]))
     assert len(language.generate(start, DynamicCache(), 3)[0]) <= 3

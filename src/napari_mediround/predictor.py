@@ -210,7 +210,10 @@ class Predictor:
             pieces = self._reader.compose(
                 text, conversation, references, self._current, raw, self._describe_reference
             )
-            said, vectors = self._careful(lambda: self._reader.answer(pieces, raw, cancelled))
+            pointed_at = [conversation.target(reference).structure for reference in references]
+            said, vectors = self._careful(
+                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at)
+            )
             _stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token

@@ -171,6 +171,11 @@ class Anatomy:
 
         return self._synonyms.sub(replace, text)
 
+    def names_in(self, text: str) -> tuple[str, ...]:
+        """Return the preferred names of the structures that a text names, in its order, each once."""
+        found = (self.find(match[0]) for match in self._synonyms.finditer(text))
+        return tuple(dict.fromkeys(structure.name for structure in found if structure))
+
     @cached_property
     def _synonyms(self) -> re.Pattern:
         # Preferred names are matched as well, and kept, so that no synonym is found inside a longer name.

@@ -13,6 +13,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -141,7 +142,7 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, embeddings: Tensor, cache, limit: int, cancelled=None, base: bool = False
+        self, embeddings: Tensor, cache, limit: int, cancelled=None, base: bool = False, draft=None
     ) -> tuple[list[int], list[Tensor]]:
         """Answer greedily.
 
@@ -157,6 +158,9 @@ class LanguageModel(nn.Module):
             Asked between tokens; the answer ends early when it returns true.
         base : bool
             Use the frozen base model and its own vocabulary.
+        draft : callable, optional
+            Tokens so far to tokens that may follow (`model.drafts`): read in the same pass, and kept as far
+            as the model says them too.
 
         Returns
         -------
@@ -168,14 +172,21 @@ class LanguageModel(nn.Module):
         ids, states = [], []
         with self.adapter_off() if base else nullcontext():
             while True:
-                state = self.hidden(embeddings, cache)[:, -1]
-                scores = self.base_logits(state) if base else self.logits(state)
-                token = int(scores[0].argmax())
-                ids.append(token)
-                states.append(state[0])
-                if token == self.end_id or len(ids) == limit or (cancelled is not None and cancelled()):
+                guess = draft(ids)[: limit - len(ids) - 1] if draft else []
+                ahead = self.embed(torch.tensor([guess], dtype=torch.long, device=embeddings.device))
+                hidden = self.hidden(torch.cat([embeddings, ahead], 1), cache)[0, -1 - len(guess) :]
+                said = (self.base_logits(hidden) if base else self.logits(hidden)).argmax(-1).tolist()
+                right = sum(1 for _ in takewhile(lambda i: said[i] == guess[i], range(len(guess))))
+                new = said[: right + 1]
+                new = new[: new.index(self.end_id) + 1] if self.end_id in new else new
+                if wrong := len(guess) - len(new) + 1:
+                    cache.crop(-wrong)
+                ids += new
+                states += hidden[: len(new)]
+                done = new[-1] == self.end_id or len(ids) >= limit
+                if done or (cancelled is not None and cancelled()):
                     return ids, states
-                embeddings = self.embed(torch.tensor([[token]], device=state.device))
+                embeddings = self.embed(torch.tensor([new[-1:]], device=embeddings.device))
 
 
 def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):

@@ -6,7 +6,7 @@ as without them. Knows no device policy and no mask decoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.model.drafts import Drafts
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import SEG, ReferenceSlot, Slot, common_prefix, compose_answer
 
@@ -30,6 +31,11 @@ class DialogueReader:
         Its language model, template and projections are used.
     answer_limit, chat_limit : int
         Most tokens of an answer with masks, of a chat answer.
+
+    Attributes
+    ----------
+    drafting : bool
+        Whether answers are foreseen; they are the same either way.
     """
 
     def __init__(
@@ -39,8 +45,9 @@ class DialogueReader:
         chat_limit: int,
     ) -> None:
         self.model = model
-        self.answer_limit, self.chat_limit = answer_limit, chat_limit
+        self.answer_limit, self.chat_limit, self.drafting = answer_limit, chat_limit, True
         self._anatomy = load_anatomy()
+        self._drafts = Drafts(model.language.encode, model.template, self._anatomy)
         self.forget()
 
     def forget(self) -> None:
@@ -108,9 +115,18 @@ class DialogueReader:
         return self.model.template.question(self.model.language.encode, number, spelled, slots)
 
     def answer(
-        self, pieces: list[int | Slot], raw: Raw, cancelled: Callable[[], bool] | None = None
+        self,
+        pieces: list[int | Slot],
+        raw: Raw,
+        cancelled: Callable[[], bool] | None = None,
+        text: str = "",
+        pointed_at: Sequence[str] = (),
     ) -> tuple[str, Tensor]:
-        """Generate an answer; return its text and the SEG vectors (N, C), float32."""
+        """Generate an answer; return its text and the SEG vectors (N, C), float32.
+
+        `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
+        answer is read with the question (`model.drafts`), when `drafting` is on.
+        """
         language = self.model.language
         # The last piece is always read again: its hidden state says what comes next.
         kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
@@ -120,7 +136,8 @@ class DialogueReader:
             self._keys.crop(kept - len(self._read))  # negative: how many to remove
         self._read = pieces[:kept]
         embeddings = self.model.embed_pieces(pieces[kept:], raw)
-        ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled)
+        draft = self._drafts.about(text, pointed_at) if self.drafting else None
+        ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled, draft=draft)
         self._read = [*pieces, *ids[:-1]]
         text = language.tokenizer.decode(ids, skip_special_tokens=False)
         seg = language.new_ids[SEG]

@@ -1,0 +1,68 @@
+"""How an answer may go on: drafts that the language model checks in one pass instead of a pass a token.
+
+An answer with masks has one form and names from one list, so most of its tokens can be foreseen. What the
+model would not have said itself is dropped: the answer is the one without drafts.
+
+References
+----------
+Leviathan et al., Fast Inference from Transformers via Speculative Decoding, 2023 (arXiv 2211.17192), with a
+list in place of the small model and greedy decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.model.prompt import PromptTemplate, compose_answer
+
+
+class Drafts:
+    """Answers as token ids, the likely ones first.
+
+    Parameters
+    ----------
+    encode : callable
+        Text to token ids.
+    template : PromptTemplate
+        Ends an answer.
+    anatomy : Anatomy
+        Names that an answer may say.
+    """
+
+    def __init__(
+        self, encode: Callable[[str], list[int]], template: PromptTemplate, anatomy: Anatomy
+    ) -> None:
+        self._encode, self._template, self._anatomy = encode, template, anatomy
+
+    def about(self, text: str, pointed_at: Sequence[str] = ()) -> Callable[[list[int]], list[int]]:
+        """Return a function from the tokens said so far to those that may follow, none where nothing fits.
+
+        Parameters
+        ----------
+        text : str
+            The question.
+        pointed_at : sequence of str
+            Structures of its references.
+        """
+        named = self._anatomy.names_in(text)
+        found = [self._anatomy.find(name) for name in pointed_at]
+        guesses = [named] if named else []
+        guesses += [(s.mirror,) for s in found if s and s.mirror]
+        likely = [self._say(names) for names in (*guesses, *((name,) for name in (*named, *pointed_at)))]
+
+        def go_on(said: list[int]) -> list[int]:
+            for answer in (*likely, *self._any):
+                if answer[: len(said)] == said:
+                    return answer[len(said) :]
+            return []
+
+        return go_on
+
+    def _say(self, names: Sequence[str]) -> list[int]:
+        return self._template.answer(self._encode, compose_answer(names))
+
+    @cached_property
+    def _any(self) -> list[list[int]]:
+        return [self._say((structure.name,)) for structure in self._anatomy]
