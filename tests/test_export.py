@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -19,13 +20,21 @@ from exports import (
     write_series,
 )
 from hypothesis import HealthCheck, given, settings
+from pydicom.datadict import dictionary_VR
 from tifffile import TiffFile
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.geometry import Geometry
-from napari_mediround.domain.segments import MANUAL, SEMIAUTOMATIC, LabelledVolume, make_segment
+from napari_mediround.domain.segments import (
+    MANUAL,
+    SEMIAUTOMATIC,
+    LabelledVolume,
+    Segment,
+    make_segment,
+)
 from napari_mediround.errors import CancelledError, ExistingFileError, MismatchError, SettingsError
 from napari_mediround.io import export as exporting
+from napari_mediround.io import read_study
 from napari_mediround.io.export import FORMATS, Options, export, guess_format
 from napari_mediround.io.masks import read_masks
 
@@ -240,6 +249,36 @@ def test_dicom_seg_says_what_each_mask_is(tmp_path):
     assert "SegmentationAlgorithmIdentificationSequence" not in mole
     assert kidney.TrackingID
     assert kidney.TrackingUID
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@pytest.mark.parametrize(
+    ("keyword", "odd", "kept"),
+    [("StudyTime", "09:11:56", "091156"), ("StudyTime", "noon", ""), ("PatientSex", "N/A", ""),
+     ("StudyDate", "2026.01.02", "20260102"), ("PatientBirthDate", "1960", "")],
+)  # fmt: skip
+def test_headers_with_odd_values_get_their_segmentation(tmp_path, keyword, odd, kept):
+    series = write_series(tmp_path / "series", GRID)
+    vr = dictionary_VR(keyword)
+    for path in series.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset[keyword] = pydicom.DataElement(keyword, vr, odd, validation_mode=pydicom.config.IGNORE)
+        dataset.save_as(path)
+    export(make_discs(), tmp_path / "a.dcm", options=Options(dicom=series))
+    assert str(pydicom.dcmread(tmp_path / "a.dcm")[keyword].value or "") == kept
+
+
+def test_a_volume_without_a_place_keeps_its_distances(tmp_path):
+    image = nibabel.Nifti1Image(np.arange(960, dtype=np.int16).reshape(12, 10, 8), None)
+    image.header.set_zooms((1.0, 2.0, 3.0))
+    nibabel.save(image, tmp_path / "image.nii.gz")
+    grid = read_study(tmp_path / "image.nii.gz").source_geometry
+    assert not grid.oriented
+    masks = [(Segment(3, "liver"), np.random.default_rng(0).random(grid.shape) < 0.5)]
+    export(LabelledVolume.from_masks(grid, masks), tmp_path / "a.nii.gz")
+    written = nibabel.load(tmp_path / "a.nii.gz")
+    assert written.header.get_zooms() == (1.0, 2.0, 3.0)
+    assert np.array_equal(np.asarray(written.dataobj).transpose(2, 1, 0) == 3, masks[0][1])
 
 
 def test_bids_names_stand_in_the_table(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
+from pydicom.valuerep import DA, TM
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import SettingsError, UnreadableFileError
@@ -111,7 +112,7 @@ def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSou
         if (header.get("Rows"), header.get("Columns")) != grid.shape[1:]:
             raise UnreadableFileError(path, "its images have another size than the masks", "Open it again.")
         for keyword in _MAY_BE_EMPTY:
-            if keyword not in header:
+            if keyword not in header or not _conforms(header, keyword):
                 setattr(header, keyword, "")
         _share(header, used[0], grid.spacing_mm[0])
         header.decode()
@@ -123,6 +124,22 @@ def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSou
             # From the series, so that all exports of it agree.
             header.FrameOfReferenceUID = generate_uid(entropy_srcs=[grid.series_uid, "frame of reference"])
     return DicomSource(tuple(used), tuple(frame for _, frame in chosen), notes)
+
+
+def _conforms(header: Dataset, keyword: str) -> bool:
+    """Whether a date, a time or a sex is one; "09:11:56" of ACR-NEMA is written as DICOM does (PS3.5 6.2)."""
+    if keyword == "PatientSex":
+        return header.PatientSex in ("", "M", "F", "O")  # PS3.3 C.7.1.1; highdicom takes nothing else
+    kind = {"DA": DA, "TM": TM}.get(header[keyword].VR)
+    if kind is None:
+        return True
+    separator = "." if kind is DA else ":"
+    setattr(header, keyword, str(header[keyword].value or "").replace(separator, ""))
+    try:
+        kind(header[keyword].value)
+    except ValueError:
+        return False
+    return True
 
 
 def _share(header: Dataset, first: Dataset, spacing_mm: float) -> None:

@@ -70,4 +70,7 @@ def _row(segment: Segment) -> tuple:
 def read_back_nifti(path: Path, grid: Geometry) -> LabelledVolume:
     """Read a label map and its table again, with SimpleITK."""
     labels, affine = read_grid(path)
+    if not grid.oriented:  # no place was written, and libraries make up different ones: distances count
+        lengths = [np.linalg.norm(a[:3, :3], axis=0) for a in (affine, grid.affine)]
+        affine = grid.affine if np.allclose(*lengths) else affine
     return LabelledVolume.from_labels(Geometry(labels.shape, affine, grid.oriented), labels, read_names(path))
