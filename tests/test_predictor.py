@@ -204,6 +204,19 @@ def test_what_is_not_visible_is_said_without_a_mask(predictor):
     assert answer.text == "The liver, but the spleen is not visible here."
 
 
+def test_an_empty_mask_is_said_and_can_be_fixed(predictor, monkeypatch):
+    predictor.set_image(make_plane())
+    script_answers(predictor, "The liver [SEG].")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            predictor.model, "masks_on_plane", lambda logits, shape: np.zeros((len(logits), *shape), bool)
+        )
+        answer = predictor.ask("The liver?", Conversation())
+    assert "Nothing was found of the liver" in answer.note
+    mask, _ = predictor.refine(np.array([[20.0, 20.0]]), np.array([True]), None, answer.targets[0].mask)
+    assert mask.shape == (48, 64)
+
+
 def test_clicks_and_boxes_refine_a_mask(predictor):
     script_answers(predictor, ANSWERS[0])
     predictor.set_image(make_plane())

@@ -16,6 +16,9 @@ RECIPE = """
 preset = "tiny"
 data = "{data}"
 out = "{out}"
+[dense]
+steps = 2
+planes = 2
 [pixels]
 steps = 3
 coarse = 1

@@ -87,8 +87,8 @@ def make_dialogue(
     areas = relations.count_areas(label_map)
     visible = {v: n for v, n in named.items() if areas.get(v, 0) >= min_px}
     shown = {n for v, n in named.items() if v in areas}
-    absent = _absent_names(shown, {anatomy.normalise(n) for n in known}, anatomy)
-    foreign = _foreign_names(named.values(), anatomy)
+    absent = absent_names(shown, {anatomy.normalise(n) for n in known}, anatomy)
+    foreign = foreign_names(named.values(), anatomy)
     scene = Scene(visible, absent, foreign, label_map, _DIRECTIONS[plane if oriented else ""], oriented)
     return Script(scene, anatomy, rng, held_out).write(rounds, absent_rate, chat_rate)
 
@@ -117,17 +117,17 @@ def make_text_dialogue(
     sides = {s.name.removeprefix(f"{s.side} ") for s in drawn if s.side}
     chosen = dict.fromkeys(s.name for s in drawn if s.side or not s.plural or s.name not in sides)
     visible = dict(enumerate(chosen, 1))
-    scene = Scene(visible, foreign=_foreign_names(chosen, anatomy))
+    scene = Scene(visible, foreign=foreign_names(chosen, anatomy))
     return Script(scene, anatomy, rng, held_out).write(rounds, absent_rate, chat_rate)
 
 
-def _absent_names(shown: set[str], known: set[str], anatomy: Anatomy) -> tuple[str, ...]:
+def absent_names(shown: set[str], known: set[str], anatomy: Anatomy) -> tuple[str, ...]:
     """Return what is labelled wherever it shows and has no pixel here, nor a part or a whole that has."""
     kin = {a for n in shown for a in (n, *anatomy.ancestors(n))}
     return tuple(sorted(n for n in known - kin if not kin & set(anatomy.ancestors(n))))
 
 
-def _foreign_names(labelled: Iterable[str], anatomy: Anatomy) -> tuple[str, ...]:
+def foreign_names(labelled: Iterable[str], anatomy: Anatomy) -> tuple[str, ...]:
     """Return structures of regions that cannot lie in one image with any region of the labels."""
     regions = {s.region for s in map(anatomy.find, labelled) if s and s.region != "general"}
     return tuple(s.name for s in anatomy if regions and all(anatomy.apart(r, s.region) for r in regions))

@@ -38,6 +38,8 @@ class JointSettings:
         Steps that fit the SEG projection to stage 1a's vectors first.
     steps, planes, masks : int
         Optimiser steps on the full grid; planes a step; masks a plane at most.
+    absent_share : float
+        Share of the steps that also ask for structures that the planes lack.
     decoder_rate, head_rate : float
         AdamW learning rates.
     seed : int
@@ -49,6 +51,7 @@ class JointSettings:
     steps: int = 600
     planes: int = 3
     masks: int = 2
+    absent_share: float = 0.3
     decoder_rate: float = 1e-4
     head_rate: float = 3e-5
     seed: int = 0
@@ -95,7 +98,7 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         rng = np.random.default_rng([settings.seed, 3, step])
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * cosine_schedule(step, settings.steps, 30)
-        batch = draw_batch(planes, weights, settings.planes, settings.masks, rng)
+        batch = draw_batch(planes, weights, settings.planes, settings.masks, rng, settings.absent_share)
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])
         seen = model.context(torch.from_numpy(batch.embeddings).to(device))[batch.of]
         vectors = model.project_seg(states)

@@ -22,7 +22,7 @@ from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
-DECODER_PARTS = ("context", "prompt_encoder", "mask_decoder")
+DECODER_PARTS = ("context", "glance", "prompt_encoder", "mask_decoder")
 """Parts of the model that stage 1a trains."""
 
 
@@ -38,6 +38,8 @@ class PixelSettings:
         Of these, how many at the start on half the grid (32×32): a mask costs a fifth of the time there.
     coarse_planes, planes, masks : int
         Planes a step in either part; masks a plane at most.
+    absent_share : float
+        Share of the steps that also ask for structures that the planes lack.
     decoder_rate, vector_rate : float
         AdamW learning rates.
     seed : int
@@ -49,6 +51,7 @@ class PixelSettings:
     coarse_planes: int = 6
     planes: int = 3
     masks: int = 2
+    absent_share: float = 0.3
     decoder_rate: float = 2e-4
     vector_rate: float = 3e-3
     seed: int = 0
@@ -98,11 +101,20 @@ class Batch:
 
 
 def draw_batch(
-    planes: Planes, weights: dict[str, float], count: int, each: int, rng: np.random.Generator
+    planes: Planes,
+    weights: dict[str, float],
+    count: int,
+    each: int,
+    rng: np.random.Generator,
+    absent_share: float = 0.0,
 ) -> Batch:
-    """Draw `count` planes and of each at most `each` masks, among the structures that have a weight."""
+    """Draw `count` planes and of each at most `each` masks, among the structures that have a weight.
+
+    With a chance of `absent_share` each plane also gives an empty mask, of a structure that it lacks.
+    """
+    lacking = rng.random() < absent_share
     embeddings, of, masks, names, rows = [], [], [], [], []
-    while len(set(rows)) < count and len(names) < count * each:
+    while len(set(rows)) < count and len(names) < count * (each + lacking):
         row = planes.draw(rng)
         choices = [name for name in planes.values[row] if name in weights]
         if not choices:
@@ -113,6 +125,14 @@ def draw_batch(
             of.append(len(embeddings) - 1)
             masks.append(planes.mask(row, planes.values[row][choices[index]]))
             names.append(choices[index])
+            rows.append(row)
+        lacked = [[n for n in found if n in weights] for found in planes.absent(row)] if lacking else []
+        lacked = [choices for choices in lacked if choices]
+        if lacked:
+            choices = lacked[rng.integers(len(lacked))]
+            of.append(len(embeddings) - 1)
+            masks.append(planes.mask(row, ()))
+            names.append(choices[rng.integers(len(choices))])
             rows.append(row)
     return Batch(np.stack(embeddings).astype(np.float32), of, np.stack(masks), names, rows)
 
@@ -144,6 +164,9 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "pixels.pt"
+    if (out / "dense.pt").exists():  # goes on from there: vectors, context and first look
+        begun = torch.load(out / "dense.pt", map_location=device, weights_only=True)["stage"]
+        stage.load_state_dict(begun, strict=False)
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         if saved["structures"] == structures:
@@ -160,7 +183,7 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
             planes.refresh()
         coarse = step < settings.coarse
         count = settings.coarse_planes if coarse else settings.planes
-        batch = draw_batch(planes, weights, count, settings.masks, rng)
+        batch = draw_batch(planes, weights, count, settings.masks, rng, settings.absent_share)
         source, masks = torch.from_numpy(batch.embeddings).to(device), batch.masks
         if coarse:
             source, masks = F.avg_pool2d(source, 2), halve_masks(masks)

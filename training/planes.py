@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import Anatomy, load_anatomy
+from napari_mediround.training.dialogues import absent_names, foreign_names
 from napari_mediround.training.prepare import encoded_rows
 
 WHOLES = ("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs")
@@ -58,6 +59,9 @@ class Planes:
                 wanted.append(row)
         values = {row: self._structures(row, min_px) for row in wanted}
         self.values = {row: found for row, found in values.items() if found}
+        self._known: dict[str, set[str]] = {}
+        for row, found in self.values.items():
+            self._known.setdefault(table[row]["source"].split("/")[0], set()).update(found)
         self.refresh()
 
     def refresh(self) -> None:
@@ -106,6 +110,15 @@ class Planes:
             for name, values in found.items()
             if counts[list(set(values))].sum() >= min_px
         }
+
+    def absent(self, row: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what the plane lacks: names labelled elsewhere in its set, and names of regions far off."""
+        named, shown = self.names(row), np.unique(self._labels[row])
+        source = self.table[row]["source"].split("/")[0]
+        return (
+            absent_names({named[v] for v in shown if v in named}, self._known[source], self.anatomy),
+            foreign_names(named.values(), self.anatomy),
+        )
 
     def mask(self, row: int, values: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return the union of label values, bool (256, 256)."""

@@ -122,7 +122,7 @@ def decode_prompted(
     kinds = ("clicks", "box", "correction", "words")
     shares = (settings.click_share, settings.box_share, settings.correction_share)
     kind = rng.choice(kinds, p=[*shares, 1 - sum(shares)])
-    if kind == "words":
+    if kind == "words" or not masks.any((1, 2)).all():  # nobody clicks at what is not there
         return model.decode(embedding, vectors)
     kept = vectors if rng.random() < settings.worded_share else None
     if kind == "box":

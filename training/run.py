@@ -1,8 +1,8 @@
 """Train from a recipe: the stages in order, each stopped and started again where it was.
 
-``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[pixels]``,
-``[text]``, ``[joint]`` and ``[judging]`` hold the settings of the stages of the same names. Knows no
-patient: the data are what `training.prepare` drew.
+``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[dense]``,
+``[pixels]``, ``[text]``, ``[joint]`` and ``[judging]`` hold the settings of the stages of the same names.
+Knows no patient: the data are what `training.prepare` drew.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from napari_mediround.model.build import build_mediround, read_preset
 from napari_mediround.model.checkpoint import load_trained_state, save_trained
 from napari_mediround.model.device import choose_device
 from napari_mediround.model.mediround import MediRound
+from napari_mediround.training.dense import DenseSettings, train_dense
 from napari_mediround.training.joint import JointSettings, train_joint
 from napari_mediround.training.judging import JudgingSettings, train_judging
 from napari_mediround.training.pixels import DECODER_PARTS, PixelSettings, train_pixels
@@ -28,7 +29,13 @@ from napari_mediround.training.prepare import encoded_rows, load_quotas
 from napari_mediround.training.text import TextSettings, train_text
 from napari_mediround.weights import hash_file, locate
 
-STAGES = {"pixels": PixelSettings, "text": TextSettings, "joint": JointSettings, "judging": JudgingSettings}
+STAGES = {
+    "dense": DenseSettings,
+    "pixels": PixelSettings,
+    "text": TextSettings,
+    "joint": JointSettings,
+    "judging": JudgingSettings,
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,9 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     if run.threads:
         torch.set_num_threads(run.threads)
     model = build_mediround(run.preset, run.seed, untrained=True).to(choose_device(run.device))
+    if "dense" in recipe:
+        say("stage 1a begins: every structure of a plane at once")
+        train_dense(model, data, out, recipe["dense"])
     if "pixels" in recipe:
         say("stage 1a: structure vectors and mask decoder")
         train_pixels(model, data, out, recipe["pixels"])

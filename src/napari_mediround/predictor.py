@@ -36,6 +36,10 @@ from napari_mediround.model.store import FeatureStore, Origin, hash_image, hash_
 
 LOG = logging.getLogger(__name__)
 
+NOTHING_FOUND = (
+    "Nothing was found of the {}: it is not visible here, or it was missed. "
+    "Fix the mask with a click if you see it."
+)
 ORIGINS_KEPT = 512
 """Latest masks whose origin is remembered, 256 KB each at `lite`'s size; an older one is its own prompt."""
 
@@ -222,6 +226,8 @@ class Predictor:
                 _stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes())
             targets = self._segment(features, vectors, names, cancelled)
+            if empty := [target.structure for target in targets if not target.mask.area]:
+                self._notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
             canonical = compose_answer([t.structure for t in targets], absent)
             return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes())
 

@@ -207,7 +207,7 @@ def run(count: int, seconds: float) -> int:
 
 
 def run_real(root: Path) -> int:
-    """Check a labelled volume on the grid of every image under `root` that opens; return how many differed."""
+    """Check a labelled volume on the grid of each image under `root` that opens; return how many differed."""
     tally, rng = Tally(), np.random.default_rng(1)
     images = [p for p in sorted(root.rglob("*")) if p.is_file()]
     folders = [p for p in sorted(root.iterdir()) if p.is_dir()]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
-from napari_mediround.model.context import Context
+from napari_mediround.model.context import Context, Glance
 from napari_mediround.model.heads import Corrector, Judge
 from napari_mediround.model.language import LanguageModel, build_random_language, load_language_folder
 from napari_mediround.model.mediround import CorrectionSettings, MediRound
@@ -44,7 +44,7 @@ _SECTIONS = {
         "patch",
     },
     "decoder": {"mlp", "depth"},
-    "context": {"layers", "heads", "mlp", "grid"},
+    "context": {"layers", "heads", "mlp", "grid", "fine", "width", "blocks"},
     "vision": {"kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch", "norm"},
     "language": {"weights", "width", "depth", "heads", "dtype"},
     "lora": {"rank", "alpha", "dropout", "targets"},
@@ -180,6 +180,7 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
         CorrectionSettings(**settings.get("correction", {})),
         settings["vision"].get("norm", True),
         Context(channels, **settings["context"]) if "context" in settings else None,
+        Glance(channels) if "context" in settings else None,
     )
     if folder:
         load_llava_projector(composed, folder)

@@ -1,7 +1,7 @@
 """Trained MediRound weights as a folder: ``mediround.safetensors`` and ``card.json`` that explains it.
 
-Only what was trained is stored: projectors, context, prompt encoder, decoder, judge, corrector, LoRA and
-token rows; the bases are named by hash. Knows no recipe.
+Only what was trained is stored: projectors, context, first look, prompt encoder, decoder, judge, corrector,
+LoRA and token rows; the bases are named by hash. Knows no recipe.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PARTS = (
     "box_encoder",
     "seg_projection",
     "context",
+    "glance",
     "prompt_encoder",
     "mask_decoder",
     "judge",

@@ -13,7 +13,6 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -176,11 +175,11 @@ class LanguageModel(nn.Module):
                 ahead = self.embed(torch.tensor([guess], dtype=torch.long, device=embeddings.device))
                 hidden = self.hidden(torch.cat([embeddings, ahead], 1), cache)[0, -1 - len(guess) :]
                 said = (self.base_logits(hidden) if base else self.logits(hidden)).argmax(-1).tolist()
-                right = sum(1 for _ in takewhile(lambda i: said[i] == guess[i], range(len(guess))))
-                new = said[: right + 1]
+                wrong = (i for i, (a, b) in enumerate(zip(said, guess, strict=False)) if a != b)
+                new = said[: next(wrong, len(guess)) + 1]
                 new = new[: new.index(self.end_id) + 1] if self.end_id in new else new
-                if wrong := len(guess) - len(new) + 1:
-                    cache.crop(-wrong)
+                if len(new) <= len(guess):
+                    cache.crop(len(new) - 1 - len(guess))
                 ids += new
                 states += hidden[: len(new)]
                 done = new[-1] == self.end_id or len(ids) >= limit

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -130,6 +131,8 @@ class MediRound(nn.Module):
         Whether features are layer-normed before projection; LLaVA's projector has no norm.
     context : nn.Module, optional
         Embedding (B, C, h, w) to embedding, before the mask decoder (`model.context.Context`).
+    glance : nn.Module, optional
+        SEG vectors and an embedding to a first mask prompt (`model.context.Glance`).
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class MediRound(nn.Module):
         correction: CorrectionSettings | None = None,
         projector_norm: bool = True,
         context: nn.Module | None = None,
+        glance: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if normalise not in ("minmax", "sam"):
@@ -164,7 +168,7 @@ class MediRound(nn.Module):
         self.box_encoder = nn.Linear(4, language.width)
         self.language = language
         self.seg_projection = build_mlp(language.width, language.width, channels)
-        self.context = context or nn.Identity()
+        self.context, self.glance = context or nn.Identity(), glance
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.judge, self.corrector = judge, corrector
@@ -270,8 +274,11 @@ class MediRound(nn.Module):
         boxes : Tensor, optional
             (N, 4) x0, y0, x1, y1 in pixels of the model square.
         previous : Tensor, optional
-            (N, 1, 4h, 4w) logits.
+            (N, 1, 4h, 4w) logits; without them the first look at SEG vectors, if there is one.
         """
+        if previous is None and vectors is not None and self.glance is not None:
+            first = self.glance(embedding, vectors)
+            previous = F.interpolate(first, scale_factor=4, mode="bilinear", align_corners=False)
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=previous)
         count = sparse.shape[0] if vectors is None else vectors.shape[0]
         if vectors is not None:

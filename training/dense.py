@@ -1,0 +1,155 @@
+"""Before stage 1a: context, first look and structure vectors, on every structure of a plane at once.
+
+A plane passes the context once and answers for all its structures, and for those that it could show and does
+not; the mask decoder is not in the loop, so a plane costs what a fiftieth of its masks would cost there.
+Knows no text but structure names.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.training.losses import cosine_schedule, iou
+from napari_mediround.training.pixels import structure_weights
+from napari_mediround.training.planes import Planes
+
+GRID = 32
+
+
+@dataclass(frozen=True)
+class DenseSettings:
+    """Settings of the dense stage.
+
+    Parameters
+    ----------
+    steps, planes : int
+        Optimiser steps; planes a step.
+    absent : int
+        Structures a plane that it does not show, at most.
+    rate, vector_rate : float
+        AdamW learning rates.
+    seed : int
+        Of every draw.
+    """
+
+    steps: int = 1600
+    planes: int = 8
+    absent: int = 6
+    rate: float = 1.5e-3
+    vector_rate: float = 1e-2
+    seed: int = 0
+
+
+def cell_shares(labels: np.ndarray, values: list[tuple[int, ...]], grid: int = GRID) -> np.ndarray:
+    """Return which share of each cell belongs to each union of label values: float32 (N, grid, grid)."""
+    side, most = labels.shape[0] // grid, int(labels.max()) + 1
+    cell = np.arange(labels.shape[0]) // side
+    index = (cell[:, None] * grid + cell) * most + labels
+    counts = np.bincount(index.ravel(), minlength=grid * grid * most).reshape(grid, grid, most)
+    return np.stack([counts[..., [v for v in union if v < most]].sum(-1) for union in values]) / np.float32(
+        side * side
+    )
+
+
+def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
+    """Return cross entropy × 2 + soft Dice loss, (N,), of logits and shares (N, h, w).
+
+    Foreground weighs more by the root of its rarity: most structures are few cells, and an empty answer to
+    all of them is a plateau that nothing leaves.
+    """
+    probability, share = logits.sigmoid().flatten(1), shares.flatten(1)
+    rarity = (share.mean(1).clamp_min(1e-3) ** -0.5).where(share.sum(1) > 0, share.new_ones(1))
+    weight = 1 + share * (rarity[:, None] - 1)
+    pixel = F.binary_cross_entropy_with_logits(logits.flatten(1), share, weight, reduction="none")
+    dice = 1 - (2 * (probability * share).sum(1) + 1) / (probability.sum(1) + share.sum(1) + 1)
+    return 2 * pixel.mean(1) + dice
+
+
+class DenseStage(nn.Module):
+    """The table of structure vectors beside a model's context and first look."""
+
+    def __init__(self, structures: list[str], model: MediRound, seed: int) -> None:
+        super().__init__()
+        self.structures = structures
+        generator = torch.Generator().manual_seed(seed)
+        self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
+        self.context, self.glance = model.context, model.glance
+
+
+def plane_targets(
+    planes: Planes, row: int, known: set[str], absent: int, rng: np.random.Generator
+) -> tuple[list[str], np.ndarray]:
+    """Return a plane's structures and some that it lacks, with their shares (N, GRID, GRID)."""
+    shown = [name for name in planes.values[row] if name in known]
+    lacked = []
+    for names in planes.absent(row):
+        choices = [name for name in names if name in known]
+        lacked += list(rng.permutation(choices)[: absent // 2])
+    unions = [planes.values[row][name] for name in shown] + [()] * len(lacked)
+    return shown + lacked, cell_shares(planes.labels(row), unions)
+
+
+def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettings) -> DenseStage:
+    """Train the dense stage: the model's context and first look, in place, and a vector for each structure.
+
+    Logs to ``out/dense.jsonl``, saves ``out/dense.pt`` every 100 steps and goes on from there.
+    """
+    device, planes = model.device, Planes(folder)
+    structures = structure_weights(planes)[0]
+    stage = DenseStage(structures, model, settings.seed).to(device)
+    groups = [
+        {"params": [p for n, p in stage.named_parameters() if n != "vectors"], "lr": settings.rate},
+        {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.05)
+    rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "dense.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        stage.load_state_dict(saved["stage"])
+        optimiser.load_state_dict(saved["optimiser"])
+        start = saved["step"]
+    row_of = {name: i for i, name in enumerate(structures)}
+    log, began = [], time.monotonic()
+    for step in range(start, settings.steps):
+        rng = np.random.default_rng([settings.seed, 5, step])
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * cosine_schedule(step, settings.steps, 100)
+        rows = [planes.draw(rng) for _ in range(settings.planes)]
+        source = torch.from_numpy(np.stack([planes.embedding(r) for r in rows]).astype(np.float32))
+        seen = model.context(F.adaptive_avg_pool2d(source.to(device), GRID))
+        losses, overlaps = [], []
+        for plane, row in zip(seen, rows, strict=True):
+            names, shares = plane_targets(planes, row, row_of.keys(), settings.absent, rng)
+            target = torch.from_numpy(shares).to(device)
+            logits = model.glance(plane[None], stage.vectors[[row_of[n] for n in names]])[:, 0]
+            losses.append(share_loss(logits, target).mean())
+            shown = target.flatten(1).sum(1) > 0
+            overlaps.append(iou(logits.detach()[shown], target[shown] >= 0.5))
+        loss = torch.stack(losses).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
+        optimiser.step()
+        true_iou = torch.cat(overlaps)
+        log.append((loss.item(), float((2 * true_iou / (1 + true_iou)).mean())))
+        if step % 20 == 19:
+            mean = np.mean(log, 0).round(4).tolist()
+            line = {"step": step + 1, "loss": mean[0], "dice": mean[1]}
+            line["seconds"] = round(time.monotonic() - began, 1)
+            with open(out / "dense.jsonl", "a") as file:
+                file.write(json.dumps(line) + "\n")
+            log = []
+        if step % 100 == 99 or step + 1 == settings.steps:
+            state = {"stage": stage.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
+            torch.save(state | {"structures": structures}, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+    return stage
