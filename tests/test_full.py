@@ -37,7 +37,7 @@ def talker() -> Predictor:
     language, width = predictor.model.language, predictor.model.channels
     names = "left kidney|right kidney|kidney|liver|spleen|aorta"
 
-    def answer(pieces, raw, cancelled=None) -> tuple[str, torch.Tensor]:
+    def answer(pieces, raw, *_) -> tuple[str, torch.Tensor]:
         ids = [piece for piece in pieces if isinstance(piece, int)]
         question = language.tokenizer.decode(ids).rpartition("Round")[2].lower()
         if "about" in question or "what" in question:

@@ -36,10 +36,7 @@ from napari_mediround.model.store import FeatureStore, Origin, hash_image, hash_
 
 LOG = logging.getLogger(__name__)
 
-NOTHING_FOUND = (
-    "Nothing was found of the {}: it is not visible here, or it was missed. "
-    "Fix the mask with a click if you see it."
-)
+NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
 ORIGINS_KEPT = 512
 """Latest masks whose origin is remembered, 256 KB each at `lite`'s size; an older one is its own prompt."""
 
