@@ -75,7 +75,7 @@ def test_a_copy_shares_weights_and_embeddings_but_no_adapter(predictor, folder):
     assert other.encode(make_plane()).embedding is predictor.encode(make_plane()).embedding
     other.use_adapter(folder)
     other.use_adapter(None)
-    predictor.forget()  # read anew, as the first time: what the key-value cache gives may differ in the last bit
+    predictor.forget()  # read anew, as at first: the key-value cache may change the last bit
     assert hash_answer(predictor) == learned
 
 
