@@ -132,7 +132,7 @@ def write_document(numbers: dict, path: Path) -> None:
         "|---|---|---|---|",
         *rows,
         "",
-        f"Clicks fell to {ratio:.2f} of before; a mask",
+        f"Clicks after are {ratio:.2f} of before; a mask",
         f"that never got there counts {MOST_CLICKS}. Gate: {gate['words']}",
         "",
         "![Masks that are good after so many clicks; loss and Dice while learning](images/learning.png)",
@@ -153,7 +153,7 @@ def draw(outcome: Outcome, steps: list, path: Path) -> None:
         ]
     masks = [p for p in steps if p.phase == "masks"]
     panels = [
-        Panel(f"Share of masks with Dice ≥ {TARGET}", "clicks", series),
+        Panel(f"Share of masks with Dice from {TARGET}", "clicks", series),
         Panel("Loss while learning", "step", {"": [(p.step, p.loss) for p in masks]}),
         Panel("Dice while learning", "step", {"": [(p.step, p.dice) for p in masks]}),
     ]
