@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import cosine_schedule, iou
-from napari_mediround.training.pixels import structure_weights
+from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
 
 GRID = 32
@@ -74,17 +74,6 @@ def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
     return 2 * pixel.mean(1) + dice
 
 
-class DenseStage(nn.Module):
-    """The table of structure vectors beside a model's context and first look."""
-
-    def __init__(self, structures: list[str], model: MediRound, seed: int) -> None:
-        super().__init__()
-        self.structures = structures
-        generator = torch.Generator().manual_seed(seed)
-        self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
-        self.context, self.glance = model.context, model.glance
-
-
 def plane_targets(
     planes: Planes, row: int, known: set[str], absent: int, rng: np.random.Generator
 ) -> tuple[list[str], np.ndarray]:
@@ -98,14 +87,14 @@ def plane_targets(
     return shown + lacked, cell_shares(planes.labels(row), unions)
 
 
-def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettings) -> DenseStage:
+def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettings) -> PixelStage:
     """Train the dense stage: the model's context and first look, in place, and a vector for each structure.
 
     Logs to ``out/dense.jsonl``, saves ``out/dense.pt`` every 100 steps and goes on from there.
     """
     device, planes = model.device, Planes(folder)
     structures = structure_weights(planes)[0]
-    stage = DenseStage(structures, model, settings.seed).to(device)
+    stage = PixelStage(structures, model, settings.seed, ("context", "glance")).to(device)
     groups = [
         {"params": [p for n, p in stage.named_parameters() if n != "vectors"], "lr": settings.rate},
         {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},

@@ -58,14 +58,16 @@ class PixelSettings:
 
 
 class PixelStage(nn.Module):
-    """The table of structure vectors beside a model's context, prompt encoder and mask decoder."""
+    """The table of structure vectors beside parts of a model."""
 
-    def __init__(self, structures: list[str], model: MediRound, seed: int) -> None:
+    def __init__(
+        self, structures: list[str], model: MediRound, seed: int, parts: tuple[str, ...] = DECODER_PARTS
+    ) -> None:
         super().__init__()
         self.structures = structures
         generator = torch.Generator().manual_seed(seed)
         self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
-        for name in DECODER_PARTS:
+        for name in parts:
             setattr(self, name, getattr(model, name))
 
 
