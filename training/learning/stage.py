@@ -82,6 +82,7 @@ class Stage(nn.Module):
     def __init__(self, model: MediRound, prompts: PromptSettings | None = None) -> None:
         super().__init__()
         self.model, self.prompts = model, prompts or PromptSettings()
+        self._seen: dict[tuple[int, bool], tuple[Lesson, Tensor]] = {}
 
     def forward(self, what: str, *arguments):
         """Do "read", "words", "masks" or "decode"; see the methods of these names."""
@@ -116,13 +117,11 @@ class Stage(nn.Module):
 
     def _mask(self, item: Item) -> tuple[Tensor, Tensor]:
         device, lesson = self.model.device, item.lesson
-        embedding = lesson.embedding[None].to(device).float()
         masks = lesson.masks[item.index][None]
         emphasis = torch.from_numpy(lesson.emphasis[item.index])[None].to(device)
         if item.coarse:
-            embedding, masks = F.avg_pool2d(embedding, 2), halve_masks(masks)
-            emphasis = F.avg_pool2d(emphasis[None], 2)[0]
-        seen = self.model.context(embedding)
+            masks, emphasis = halve_masks(masks), F.avg_pool2d(emphasis[None], 2)[0]
+        seen = self._see(lesson, item.coarse)
         vectors = self.model.project_seg(item.state[None].to(device))
         if item.seed is None:
             decoded = self.model.decode(seen, vectors)
@@ -136,6 +135,16 @@ class Stage(nn.Module):
         else:
             loss = _emphasised_loss(decoded.logits, truth, emphasis) + 0.1 * F.mse_loss(decoded.iou, overlap)
         return loss, (2 * overlap / (1 + overlap))[0]
+
+    @torch.no_grad()
+    def _see(self, lesson: Lesson, coarse: bool) -> Tensor:
+        """Return a lesson's embedding with its context, kept from step to step: learning changes neither."""
+        key = id(lesson), coarse
+        if key not in self._seen:
+            embedding = lesson.embedding[None].to(self.model.device).float()
+            seen = self.model.context(F.avg_pool2d(embedding, 2) if coarse else embedding)
+            self._seen[key] = lesson, seen  # with the lesson, so that no other gets its id
+        return self._seen[key][1]
 
     def decode(self, item: Item) -> tuple[Decoded, Tensor]:
         """Decode one item from its words; return the logits with their judged quality's logit (1,)."""
