@@ -7,8 +7,7 @@ Knows no text but structure names.
 
 from __future__ import annotations
 
-import json
-import time
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.losses import cosine_schedule, iou
+from napari_mediround.training.losses import iou
 from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 
 GRID = 32
 
@@ -75,14 +75,13 @@ def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 def plane_targets(
-    planes: Planes, row: int, known: set[str], absent: int, rng: np.random.Generator
+    planes: Planes, row: int, known: Container[str], absent: int, rng: np.random.Generator
 ) -> tuple[list[str], np.ndarray]:
     """Return a plane's structures and some that it lacks, with their shares (N, GRID, GRID)."""
     shown = [name for name in planes.values[row] if name in known]
     lacked = []
-    for names in planes.absent(row):
-        choices = [name for name in names if name in known]
-        lacked += list(rng.permutation(choices)[: absent // 2])
+    for names in planes.absent(row, known):
+        lacked += list(rng.permutation(names)[: absent // 2])
     unions = [planes.values[row][name] for name in shown] + [()] * len(lacked)
     return shown + lacked, cell_shares(planes.labels(row), unions)
 
@@ -107,11 +106,10 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
     row_of = {name: i for i, name in enumerate(structures)}
-    log, began = [], time.monotonic()
+    log = MeanLog(out / "dense.jsonl")
     for step in range(start, settings.steps):
         rng = np.random.default_rng([settings.seed, 5, step])
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * cosine_schedule(step, settings.steps, 100)
+        set_rates(optimiser, rates, step, settings.steps, 100)
         rows = [planes.draw(rng) for _ in range(settings.planes)]
         source = torch.from_numpy(np.stack([planes.embedding(r) for r in rows]).astype(np.float32))
         seen = model.context(F.adaptive_avg_pool2d(source.to(device), GRID))
@@ -128,17 +126,8 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         loss.backward()
         nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
         optimiser.step()
-        true_iou = torch.cat(overlaps)
-        log.append((loss.item(), float((2 * true_iou / (1 + true_iou)).mean())))
-        if step % 20 == 19:
-            mean = np.mean(log, 0).round(4).tolist()
-            line = {"step": step + 1, "loss": mean[0], "dice": mean[1]}
-            line["seconds"] = round(time.monotonic() - began, 1)
-            with open(out / "dense.jsonl", "a") as file:
-                file.write(json.dumps(line) + "\n")
-            log = []
+        log.add(step, loss.item(), torch.cat(overlaps))
         if step % 100 == 99 or step + 1 == settings.steps:
             state = {"stage": stage.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state | {"structures": structures}, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            save_checkpoint(checkpoint, state | {"structures": structures})
     return stage

@@ -7,7 +7,6 @@ step costs the decoder only. Knows no text.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from torch import Tensor, nn
 
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
+from napari_mediround.training.losses import iou, mask_loss
 from napari_mediround.training.pixels import DECODER_PARTS, draw_batch, structure_weights
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.pointing import ask_plainly, fit_projection, read_vectors
+from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 from napari_mediround.training.text import TextSettings, draw_lesson
 
@@ -93,11 +93,10 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         load_trained_state(model, saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
-    log, began, device = [], time.monotonic(), model.device
+    log, device = MeanLog(out / "joint.jsonl"), model.device
     for step in range(start, settings.steps):
         rng = np.random.default_rng([settings.seed, 3, step])
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * cosine_schedule(step, settings.steps, 30)
+        set_rates(optimiser, rates, step, settings.steps, 30)
         batch = draw_batch(planes, weights, settings.planes, settings.masks, rng, settings.absent_share)
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])
         seen = model.context(torch.from_numpy(batch.embeddings).to(device))[batch.of]
@@ -110,21 +109,7 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         loss.backward()
         nn.utils.clip_grad_norm_([*decoder, *heads], 1.0)
         optimiser.step()
-        log.append((loss.item(), (2 * true_iou / (1 + true_iou)).mean().item()))
-        if step % 20 == 19:
-            mean = np.mean(log, 0).round(4).tolist()
-            line = {
-                "step": step + 1,
-                "loss": mean[0],
-                "dice": mean[1],
-                "seconds": round(time.monotonic() - began, 1),
-            }
-            with open(out / "joint.jsonl", "a") as file:
-                file.write(json.dumps(line) + "\n")
-            log = []
+        log.add(step, loss.item(), true_iou)
         if step % 50 == 49 or step + 1 == settings.steps:
-            torch.save(
-                {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
-                checkpoint.with_suffix(".tmp"),
-            )
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            state = {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1}
+            save_checkpoint(checkpoint, state)

@@ -6,8 +6,6 @@ stopped run goes on. Knows no text but structure names.
 
 from __future__ import annotations
 
-import json
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
+from napari_mediround.training.losses import iou, mask_loss
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
 DECODER_PARTS = ("context", "glance", "prompt_encoder", "mask_decoder")
@@ -128,8 +127,7 @@ def draw_batch(
             masks.append(planes.mask(row, planes.values[row][choices[index]]))
             names.append(choices[index])
             rows.append(row)
-        lacked = [[n for n in found if n in weights] for found in planes.absent(row)] if lacking else []
-        lacked = [choices for choices in lacked if choices]
+        lacked = [found for found in planes.absent(row, weights) if found] if lacking else []
         if lacked:
             choices = lacked[rng.integers(len(lacked))]
             of.append(len(embeddings) - 1)
@@ -176,11 +174,10 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
             optimiser.load_state_dict(saved["optimiser"])
             start = saved["step"]
     row_of = {name: i for i, name in enumerate(structures)}
-    log, began = [], time.monotonic()
+    log = MeanLog(out / "pixels.jsonl")
     for step in range(start, settings.steps):
         rng = np.random.default_rng([settings.seed, step])
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * cosine_schedule(step, settings.steps, 100)
+        set_rates(optimiser, rates, step, settings.steps, 100)
         if step % 200 == 0:
             planes.refresh()
         coarse = step < settings.coarse
@@ -199,27 +196,8 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         loss.backward()
         nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
         optimiser.step()
-        log.append((loss.item(), float((2 * true_iou / (1 + true_iou)).mean())))
-        if step % 20 == 19:
-            mean = np.mean(log, 0)
-            line = {
-                "step": step + 1,
-                "loss": round(float(mean[0]), 4),
-                "dice": round(float(mean[1]), 4),
-                "seconds": round(time.monotonic() - began, 1),
-            }
-            with open(out / "pixels.jsonl", "a") as file:
-                file.write(json.dumps(line) + "\n")
-            log = []
+        log.add(step, loss.item(), true_iou)
         if step % 100 == 99 or step + 1 == settings.steps:
-            torch.save(
-                {
-                    "stage": stage.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "step": step + 1,
-                    "structures": structures,
-                },
-                checkpoint.with_suffix(".tmp"),
-            )
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            state = {"stage": stage.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
+            save_checkpoint(checkpoint, state | {"structures": structures})
     return stage

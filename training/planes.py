@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,11 @@ WHOLES = ("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left r
 def kept_for_judging(subject: str) -> bool:
     """Whether stage 1 must not see this subject: one in eight, by its name's hash."""
     return hashlib.sha256(subject.encode()).digest()[0] % 8 == 0
+
+
+def set_of(entry: dict) -> str:
+    """Return the name of the set that a plane of the preparation's table is from."""
+    return entry["source"].split("/")[0]
 
 
 class Planes:
@@ -49,10 +55,10 @@ class Planes:
         self.table = table
         subjects: dict[str, set[str]] = {}
         for entry in table:
-            subjects.setdefault(entry["source"].split("/")[0], set()).add(entry["subject"])
+            subjects.setdefault(set_of(entry), set()).add(entry["subject"])
         self._folder, wanted = folder, []
         for row, entry in enumerate(table):
-            name = entry["source"].split("/")[0]
+            name = set_of(entry)
             few = len(subjects[name]) < 4
             kept = not few and kept_for_judging(f"{name}/{entry['subject']}")
             if (kept or few) if judging else not kept:
@@ -61,7 +67,7 @@ class Planes:
         self.values = {row: found for row, found in values.items() if found}
         self._known: dict[str, set[str]] = {}
         for row, found in self.values.items():
-            self._known.setdefault(table[row]["source"].split("/")[0], set()).update(found)
+            self._known.setdefault(set_of(table[row]), set()).update(found)
         self.refresh()
 
     def refresh(self) -> None:
@@ -69,7 +75,7 @@ class Planes:
         self.rows = [int(row) for row in encoded_rows(self._folder) if row in self.values]
         self.by_set: dict[str, list[int]] = {}
         for row in self.rows:
-            self.by_set.setdefault(self.table[row]["source"].split("/")[0], []).append(row)
+            self.by_set.setdefault(set_of(self.table[row]), []).append(row)
         structures = [len(set().union(*(self.values[row] for row in rows))) for rows in self.by_set.values()]
         shares = np.sqrt([n * len(rows) for n, rows in zip(structures, self.by_set.values(), strict=True)])
         self._sets, self._shares = list(self.by_set), shares / shares.sum()
@@ -111,14 +117,13 @@ class Planes:
             if counts[list(set(values))].sum() >= min_px
         }
 
-    def absent(self, row: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return what the plane lacks: names labelled elsewhere in its set, and names of regions far off."""
+    def absent(self, row: int, known: Container[str]) -> tuple[list[str], list[str]]:
+        """Return which of `known` the plane lacks: labelled elsewhere in its set, and of regions far off."""
         named, shown = self.names(row), np.unique(self._labels[row])
-        source = self.table[row]["source"].split("/")[0]
-        return (
-            absent_names({named[v] for v in shown if v in named}, self._known[source], self.anatomy),
-            foreign_names(named.values(), self.anatomy),
-        )
+        here = {named[v] for v in shown if v in named}
+        near = absent_names(here, self._known[set_of(self.table[row])], self.anatomy)
+        far = foreign_names(named.values(), self.anatomy)
+        return [name for name in near if name in known], [name for name in far if name in known]
 
     def mask(self, row: int, values: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return the union of label values, bool (256, 256)."""

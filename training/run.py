@@ -25,6 +25,7 @@ from napari_mediround.training.dense import DenseSettings, train_dense
 from napari_mediround.training.joint import JointSettings, train_joint
 from napari_mediround.training.judging import JudgingSettings, train_judging
 from napari_mediround.training.pixels import DECODER_PARTS, PixelSettings, train_pixels
+from napari_mediround.training.planes import set_of
 from napari_mediround.training.prepare import encoded_rows, load_quotas
 from napari_mediround.training.text import TextSettings, train_text
 from napari_mediround.weights import hash_file, locate
@@ -164,7 +165,7 @@ def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float
             bases[preset[section]["weights"]] = hash_file(file)
     sets: dict[str, int] = {}
     for entry in table:
-        name = entry["source"].split("/")[0]
+        name = set_of(entry)
         sets[name] = sets.get(name, 0) + 1
     quotas = load_quotas()
     origins = {

@@ -26,9 +26,10 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import SEG, ReferenceSlot
 from napari_mediround.model.vision import normalise_box
 from napari_mediround.training.dialogues import Dialogue, make_dialogue, make_text_dialogue
-from napari_mediround.training.losses import cosine_schedule, vector_loss
+from napari_mediround.training.losses import vector_loss
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.pointing import OPENINGS, ask_plainly, fit_projection, read_vectors
+from napari_mediround.training.progress import save_checkpoint, set_rates
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,7 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
             bank = {n: torch.cat([s, *(said[n] for said in recent if n in said)]) for n, s in plain.items()}
             fit_projection(model, bank, table, row_of, 200)
         rng = np.random.default_rng([settings.seed, 1, step])
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * cosine_schedule(step, settings.steps, 20)
+        set_rates(optimiser, rates, step, settings.steps, 20)
         optimiser.zero_grad()
         for _ in range(settings.dialogues):
             lesson = draw_lesson(model, planes, settings, rng)
@@ -251,9 +251,6 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
         if step % 25 == 24 or step + 1 == settings.steps:
             planes.refresh()
             table, row_of = read_vectors(vectors, model.device)
-            torch.save(
-                {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1},
-                checkpoint.with_suffix(".tmp"),
-            )
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            state = {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1}
+            save_checkpoint(checkpoint, state)
     model.eval()

@@ -3,9 +3,9 @@
 A timer ticks every 5 ms; what a tick comes late is the gap. Prints, for each kind of work, its seconds, the
 gap with the work where the dock does it, and the gap with the same work inline on the GUI's thread. Exits
 1 when a gap of the dock's is over 100 ms (a fix adds and removes layers, which is napari's own time: printed,
-not counted), and 2 where a machine that is busy with other things is so late
-even with nothing to do. The encoder, the language model and the decoder are the
-real ones (`lite`); without trained weights the head is untrained, which costs the same.
+not counted), and 2 where a machine that is busy with other things is so late even with nothing to do. The
+encoder, the language model and the decoder are the real ones (`lite`); without trained weights the head is
+untrained, which costs the same.
 ``xvfb-run -a -s "-screen 0 1600x1000x24" python tests/bench/gui_gap.py``
 """
 

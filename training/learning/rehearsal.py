@@ -20,7 +20,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.model.store import hash_image
 from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
-from napari_mediround.training.planes import Planes
+from napari_mediround.training.planes import Planes, set_of
 from napari_mediround.training.turns import join_names
 
 MOST_STRUCTURES, FEWEST_PIXELS = 4, 150
@@ -86,7 +86,7 @@ def bundle_planes(data: Path, out: Path, quotas: dict[str, dict]) -> int:
     images = np.load(data / "planes.npz")["images"]
     out.mkdir(parents=True, exist_ok=True)
     for name, count in WANTED.items():
-        rows = [row for row in planes.values if planes.table[row]["source"].split("/")[0] == name]
+        rows = [row for row in planes.values if set_of(planes.table[row]) == name]
         plain = [row for row in rows if not planes.table[row]["mirrored"]]
         seen: Counter[str] = Counter()
         taken = 0

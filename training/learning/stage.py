@@ -152,7 +152,7 @@ class Stage(nn.Module):
         if item.coarse:
             embedding = F.avg_pool2d(embedding, 2)
         vectors = self.model.project_seg(item.state[None].to(self.model.device))
-        decoded = self.model.decode(self.model.context(embedding), vectors)
+        decoded = self.model.decode(self._see(item.lesson, item.coarse), vectors)
         judged = self.model.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)
         return decoded, judged.float()
 

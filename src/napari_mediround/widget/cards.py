@@ -333,7 +333,7 @@ def _quality(mask: MaskLine) -> QHBoxLayout:
         label = _short(f"was {mask.quality:.2f}", "muted")
     else:
         label = _short(f"{'check' if low else 'quality'} {mask.quality:.2f}", "low" if low else "muted")
-    tip = "The model's own judgment of its mask, 0 to 1; check it below 0.6"
+    tip = f"The model's own judgment of its mask, 0 to 1; check it below {LOW_QUALITY}"
     row = QHBoxLayout()
     row.setSpacing(6)
     for widget in (bar, label):

@@ -112,7 +112,9 @@ def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSou
         if (header.get("Rows"), header.get("Columns")) != grid.shape[1:]:
             raise UnreadableFileError(path, "its images have another size than the masks", "Open it again.")
         for keyword in _MAY_BE_EMPTY:
-            if keyword not in header or not _conforms(header, keyword):
+            if keyword in header:
+                _mend(header, keyword)
+            else:
                 setattr(header, keyword, "")
         _share(header, used[0], grid.spacing_mm[0])
         header.decode()
@@ -126,20 +128,18 @@ def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSou
     return DicomSource(tuple(used), tuple(frame for _, frame in chosen), notes)
 
 
-def _conforms(header: Dataset, keyword: str) -> bool:
-    """Whether a date, a time or a sex is one; "09:11:56" of ACR-NEMA is written as DICOM does (PS3.5 6.2)."""
-    if keyword == "PatientSex":
-        return header.PatientSex in ("", "M", "F", "O")  # PS3.3 C.7.1.1; highdicom takes nothing else
-    kind = {"DA": DA, "TM": TM}.get(header[keyword].VR)
-    if kind is None:
-        return True
-    separator = "." if kind is DA else ":"
-    setattr(header, keyword, str(header[keyword].value or "").replace(separator, ""))
-    try:
-        kind(header[keyword].value)
-    except ValueError:
-        return False
-    return True
+def _mend(header: Dataset, keyword: str) -> None:
+    """Empty a date, time or sex that is none; "09:11:56" of ACR-NEMA is written as DICOM does (PS3.5 6.2)."""
+    value, kind = header[keyword].value, {"DA": DA, "TM": TM}.get(header[keyword].VR)
+    if kind is not None:
+        text = str(value or "").replace("." if kind is DA else ":", "")
+        try:
+            kind(text)
+        except ValueError:
+            text = ""
+        setattr(header, keyword, text)
+    elif keyword == "PatientSex" and value not in ("M", "F", "O"):
+        header.PatientSex = ""  # PS3.3 C.7.1.1; highdicom takes nothing else
 
 
 def _share(header: Dataset, first: Dataset, spacing_mm: float) -> None:
