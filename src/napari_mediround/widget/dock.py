@@ -14,7 +14,7 @@ from napari_mediround.session import Segmenter
 from napari_mediround.widget.chat import ChatPanel
 from napari_mediround.widget.controller import ChatController
 from napari_mediround.widget.project import Project
-from napari_mediround.widget.segmenter import LazySegmenter, build_predictor
+from napari_mediround.widget.segmenter import LazySegmenter, build_predictor, import_ahead
 from napari_mediround.widget.worker import Worker
 
 
@@ -32,6 +32,8 @@ class ChatDock(QWidget):
         Returns the segmenter; called on the worker at the first question.
     project : Project, optional
         Where the rounds are kept until the user chooses another folder.
+    ahead : callable, optional
+        Gets ready what takes long, without waiting for it.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class ChatDock(QWidget):
         napari_viewer,
         build: Callable[[], Segmenter] = build_predictor,
         project: Project | None = None,
+        ahead: Callable[[], object] = import_ahead,
     ) -> None:
         super().__init__()
+        ahead()
         self._viewer = napari_viewer
         self.worker = Worker()
         self.segmenter = LazySegmenter(build)

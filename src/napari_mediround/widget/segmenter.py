@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
 import threading
 from collections.abc import Callable
@@ -19,6 +21,14 @@ from napari_mediround.widget.worker import Job
 
 LITE_WEIGHTS = ("lite_medsam", "smollm2_135m_instruct", "mediround_lite")
 """What the preset `lite` is made of, by the names of resources/models.toml."""
+_HEAVY = (
+    "napari_mediround.adapted",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.llama.tokenization_llama",
+    "transformers.models.mistral.modeling_mistral",
+    "peft",
+    "pandas",  # napari's, for the features of the first Labels layer
+)
 
 
 class LazySegmenter:
@@ -116,6 +126,29 @@ def _find_live(project: Path | None) -> Path | None:
     return AdapterStore(project).live_path
 
 
+def import_ahead() -> threading.Thread:
+    """Import what `build_predictor` needs, on a thread of its own; return that thread.
+
+    Torch's libraries stop every other thread for half a second while they load: better when the dock opens
+    than at the first question, which finds them there.
+    """
+
+    def import_all() -> None:
+        _keep_threads_passive()
+        with contextlib.suppress(ImportError, OSError):  # the first question meets it again and says so
+            for name in _HEAVY:
+                importlib.import_module(name)
+
+    thread = threading.Thread(target=import_all, name="mediround-import")
+    thread.start()
+    return thread
+
+
+def _keep_threads_passive() -> None:
+    # Read once, when torch is imported: idle threads that spin would take the cores from the viewer.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def build_predictor() -> Segmenter:
     """Return the `lite` predictor on the best device there is.
 
@@ -124,8 +157,7 @@ def build_predictor() -> Segmenter:
     MissingWeightsError
         When its files are not on this machine.
     """
-    # Read once, when torch is imported: idle threads that spin would take the cores from the viewer.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _keep_threads_passive()
     from napari_mediround.adapted import AdaptedPredictor
 
     return AdaptedPredictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
