@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
+from scipy import ndimage
 
 from napari_mediround.domain.geometry import DisplayOrder, Geometry
 from napari_mediround.domain.mask import Mask
@@ -41,8 +42,8 @@ class FakeSegmenter:
         What `set_image` was given.
     asked : list of (str, tuple of Reference)
         What `ask` was given.
-    refined : list of tuple
-        What `refine` was given.
+    refined, carried : list of tuple
+        What `refine` and `carry` were given.
     started : threading.Event
         Set when `ask` begins.
     """
@@ -54,6 +55,7 @@ class FakeSegmenter:
         self.images: list[NDArray] = []
         self.asked: list[tuple[str, tuple[Reference, ...]]] = []
         self.refined: list[tuple] = []
+        self.carried: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
 
@@ -104,6 +106,11 @@ class FakeSegmenter:
             mask[(x - at[0]) ** 2 + (y - at[1]) ** 2 <= (0.06 * min(mask.shape)) ** 2] = inside
         self.refined.append((points_xy, positive, box_xyxy, previous))
         return Mask.from_array(mask), self.quality
+
+    def carry(self, mask, image) -> tuple[Mask, float]:
+        """Return the mask a pixel smaller all round, until nothing is left of it."""
+        self.carried.append((mask, image))
+        return Mask.from_array(ndimage.binary_erosion(mask.to_array())), self.quality
 
     def change_device(self, device: str) -> None:
         """Move, but to the GPU that this machine lacks."""

@@ -26,7 +26,9 @@ def test_it_decodes_the_box_as_our_own_decoder_does_before_training(tmp_path: Pa
     shape, box = (40, 80), (10, 4, 50, 30)  # 80 px become 64: a factor of 0.8
     embedding = torch.randn(1, 32, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        decoded = model.decode(embedding, boxes=torch.tensor([[8.0, 3.2, 40.0, 24.0]]))
+        decoded = model.decode(
+            model.look(embedding, torch.rand(1, 3, 64, 64)), boxes=torch.tensor([[8.0, 3.2, 40.0, 24.0]])
+        )
     expected = model.masks_on_plane(decoded.logits, shape)[0]
     assert 0 < expected.sum() < expected.size
     assert np.array_equal(boxed.segment(embedding, shape, box), expected)

@@ -68,6 +68,19 @@ def test_ask_writes_labels_picture_and_rounds(image: Path, segmenter: FakeSegmen
     assert str(tmp_path) not in rounds.read_text("utf-8")
 
 
+def test_masks_are_carried_through_the_stack_into_the_same_label(
+    image: Path, segmenter: FakeSegmenter, tmp_path: Path, capsys
+) -> None:
+    out, rounds = tmp_path / "l.nii.gz", tmp_path / "r.json"
+    assert run("ask", image, "the liver", "--plane", 3, "--carry", "--out", out, "--json", rounds) == 0
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+    assert labels.any((1, 2)).all()
+    assert set(np.unique(labels)) == {0, 1}
+    assert "Carried [1] liver to 4 planes, 0 to 4. It stopped: the stack ends and" in capsys.readouterr().err
+    told = json.loads(rounds.read_text("utf-8"))["rounds"]
+    assert [(r["plane"], r["carried"]) for r in told] == [(3, False), *((p, True) for p in (4, 2, 1, 0))]
+
+
 def test_a_dangling_reference_is_one_line_and_code_2(image: Path, segmenter: FakeSegmenter, capsys) -> None:
     assert run("ask", image, "the vessel behind [3]") == 2
     shown = capsys.readouterr()

@@ -57,10 +57,11 @@ def test_what_a_plane_lacks_is_asked_for_and_is_empty(tmp_path) -> None:
     write_planes(tmp_path)
     planes = Planes(tmp_path)
     known = {"right kidney", "left kidney", "kidney", "hippocampus", "optic nerve"}
-    names, shares = plane_targets(planes, planes.rows[0], known, 6, np.random.default_rng(0))
+    names, shares = plane_targets(planes, planes.rows[0], known, 6, 32, np.random.default_rng(0))
     assert set(names[:3]) == {"right kidney", "left kidney", "kidney"}
     assert set(names[3:]) <= {"hippocampus", "optic nerve"}
     assert len(names) > 3
+    assert shares.shape[1:] == (32, 32)
     assert shares[:3].sum((1, 2)).all()
     assert not shares[3:].any()
     batch = draw_batch(planes, dict.fromkeys(known, 1.0), 2, 2, np.random.default_rng(1), absent_share=1.0)

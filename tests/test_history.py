@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import CASE, STUDY, box_mask
 
+from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Target
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, Prompts
 from napari_mediround.errors import MediRoundError
@@ -35,6 +36,7 @@ operations = st.one_of(
     st.tuples(st.just("fix"), numbers, boxes, st.sampled_from(OVERLAPS)),
     st.tuples(st.just("reject"), numbers, st.sampled_from(("", *REASONS))),
     st.tuples(st.just("branch"), numbers),
+    st.tuples(st.just("carry"), numbers, st.sampled_from((1, -1))),
     *[st.tuples(st.just(word)) for word in ("undo", "undo", "redo", "restart")],
 )
 
@@ -52,6 +54,10 @@ class Drawer(FakeSegmenter):
         found = [tuple(map(int, m)) for m in re.findall(r"box (\d+) (\d+) (\d+) (\d+)", text)]
         targets = tuple(Target(f"part {k}", rectangle(box), k / 7) for k, box in enumerate(found))
         return Answer(f"{len(found)} parts", targets)
+
+    def carry(self, mask, image):
+        """Return the mask a row lower."""
+        return Mask.from_array(np.roll(mask.to_array(), 1, 0)), 0.8
 
 
 def words(boxes):
@@ -105,6 +111,12 @@ class Desk:
         self.session.retry(number % len(rounds) + 1, words([box]))
         assert self._locked() == locked
 
+    def _carry(self, number, step):
+        found = self.session.carry(self.session.reference_to(self._value(number)), step)
+        if isinstance(found, str):
+            raise MediRoundError(found)
+        return self.session.add(found)
+
     def _accept(self, numbers, overlap):
         values = list(dict.fromkeys(self._value(number) for number in numbers))
         with self._kept(values, overlap):
@@ -119,7 +131,7 @@ class Desk:
     def _reject(self, number, reason):
         value = self._value(number)
         step = self.session.reject(value, reason=reason)
-        assert value not in self.session.label_volume()
+        assert value not in {label.value for label in self.session.state.shown}
         return step
 
     def _branch(self, number):
@@ -149,6 +161,8 @@ class Desk:
         yield
         if overlap != "replace":
             assert self._locked(but=values) == others
+            if any(label.drawn != label.value for label in self.session.state.labels.values()):
+                return  # a number in the layer may be several masks'
             mine = [order.index(value) for value in values if value in order]
             shown_first = order[: min(mine)] if mine and overlap == "both" else others
             firm = np.isin(before, list(shown_first))

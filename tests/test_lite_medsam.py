@@ -50,7 +50,7 @@ def test_box_prompts_give_the_masks_of_the_upstream_implementation(model):
     for plane, box, reference in zip(planes, boxes, expected, strict=True):
         with torch.no_grad():
             features = model.encode_image(render_plane(study, int(plane), "soft_tissue"))
-            seen, boxes = model.context(features.embedding), torch.tensor(box)[None]
+            seen, boxes = model.see(features), torch.tensor(box)[None]
             mask = model.decode(seen, boxes=boxes).logits[0].numpy() > 0
         scores.append(2 * (mask & reference).sum() / (mask.sum() + reference.sum()))
     assert len(scores) == 20

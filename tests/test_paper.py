@@ -164,7 +164,7 @@ def test_correction_is_the_published_one(model):
     with torch.no_grad():
         model.judge.mlp[-1].bias.fill_(-9)
         decoded = model.segment(features, vectors)
-        again = model.decode(model.context(features.embedding), model.corrector(vectors))
+        again = model.decode(model.see(features), model.corrector(vectors))
         model.judge.mlp[-1].bias.fill_(9)
         trusted = model.segment(features, vectors)
     assert decoded.corrected.all()

@@ -12,6 +12,8 @@ from scripted import ask, make_plane, script_answers
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.mending import CARRY_GROWTH
+from napari_mediround.model.store import Origin
 from napari_mediround.predictor import Predictor
 
 FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
@@ -88,6 +90,20 @@ def test_an_image_is_encoded_once(predictor):
     keys = [predictor.set_image(make_plane(i)) for i in (0, 1, 0)]
     assert keys[0] == keys[2] != keys[1]
     assert len(calls) == 2
+
+
+def test_what_the_decoder_sees_of_a_plane_is_made_once(predictor, monkeypatch):
+    seen, look = [], predictor.model.look
+    monkeypatch.setattr(predictor.model, "look", lambda *planes: seen.append(planes) or look(*planes))
+    script_answers(predictor, ANSWERS[0], ANSWERS[2])
+    predictor.set_image(make_plane())
+    conversation = ask(predictor, Conversation(), "Segment the liver.")
+    ask(predictor, conversation, "And the others?")
+    predictor.refine(np.array([[30.0, 20.0]]), np.array([True]))
+    assert len(seen) == 1
+    predictor.set_image(make_plane(1))
+    predictor.refine(np.array([[30.0, 20.0]]), np.array([True]))
+    assert len(seen) == 2
 
 
 def test_embeddings_on_disk_are_found_by_the_next_predictor(predictor, tmp_path):
@@ -230,6 +246,22 @@ def test_clicks_and_boxes_refine_a_mask(predictor):
     assert all(r.to_array().shape == (48, 64) and 0 <= quality <= 1 for r, quality in results)
     assert results[0][0] != results[1][0]
     assert predictor.refine(previous=results[1][0])[0] == mask
+
+
+def test_a_mask_is_carried_by_its_words_in_its_box(predictor):
+    script_answers(predictor, ANSWERS[0])
+    image = predictor.set_image(make_plane())
+    mask = ask(predictor, Conversation(), "The liver?").rounds[0].targets[0].mask
+    vector = predictor._origins[image, mask].vector
+    x0, y0, x1, y1 = mask.box_xyxy
+    grown = CARRY_GROWTH * np.array([x0 - x1, y0 - y1, x1 - x0, y1 - y0]) + mask.box_xyxy
+    other = predictor.set_image(make_plane(1))
+    carried, quality = predictor.carry(mask, image)
+    assert torch.equal(predictor._origins[other, carried].vector, vector)
+    predictor._origins[other, mask] = Origin(vector, None)
+    box = np.clip(grown, 0, [64, 48, 64, 48])
+    assert predictor.refine(box_xyxy=box, previous=mask) == (carried, pytest.approx(quality))
+    assert predictor.refine(box_xyxy=box)[0] != carried, "the words count"
 
 
 def test_errors_name_their_remedy(predictor):

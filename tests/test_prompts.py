@@ -71,8 +71,9 @@ def test_every_kind_of_prompt_reaches_the_decoder_with_a_gradient(model, kind):
     shares = dict.fromkeys(("click_share", "box_share", "correction_share"), 0.0) | {kind: 1.0}
     rng = np.random.default_rng(1)
     embedding, vectors = torch.randn(2, model.channels, 16, 16), torch.randn(2, model.channels)
+    seen = model.look(embedding, torch.rand(2, 3, 64, 64))
     masks = np.stack([make_mask(5, 5, 30, 30), make_mask(40, 20, 60, 50)])
-    decoded = decode_prompted(model, embedding, vectors, masks, PromptSettings(**shares), rng)
+    decoded = decode_prompted(model, seen, vectors, masks, PromptSettings(**shares), rng)
     decoded.logits.sum().backward()
     assert decoded.logits.shape == (2, 64, 64)
     assert any(p.grad is not None and p.grad.any() for p in model.prompt_encoder.parameters())

@@ -1,4 +1,4 @@
-"""Before stage 1a: context, first look and structure vectors, on every structure of a plane at once.
+"""Before stage 1a: context, detail, first look and structure vectors, on every structure of a plane at once.
 
 A plane passes the context once and answers for all its structures, and for those that it could show and does
 not; the mask decoder is not in the loop, so a plane costs what a fiftieth of its masks would cost there.
@@ -22,7 +22,8 @@ from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 
-GRID = 32
+ABSENT_WEIGHT = 0.5
+"""Of the mean loss of absent structures beside the mean loss of those shown."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class DenseSettings:
     seed: int = 0
 
 
-def cell_shares(labels: np.ndarray, values: list[tuple[int, ...]], grid: int = GRID) -> np.ndarray:
+def cell_shares(labels: np.ndarray, values: list[tuple[int, ...]], grid: int) -> np.ndarray:
     """Return which share of each cell belongs to each union of label values: float32 (N, grid, grid)."""
     side, most = labels.shape[0] // grid, int(labels.max()) + 1
     cell = np.arange(labels.shape[0]) // side
@@ -75,15 +76,15 @@ def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 def plane_targets(
-    planes: Planes, row: int, known: Container[str], absent: int, rng: np.random.Generator
+    planes: Planes, row: int, known: Container[str], absent: int, grid: int, rng: np.random.Generator
 ) -> tuple[list[str], np.ndarray]:
-    """Return a plane's structures and some that it lacks, with their shares (N, GRID, GRID)."""
+    """Return a plane's structures and some that it lacks, with their shares (N, grid, grid)."""
     shown = [name for name in planes.values[row] if name in known]
     lacked = []
     for names in planes.absent(row, known):
         lacked += list(rng.permutation(names)[: absent // 2])
     unions = [planes.values[row][name] for name in shown] + [()] * len(lacked)
-    return shown + lacked, cell_shares(planes.labels(row), unions)
+    return shown + lacked, cell_shares(planes.labels(row), unions, grid)
 
 
 def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettings) -> PixelStage:
@@ -112,14 +113,19 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         set_rates(optimiser, rates, step, settings.steps, 100)
         rows = [planes.draw(rng) for _ in range(settings.planes)]
         source = torch.from_numpy(np.stack([planes.embedding(r) for r in rows]).astype(np.float32))
-        seen = model.context(F.adaptive_avg_pool2d(source.to(device), GRID))
+        pixels = torch.from_numpy(np.stack([planes.pixels(r) for r in rows]))
+        seen = model.look(source.to(device), pixels.to(device))
         losses, overlaps = [], []
-        for plane, row in zip(seen, rows, strict=True):
-            names, shares = plane_targets(planes, row, row_of.keys(), settings.absent, rng)
+        for plane, row in zip(seen.split(), rows, strict=True):
+            grid = plane.detail.shape[-1]
+            names, shares = plane_targets(planes, row, row_of.keys(), settings.absent, grid, rng)
             target = torch.from_numpy(shares).to(device)
-            logits = model.glance(plane[None], stage.vectors[[row_of[n] for n in names]])[:, 0]
-            losses.append(share_loss(logits, target).mean())
-            shown = target.flatten(1).sum(1) > 0
+            vectors = stage.vectors[[row_of[n] for n in names]]
+            logits = model.glance(plane, vectors)[:, 0]
+            each, shown = share_loss(logits, target), target.flatten(1).any(1)
+            losses.append(each[shown].mean())
+            if not shown.all():
+                losses[-1] = losses[-1] + ABSENT_WEIGHT * each[~shown].mean()
             overlaps.append(iou(logits.detach()[shown], target[shown] >= 0.5))
         loss = torch.stack(losses).mean()
         optimiser.zero_grad()

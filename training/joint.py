@@ -83,7 +83,8 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
     table, row_of = read_vectors(out / "pixels.pt", model.device)
     right = fit_projection(model, bank, table, row_of, settings.projection_steps)
     (out / "projection.json").write_text(json.dumps({"nearest_is_right": round(right, 4)}))
-    decoder = [p for name in DECODER_PARTS for p in getattr(model, name).parameters()]
+    model.context.requires_grad_(False)
+    decoder = [p for name in DECODER_PARTS for p in getattr(model, name).parameters() if p.requires_grad]
     heads = list(model.seg_projection.parameters())
     groups = [{"params": decoder, "lr": settings.decoder_rate}, {"params": heads, "lr": settings.head_rate}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
@@ -99,9 +100,8 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         set_rates(optimiser, rates, step, settings.steps, 30)
         batch = draw_batch(planes, weights, settings.planes, settings.masks, rng, settings.absent_share)
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])
-        seen = model.context(torch.from_numpy(batch.embeddings).to(device))[batch.of]
         vectors = model.project_seg(states)
-        decoded = decode_prompted(model, seen, vectors, batch.masks, PromptSettings(), rng)
+        decoded = decode_prompted(model, batch.see(model), vectors, batch.masks, PromptSettings(), rng)
         target = torch.from_numpy(batch.masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)
         loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou, true_iou)

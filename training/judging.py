@@ -92,8 +92,8 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
             rng = np.random.default_rng([settings.seed, 4, step])
             batch = draw_batch(planes, weights, 3, 3, rng)
             vectors, spoken = draw_vectors(model, bank, batch.names, settings, rng)
-            source = torch.from_numpy(batch.embeddings).to(model.device)
-            embedding, seen = source[batch.of], model.context(source)[batch.of]
+            embedding = torch.from_numpy(batch.embeddings).to(model.device)[batch.of]
+            seen = batch.see(model)
             decoded = model.decode(seen, vectors)
             shown = [
                 planes.mask(r, planes.values[r].get(n, ())) for r, n in zip(batch.rows, spoken, strict=True)
@@ -167,14 +167,13 @@ def fit_corrector(
             group["lr"] = settings.rate * cosine_schedule(step, settings.corrector_steps, 20)
         batch = draw_batch(planes, weights, 4, 2, rng)
         names = batch.names
-        source = F.avg_pool2d(torch.from_numpy(batch.embeddings).to(model.device), 2)
         target = F.avg_pool2d(torch.from_numpy(batch.masks).float()[:, None].to(model.device), 2)[:, 0]
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in names])
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         strength = torch.tensor(rng.uniform(0, settings.disturbance, len(names))).float()
         with torch.no_grad():
             vectors = disturb(model.project_seg(states), strength, generator)
-            seen = model.context(source)[batch.of]
+            seen = batch.see(model, coarse=True)
             before = iou(model.decode(seen, vectors).logits, target > 0.5).mean().item()
         logits = model.decode(seen, model.corrector(vectors)).logits
         loss = mask_loss(logits, target).mean()

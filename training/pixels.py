@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from napari_mediround.model.context import Seen
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import iou, mask_loss
 from napari_mediround.training.planes import Planes
@@ -22,7 +23,7 @@ from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rat
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
 DECODER_PARTS = ("context", "glance", "prompt_encoder", "mask_decoder")
-"""Parts of the model that stage 1a trains."""
+"""Parts of the model that the dense stage and stage 1a train; from 1a on the context stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Batch:
     ----------
     embeddings : ndarray
         float32 (P, C, g, g): of the planes.
+    pixels : ndarray
+        float32 (P, 3, 4g, 4g): what these were encoded from.
     of : list of int
         The plane of each mask.
     masks : ndarray
@@ -95,10 +98,17 @@ class Batch:
     """
 
     embeddings: np.ndarray
+    pixels: np.ndarray
     of: list[int]
     masks: np.ndarray
     names: list[str]
     rows: list[int]
+
+    @torch.no_grad()
+    def see(self, model: MediRound, coarse: bool = False) -> Seen:
+        """Return the plane of each mask as the model's decoder sees it, also on half the grid."""
+        embeddings, pixels = (torch.from_numpy(x).to(model.device) for x in (self.embeddings, self.pixels))
+        return model.look(F.avg_pool2d(embeddings, 2) if coarse else embeddings, pixels).take(self.of)
 
 
 def draw_batch(
@@ -114,13 +124,14 @@ def draw_batch(
     With a chance of `absent_share` each plane also gives an empty mask, of a structure that it lacks.
     """
     lacking = rng.random() < absent_share
-    embeddings, of, masks, names, rows = [], [], [], [], []
+    embeddings, pixels, of, masks, names, rows = [], [], [], [], [], []
     while len(set(rows)) < count and len(names) < count * (each + lacking):
         row = planes.draw(rng)
         choices = [name for name in planes.values[row] if name in weights]
         if not choices:
             continue
         embeddings.append(planes.embedding(row))
+        pixels.append(planes.pixels(row))
         chance = np.array([weights[c] for c in choices])
         for index in rng.choice(len(choices), min(each, len(choices)), False, chance / chance.sum()):
             of.append(len(embeddings) - 1)
@@ -134,7 +145,8 @@ def draw_batch(
             masks.append(planes.mask(row, ()))
             names.append(choices[rng.integers(len(choices))])
             rows.append(row)
-    return Batch(np.stack(embeddings).astype(np.float32), of, np.stack(masks), names, rows)
+    encoded = np.stack(embeddings).astype(np.float32)
+    return Batch(encoded, np.stack(pixels), of, np.stack(masks), names, rows)
 
 
 def halve_masks(masks: np.ndarray) -> np.ndarray:
@@ -157,7 +169,8 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     planes = Planes(folder)
     structures, weights = structure_weights(planes)
     stage = PixelStage(structures, model, settings.seed).to(device)
-    decoder = [p for name, p in stage.named_parameters() if name != "vectors"]
+    model.context.requires_grad_(False)
+    decoder = [p for name, p in stage.named_parameters() if p.requires_grad and name != "vectors"]
     groups = [
         {"params": decoder, "lr": settings.decoder_rate},
         {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},
@@ -183,11 +196,9 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         coarse = step < settings.coarse
         count = settings.coarse_planes if coarse else settings.planes
         batch = draw_batch(planes, weights, count, settings.masks, rng, settings.absent_share)
-        source, masks = torch.from_numpy(batch.embeddings).to(device), batch.masks
-        if coarse:
-            source, masks = F.avg_pool2d(source, 2), halve_masks(masks)
+        masks = halve_masks(batch.masks) if coarse else batch.masks
         vectors = stage.vectors[[row_of[n] for n in batch.names]]
-        seen = model.context(source)[batch.of]
+        seen = batch.see(model, coarse)
         decoded = decode_prompted(model, seen, vectors, masks, PromptSettings(), rng)
         target = torch.from_numpy(masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)

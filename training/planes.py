@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import Anatomy, load_anatomy
 from napari_mediround.training.dialogues import absent_names, foreign_names
-from napari_mediround.training.prepare import encoded_rows
+from napari_mediround.training.prepare import encoded_rows, scale_plane
 
 WHOLES = ("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs")
 """Structures that are the union of their parts, so that labels of the parts give the whole."""
@@ -51,7 +51,8 @@ class Planes:
         self.anatomy: Anatomy = load_anatomy()
         table = json.loads((folder / "planes.json").read_text())
         self.embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
-        self._labels = np.load(folder / "planes.npz")["labels"]
+        kept = np.load(folder / "planes.npz")
+        self._labels, self._images = kept["labels"], kept["images"]
         self.table = table
         subjects: dict[str, set[str]] = {}
         for entry in table:
@@ -77,7 +78,7 @@ class Planes:
         for row in self.rows:
             self.by_set.setdefault(set_of(self.table[row]), []).append(row)
         structures = [len(set().union(*(self.values[row] for row in rows))) for rows in self.by_set.values()]
-        shares = np.sqrt([n * len(rows) for n, rows in zip(structures, self.by_set.values(), strict=True)])
+        shares = np.cbrt([n * len(rows) for n, rows in zip(structures, self.by_set.values(), strict=True)])
         self._sets, self._shares = list(self.by_set), shares / shares.sum()
 
     def draw(self, rng: np.random.Generator) -> int:
@@ -132,3 +133,7 @@ class Planes:
     def embedding(self, row: int) -> NDArray[np.float16]:
         """Return (256, 64, 64)."""
         return self.embeddings[row]
+
+    def pixels(self, row: int) -> NDArray[np.float32]:
+        """Return what the embedding was encoded from, (3, 256, 256), 0…1."""
+        return scale_plane(self._images[row], self.table[row]["shape"]).transpose(2, 0, 1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from napari_mediround.model.context import Seen
 from napari_mediround.model.mediround import Decoded, MediRound
 from napari_mediround.model.sam import mask_to_logits
 from napari_mediround.training.text import corrupt_mask
@@ -38,9 +39,9 @@ class PromptSettings:
         Of a mask.
     """
 
-    click_share: float = 0.1
-    box_share: float = 0.08
-    correction_share: float = 0.22
+    click_share: float = 0.12
+    box_share: float = 0.1
+    correction_share: float = 0.33
     worded_share: float = 0.4
     most_clicks: int = 3
 
@@ -98,7 +99,7 @@ def jitter_boxes(masks: NDArray[np.bool_], size: int, rng: np.random.Generator) 
 
 def decode_prompted(
     model: MediRound,
-    embedding: Tensor,
+    seen: Seen,
     vectors: Tensor,
     masks: NDArray[np.bool_],
     settings: PromptSettings,
@@ -109,8 +110,8 @@ def decode_prompted(
     Parameters
     ----------
     model : MediRound
-    embedding : Tensor
-        (N, C, g, g) with its context, on any grid.
+    seen : Seen
+        The plane of each mask, the embedding (N, C, g, g) on any grid.
     vectors : Tensor
         (N, C): SEG vectors.
     masks : ndarray
@@ -123,20 +124,20 @@ def decode_prompted(
     shares = (settings.click_share, settings.box_share, settings.correction_share)
     kind = rng.choice(kinds, p=[*shares, 1 - sum(shares)])
     if kind == "words" or not masks.any((1, 2)).all():  # nobody clicks at what is not there
-        return model.decode(embedding, vectors)
+        return model.decode(seen, vectors)
     kept = vectors if rng.random() < settings.worded_share else None
     if kind == "box":
-        return model.decode(embedding, kept, boxes=jitter_boxes(masks, model.size, rng).to(model.device))
+        return model.decode(seen, kept, boxes=jitter_boxes(masks, model.size, rng).to(model.device))
     previous = None
     if kind == "correction":
         kept = vectors if rng.random() < 0.75 else None
-        previous = first_masks(model, embedding, kept, masks, rng)
-    return click_through(model, embedding, kept, masks, previous, settings.most_clicks, rng)
+        previous = first_masks(model, seen, kept, masks, rng)
+    return click_through(model, seen, kept, masks, previous, settings.most_clicks, rng)
 
 
 @torch.no_grad()
 def first_masks(
-    model: MediRound, embedding: Tensor, vectors: Tensor | None, masks: NDArray, rng: np.random.Generator
+    model: MediRound, seen: Seen, vectors: Tensor | None, masks: NDArray, rng: np.random.Generator
 ) -> Tensor:
     """Return logits (N, 1, 4g, 4g) to be corrected: a damaged truth, or what disturbed vectors give."""
     if vectors is None or rng.random() < 0.4:
@@ -144,12 +145,12 @@ def first_masks(
         return mask_to_logits(torch.from_numpy(damaged).to(model.device))
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     strength = torch.tensor(rng.uniform(0, 1.2, len(vectors))).float()
-    return model.decode(embedding, disturb(vectors, strength, generator)).logits[:, None]
+    return model.decode(seen, disturb(vectors, strength, generator)).logits[:, None]
 
 
 def click_through(
     model: MediRound,
-    embedding: Tensor,
+    seen: Seen,
     vectors: Tensor | None,
     masks: NDArray[np.bool_],
     previous: Tensor | None,
@@ -159,14 +160,14 @@ def click_through(
     """Click up to `most` times in what is wrong; only the last decoding carries a gradient."""
     clicks = None
     for left in reversed(range(rng.integers(1, most + 1))):
-        seen = np.zeros_like(masks) if previous is None else (previous[:, 0] > 0).cpu().numpy()
-        xy, labels = (t.to(model.device) for t in click_errors(seen, masks, model.size, rng))
+        now = np.zeros_like(masks) if previous is None else (previous[:, 0] > 0).cpu().numpy()
+        xy, labels = (t.to(model.device) for t in click_errors(now, masks, model.size, rng))
         clicks = (
             (xy, labels)
             if clicks is None
             else (torch.cat([clicks[0], xy], 1), torch.cat([clicks[1], labels], 1))
         )
         with torch.set_grad_enabled(left == 0):
-            decoded = model.decode(embedding, vectors, clicks, previous=previous)
+            decoded = model.decode(seen, vectors, clicks, previous=previous)
         previous = decoded.logits.detach()[:, None]
     return decoded

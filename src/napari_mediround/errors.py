@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 def printable(text: object) -> str:
     """Return text with file names in it for people: what a terminal would obey is written as its code."""
@@ -80,6 +82,12 @@ class SettingsError(MediRoundError):
 
 class CancelledError(MediRoundError):
     """The user cancelled the work."""
+
+
+def stop_if(cancelled: Callable[[], bool] | None) -> None:
+    """Raise `CancelledError` when a question's `cancelled` says so."""
+    if cancelled is not None and cancelled():
+        raise CancelledError("The question was cancelled; nothing has changed.")
 
 
 class JournalError(MediRoundError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
-from napari_mediround.errors import CancelledError, MediRoundError
+from napari_mediround.errors import MediRoundError, stop_if
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.context import Seen
 from napari_mediround.model.device import (
     choose_device,
     default_dtype,
@@ -29,9 +31,9 @@ from napari_mediround.model.device import (
     release_memory,
 )
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
+from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 from napari_mediround.model.reader import DialogueReader
-from napari_mediround.model.sam import fit_to_square, mask_to_logits
 from napari_mediround.model.store import FeatureStore, Origin, hash_image, hash_weights
 
 LOG = logging.getLogger(__name__)
@@ -79,9 +81,9 @@ class Predictor:
         self._store = FeatureStore(hash_weights(model.image_encoder), cache_dir)
         self._current = ""
         self._origins: dict[tuple[str, Mask], Origin] = {}
+        self._seen: tuple[ImageFeatures, Seen] | None = None
         self._lock = threading.RLock()
         self._notes: list[str] = []
-        self._reader.forget()
         self._move(self.device)
 
     @classmethod
@@ -140,6 +142,7 @@ class Predictor:
         with self._lock:
             self._store.clear()
             self._reader.forget()
+            self._seen = None
 
     # Segmenter
 
@@ -215,12 +218,12 @@ class Predictor:
             said, vectors = self._careful(
                 lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at)
             )
-            _stop_if(cancelled)
+            stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
             if not names and not absent:
                 reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
-                _stop_if(cancelled)
+                stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes())
             targets = self._segment(features, vectors, names, cancelled)
             if empty := [target.structure for target in targets if not target.mask.area]:
@@ -260,19 +263,36 @@ class Predictor:
             When there is neither a click, a box nor a mask of a question.
         """
         with self._lock:
-            features = self._features(self._current)
-            origin = None if previous is None else self._origin(previous)
-            vector = None if origin is None else origin.vector
-            if points_xy is None and box_xyxy is None and vector is None:
+            origin = self._origins.get((self._current, previous))
+            if previous is not None and origin is None:
+                origin = origin_of_drawn(self.model, previous)
+            if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
-            decoded, vectors = self._careful(
-                lambda: self._refine(features, points_xy, positive, box_xyxy, origin)
-            )
-            with torch.no_grad(), precision(self.device, self.dtype):
-                quality = self.model.judge_masks(vectors, self._on_device(features).embedding, decoded)
-            mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.shape)[0])
-            self._keep_origin(mask, Origin(vector, decoded.logits[:, None]))
-            return mask, float(quality[0])
+            return self._mend(points_xy, positive, box_xyxy, origin)
+
+    def _mend(self, points_xy, positive, box_xyxy, origin: Origin | None) -> tuple[Mask, float]:
+        features = self._features(self._current)
+        decoded = self._careful(
+            lambda: mend(self.model, self._looked_at(features), points_xy, positive, box_xyxy, origin)
+        )
+        mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.shape)[0])
+        self._keep_origin(mask, Origin(None if origin is None else origin.vector, decoded.logits[:, None]))
+        return mask, float(decoded.quality[0])
+
+    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
+        """Find on the plane last set what a mask on a neighbouring plane is of; empty where nothing is left.
+
+        Returns and raises as `refine`.
+
+        Parameters
+        ----------
+        mask : Mask
+            On the neighbouring plane, not empty.
+        image : str
+            Key of that plane.
+        """
+        with self._lock:
+            return self._mend(None, None, box_to_carry(mask), self._origins.get((image, mask)))
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features = self._features(image)
@@ -287,7 +307,7 @@ class Predictor:
     ) -> tuple[Target, ...]:
         found: list[Target] = []
         while len(found) < len(names):
-            _stop_if(cancelled)
+            stop_if(cancelled)
             start = len(found)
             decoded = self._careful(lambda start=start: self._segment_batch(features, vectors[start:]))
             masks = self.model.masks_on_plane(decoded.logits, features.shape)
@@ -303,37 +323,12 @@ class Predictor:
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
         """Segment as many of the vectors as memory allows now, where the model is now."""
         batch = vectors[: self.masks_at_once].to(self.device)
-        return self.model.segment(self._on_device(features), batch)
+        return self.model.segment(self._looked_at(features), batch)
 
     def _keep_origin(self, mask: Mask, origin: Origin) -> None:
         self._origins[self._current, mask] = origin
         while len(self._origins) > ORIGINS_KEPT:
             del self._origins[next(iter(self._origins))]
-
-    def _origin(self, mask: Mask) -> Origin:
-        """Return what a mask on the current image came from; a drawn one is its own prompt."""
-        known = self._origins.get((self._current, mask))
-        if known is not None:
-            return known
-        on_device = torch.tensor(mask.to_array(), device=self.device)[None, None].float()
-        square = fit_to_square(on_device, self._features(self._current).embedding.shape[-1] * 4)
-        return Origin(None, mask_to_logits(square[:, 0]))
-
-    def _refine(self, features: ImageFeatures, points_xy, positive, box_xyxy, origin: Origin | None):
-        model, shape = self.model, features.shape
-        points = boxes = None
-        if points_xy is not None and len(points_xy):
-            labels = torch.tensor(np.asarray(positive, np.int64), device=self.device)[None]
-            points = model.plane_to_square(np.asarray(points_xy, float), shape)[None], labels
-        if box_xyxy is not None:
-            boxes = model.plane_to_square(np.asarray(box_xyxy, float).reshape(2, 2), shape).reshape(1, 4)
-        vector, logits = (None, None) if origin is None else (origin.vector, origin.logits)
-        if points is None or boxes is not None:  # as trained: only clicks change an earlier mask
-            logits = None
-        vector, logits = (x if x is None else x.to(self.device) for x in (vector, logits))
-        seen = model.context(self._on_device(features).embedding)
-        decoded = model.decode(seen, vector, points, boxes, logits)
-        return decoded, torch.zeros(1, model.channels, device=self.device) if vector is None else vector
 
     # Device and memory
 
@@ -350,12 +345,20 @@ class Predictor:
     def _on_device(self, features: ImageFeatures) -> ImageFeatures:
         return features.to(self.device, torch.float32)
 
+    def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
+        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        here = self._on_device(features)
+        if self._seen is None or self._seen[0] is not features:
+            self._seen = features, self.model.see(here)
+        return replace(here, seen=self._seen[1])
+
     def _take_notes(self) -> str:
         notes, self._notes = " ".join(self._notes), []
         return notes
 
     def _move(self, device: torch.device) -> None:
         self._reader.forget()
+        self._seen = None
         self._origins = {key: origin.to(device) for key, origin in self._origins.items()}
         self.model.to(device)
         self.device = device
@@ -391,8 +394,3 @@ class Predictor:
         LOG.warning(note)
         self._notes.append(note)
         return True
-
-
-def _stop_if(cancelled: Callable[[], bool] | None) -> None:
-    if cancelled is not None and cancelled():
-        raise CancelledError("Cancelled.")

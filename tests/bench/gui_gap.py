@@ -28,7 +28,7 @@ import napari
 import numpy as np
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 
-from napari_mediround.domain.rounds import Answer, Target
+from napari_mediround.domain.rounds import Answer, Reference, Target
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.io.labels import write_label_volume
 from napari_mediround.widget.dock import ChatDock
@@ -157,6 +157,11 @@ class Bench:
             lambda: session.answer(ask, 7),
         )
         self.measure("ask again, same plane", lambda: panel.question_asked.emit(ask), None)
+        self.measure(
+            "carry, a plane or more",
+            lambda: panel.key_pressed.emit("C"),
+            lambda: session.carry(Reference(1), 1),
+        )
         self.measure("accept", lambda: panel.key_pressed.emit("J"), None)
         self.measure("undo", lambda: panel.key_pressed.emit("U"), None)
         self.measure("begin a fix", lambda: panel.key_pressed.emit("K"), None, False)

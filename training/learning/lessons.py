@@ -151,6 +151,8 @@ class Lesson:
     ----------
     embedding : Tensor
         float16 (C, g, g) of the plane.
+    pixels : Tensor
+        float16 (3, 4g, 4g): what that was encoded from.
     pieces, raw : list, dict
         The dialogue with the right answer, and the raw features of its slots.
     supervised : list of int
@@ -170,6 +172,7 @@ class Lesson:
     """
 
     embedding: Tensor
+    pixels: Tensor
     pieces: list
     raw: dict
     supervised: list[int]
@@ -223,6 +226,7 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     rejected = np.array([m.verdict == "rejected" for m in round_.masks])
     return Lesson(
         own.embedding[0].half().cpu(),
+        model.fit_pixels(own.image)[0].half().cpu(),
         pieces + answer,
         {name: value.cpu() for name, value in raw.items()},
         list(range(start - 1, start + len(answer) - 1)) if sure else [],

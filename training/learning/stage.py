@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_mediround.model.context import Seen
 from napari_mediround.model.mediround import Decoded, MediRound
 from napari_mediround.training.learning.lessons import Lesson
 from napari_mediround.training.losses import dice_loss, iou, mask_loss
@@ -82,7 +83,7 @@ class Stage(nn.Module):
     def __init__(self, model: MediRound, prompts: PromptSettings | None = None) -> None:
         super().__init__()
         self.model, self.prompts = model, prompts or PromptSettings()
-        self._seen: dict[tuple[int, bool], tuple[Lesson, Tensor]] = {}
+        self._seen: dict[tuple[int, bool], tuple[Lesson, Seen]] = {}
 
     def forward(self, what: str, *arguments):
         """Do "read", "words", "masks" or "decode"; see the methods of these names."""
@@ -137,12 +138,13 @@ class Stage(nn.Module):
         return loss, (2 * overlap / (1 + overlap))[0]
 
     @torch.no_grad()
-    def _see(self, lesson: Lesson, coarse: bool) -> Tensor:
-        """Return a lesson's embedding with its context, kept from step to step: learning changes neither."""
+    def _see(self, lesson: Lesson, coarse: bool) -> Seen:
+        """Return a lesson's plane as the decoder sees it, kept from step to step: learning changes it not."""
         key = id(lesson), coarse
         if key not in self._seen:
             embedding = lesson.embedding[None].to(self.model.device).float()
-            seen = self.model.context(F.avg_pool2d(embedding, 2) if coarse else embedding)
+            pixels = lesson.pixels[None].to(self.model.device).float()
+            seen = self.model.look(F.avg_pool2d(embedding, 2) if coarse else embedding, pixels)
             self._seen[key] = lesson, seen  # with the lesson, so that no other gets its id
         return self._seen[key][1]
 

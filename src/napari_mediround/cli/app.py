@@ -64,6 +64,9 @@ def ask(
     ] = None,
     volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
     window: Annotated[str | None, typer.Option(help="CT window: a name (lung) or LEVEL,WIDTH in HU.")] = None,
+    carry: Annotated[
+        bool, typer.Option("--carry", help="Carry every mask through the stack, both ways, until it stops.")
+    ] = False,
     preset: Preset = "lite",
     device: Device = "auto",
     adapter: Adapter = None,
@@ -79,7 +82,8 @@ def ask(
     chosen_window = parse_window(window)
     study = read_image(image, series, volume, view)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    run_ask(predictor, study, [text, *(then or [])], plane, chosen_window, Outputs(out, png, json))
+    outputs = Outputs(out, png, json)
+    run_ask(predictor, study, [text, *(then or [])], plane, chosen_window, outputs, carry)
 
 
 @app.command()

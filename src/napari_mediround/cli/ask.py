@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_mediround.cli.console import make_table, notices, results, say, write_json
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.domain.rounds import Conversation, Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import MediRoundError
@@ -53,6 +53,31 @@ def ask_rounds(session: Session, texts: Sequence[str], plane: int, window: Windo
                 raise MediRoundError(f"Round {number}: {error}") from error
 
 
+def carry_masks(session: Session) -> None:
+    """Carry every mask of the conversation through the stack, both ways, and say how far each went."""
+    asked = session.conversation.rounds
+    for reference in [Reference(r.index, k) for r in asked for k in range(1, len(r.targets) + 1)]:
+        target = session.conversation.target(reference)
+        if not target.mask.area:
+            continue
+        name = f"{reference} {target.structure}"
+        with notices().status(f"Carrying {name} …"):
+            ways = [_carry_one_way(session, reference, step) for step in (1, -1)]
+        planes = [plane for carried, _ in ways for plane in carried]
+        where = f"{len(planes)} planes, {min(planes)} to {max(planes)}" if planes else "nowhere"
+        say(f"Carried {name} to {where}. It stopped: {' and '.join(why for _, why in ways)}.")
+
+
+def _carry_one_way(session: Session, reference: Reference, step: int) -> tuple[list[int], str]:
+    """Add rounds until a carry stops; return the planes and why it stopped."""
+    planes: list[int] = []
+    while not isinstance(found := session.carry(reference, step), str):
+        session.add(found)
+        planes.append(found.plane)
+        reference = Reference(found.index)
+    return planes, found
+
+
 def describe_references(round_: Round, conversation: Conversation) -> str:
     """Return what a round's references resolved to: "[1] liver"; empty without any."""
     return ", ".join(f"{r} {conversation.target(r).structure}" for r in round_.references)
@@ -79,12 +104,13 @@ def show_rounds(session: Session) -> None:
     """Print the table of rounds, then the replies and what the user should know of them."""
     columns = ("round", "text", "refers to", "structure", "area", "quality", "s")
     table = make_table("", *columns, right=("round", "area", "s"))
-    for round_ in session.conversation.rounds:
+    asked = [round_ for round_ in session.conversation.rounds if not round_.carried]
+    for round_ in asked:
         for row in round_rows(session, round_):
             table.add_row(*row)
     console = results()
     console.print(table)
-    for round_ in session.conversation.rounds:
+    for round_ in asked:
         console.print(f"{round_.index}: {round_.answer.text}", markup=False)
         if round_.answer.note:
             console.print(f"   {round_.answer.note}", markup=False)
@@ -111,6 +137,8 @@ def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
         rounds.append(
             {
                 "round": round_.index,
+                "plane": round_.plane,
+                "carried": round_.carried,
                 "text": round_.text,
                 "references": [
                     {"round": r.round, "target": r.target, "phrase": r.phrase} for r in round_.references
@@ -134,7 +162,7 @@ def write_outputs(
         labels, names = session.label_volume(), session.label_names()
         written.append(write_label_volume(outputs.labels, labels, session.study, names))
     if outputs.png:
-        rounds = session.conversation.rounds
+        rounds = [round_ for round_ in session.conversation.rounds if not round_.carried]
         shown = window or next(filter(None, (window_for_question(r.text) for r in rounds)), None)
         targets = [t for r in rounds for t in r.targets]
         image = render_plane(session.study, plane, shown)
@@ -153,11 +181,14 @@ def run_ask(
     plane: int | None,
     window: Window,
     outputs: Outputs,
+    carry: bool = False,
 ) -> Session:
-    """Ask a dialogue about one plane, print it, write the outputs; return the session."""
+    """Ask a dialogue about one plane, print it, carry its masks if told to, write the outputs."""
     session = Session(segmenter, study, load_anatomy())
     plane = choose_plane(study, plane)
     ask_rounds(session, texts, plane, window)
     show_rounds(session)
+    if carry:
+        carry_masks(session)
     write_outputs(session, segmenter, plane, window, outputs)
     return session

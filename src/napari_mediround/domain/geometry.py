@@ -7,6 +7,7 @@ Arrays are (plane, row, column); the world is LPS in mm: x grows to the patient'
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import permutations
 
 import numpy as np
@@ -86,12 +87,12 @@ class Geometry:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    @property
+    @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxel centres along (plane, row, column), mm."""
         return tuple(float(n) for n in np.linalg.norm(self.affine[:3, :3], axis=0))
 
-    @property
+    @cached_property
     def pixel_area_mm2(self) -> float:
         """Area of one pixel of a plane, mm²."""
         return float(np.linalg.norm(np.cross(self.affine[:3, 1], self.affine[:3, 2])))
@@ -108,7 +109,7 @@ class Geometry:
         cosines = np.abs(unit.T @ unit)[np.triu_indices(3, 1)]
         return float(np.degrees(np.arcsin(min(cosines.max(), 1.0))))
 
-    @property
+    @cached_property
     def plane_name(self) -> str:
         """Return "axial", "coronal" or "sagittal", after "oblique " from 10° on; "" if not oriented."""
         if not self.oriented:

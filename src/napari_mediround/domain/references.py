@@ -127,6 +127,7 @@ def resolve_references(
         if target.verdict != "rejected"
     )
     explicit = [_read_number(match, conversation, masks) for match in _EXPLICIT.finditer(text)]
+    masks = tuple(mask for mask in masks if not mask.round.carried)  # only a number means one of those
     mentions = _names(text, masks, anatomy, plane, explicit)
     mentions = [mention for mention in mentions if mention.masks]
     mentions += _pronouns(text, masks, mentions)

@@ -103,6 +103,8 @@ class Round:
         `id` of the round before it, 0 for none; None where nobody says.
     id : int
         What the record calls it, the same on every branch; 0 until it is recorded.
+    carried : bool
+        Nobody asked for it in words: its one mask was carried from the referenced one on the next plane.
     """
 
     index: int
@@ -114,6 +116,7 @@ class Round:
     window: str | tuple[float, float] | None = None
     parent: int | None = None
     id: int = 0
+    carried: bool = False
 
     @property
     def targets(self) -> tuple[Target, ...]:

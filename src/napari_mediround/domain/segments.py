@@ -7,7 +7,7 @@ layers, as 3D Slicer keeps them, so that a hundred of them need no hundred array
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.geometry import Geometry
-from napari_mediround.domain.rounds import Conversation, Reference
-from napari_mediround.domain.study import Study
 
 AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 """How a mask came to be, in DICOM's words (PS3.3 C.8.20.2): untouched, fixed, drawn."""
@@ -286,41 +284,3 @@ class LabelledVolume:
             if np.count_nonzero(layer) < np.count_nonzero(source):
                 raise ValueError("the masks reach out of the image")
         return LabelledVolume(grid, layers, self.segments)
-
-
-def rounds_to_volume(
-    study: Study,
-    conversation: Conversation,
-    anatomy: Anatomy | None = None,
-    origins: Mapping[Reference, str] | None = None,
-    left_out: Sequence[Reference] = (),
-) -> LabelledVolume:
-    """Return a conversation's masks as a volume on the grid of the study's file.
-
-    Parameters
-    ----------
-    study : Study
-        The image.
-    conversation : Conversation
-        Its masks, numbered through as in the dock: 1 for the first mask of the first round.
-    anatomy : Anatomy, optional
-        For codes and sides.
-    origins : mapping of Reference to str, optional
-        Which masks were fixed or drawn; the others are AUTOMATIC. Phrases of references do not matter.
-    left_out : sequence of Reference
-        Masks that do not go out (the rejected ones); their numbers stay free.
-    """
-    origins = {(r.round, r.target): origin for r, origin in (origins or {}).items()}
-    skipped = {(r.round, r.target) for r in left_out}
-    every = [(r, k, t) for r in conversation.rounds for k, t in enumerate(r.targets, 1)]
-
-    def masks():
-        for value, (round_, k, target) in enumerate(every, 1):
-            if (round_.index, k) in skipped:
-                continue
-            shown = np.zeros(study.geometry.shape, bool)
-            shown[round_.plane] = target.mask.to_array()
-            origin = origins.get((round_.index, k), AUTOMATIC)
-            yield make_segment(value, target.structure, anatomy, origin), study.order.undo(shown)
-
-    return LabelledVolume.from_masks(study.source_geometry, masks())

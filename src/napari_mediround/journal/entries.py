@@ -263,6 +263,7 @@ def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:
         "absent": list(answer.absent),
         "image": answer.image,
         "note": answer.note,
+        **({"carried": True} if round_.carried else {}),
         "targets": [
             {
                 "structure": t.structure,
@@ -295,4 +296,5 @@ def _body_to_round(body: dict, load: Callable[[str], Mask]) -> Round:
         body["seconds"],
         window,
         body["parent"],
+        carried=body.get("carried", False),
     )

@@ -39,6 +39,8 @@ class Label:
         "" while it is a proposal.
     edited : bool
         Whether a person changed it.
+    drawn : int
+        The number that label arrays show; that of the mask it was carried from, where it was carried.
     """
 
     value: int
@@ -49,6 +51,11 @@ class Label:
     mask: Mask
     verdict: str = ""
     edited: bool = False
+    drawn: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.drawn:
+            object.__setattr__(self, "drawn", self.value)
 
     @property
     def locked(self) -> bool:
@@ -58,7 +65,7 @@ class Label:
     @property
     def name(self) -> str:
         """Return number and structure: "2 spleen"."""
-        return f"{self.value} {self.structure}"
+        return f"{self.drawn} {self.structure}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class State:
         drawn = np.zeros(shape, np.uint16)
         for label in self.shown:
             if label.plane == plane:
-                drawn[label.mask.to_array() & (drawn == 0)] = label.value
+                drawn[label.mask.to_array() & (drawn == 0)] = label.drawn
         return drawn
 
     def after(self, entry: Entry, number: int) -> State:
@@ -126,8 +133,14 @@ class State:
 
     def _after_round(self, entry: RoundAsked, number: int) -> State:
         round_ = replace(entry.round, id=number)
+        drawn = 0
+        if round_.carried:
+            (reference,) = round_.references
+            path = replace(self, head=round_.parent).conversation.rounds
+            source = path[reference.round - 1].id, reference.target
+            drawn = next((x.drawn for x in self.labels.values() if (x.round, x.target) == source), 0)
         new = {
-            value: Label(value, number, k, target.structure, round_.plane, target.mask)
+            value: Label(value, number, k, target.structure, round_.plane, target.mask, drawn=drawn)
             for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
         }
         return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)

@@ -44,7 +44,7 @@ _SECTIONS = {
         "patch",
     },
     "decoder": {"mlp", "depth"},
-    "context": {"layers", "heads", "mlp", "grid", "fine", "width", "blocks"},
+    "context": {"layers", "heads", "mlp", "grid", "fine", "width", "blocks", "mid", "detail"},
     "vision": {"kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch", "norm"},
     "language": {"weights", "width", "depth", "heads", "dtype"},
     "lora": {"rank", "alpha", "dropout", "targets"},
@@ -180,7 +180,7 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
         CorrectionSettings(**settings.get("correction", {})),
         settings["vision"].get("norm", True),
         Context(channels, **settings["context"]) if "context" in settings else None,
-        Glance(channels) if "context" in settings else None,
+        Glance(channels, settings["context"].get("detail", 32)) if "context" in settings else None,
     )
     if folder:
         load_llava_projector(composed, folder)

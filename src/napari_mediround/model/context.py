@@ -1,22 +1,59 @@
-"""What an image encoder with local attention does not see: the whole plane at once, and a first look at it.
+"""What the image encoder's embedding lacks: the whole plane at once, fine detail, and a first look at both.
 
-LiteMedSAM's encoder was trained to find edges near a box; told a structure's name alone, the decoder must
-know where in the body it looks. Ours, not the paper's: SAM's ViT attends globally, TinyViT in windows.
+LiteMedSAM's encoder was trained to find edges near a box, in windows and on a grid of 4 px; told a
+structure's name alone, the decoder must know where in the body it looks, and a vessel is thinner than a cell
+of that grid. Ours, not the paper's.
+
+References
+----------
+Ronneberger et al., U-Net, 2015; Ke et al., Segment Anything in High Quality, 2023: the mask token speaks to
+features finer than the embedding.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_mediround.model.sam import CERTAIN
+
 _SCALE = 0.1  # the deviation of LiteMedSAM's embeddings, to which the context is added
 
 
-class Context(nn.Module):
-    """A transformer over a coarse grid of the embedding, then convolutions on a finer one, added to it.
+@dataclass(frozen=True)
+class Seen:
+    """A plane as the mask decoder sees it; B planes.
 
-    A fresh one adds nothing. Works on what was encoded once, so it is trained on kept embeddings.
+    Parameters
+    ----------
+    embedding : Tensor
+        (B, C, h, w), with its context.
+    detail : Tensor, optional
+        (B, D, H, W), finer; None for a model that looks no closer.
+    """
+
+    embedding: Tensor
+    detail: Tensor | None = None
+
+    def take(self, rows: list[int]) -> Seen:
+        """Return some of the planes, in another order or repeatedly."""
+        return Seen(self.embedding[rows], None if self.detail is None else self.detail[rows])
+
+    def split(self) -> list[Seen]:
+        """Return each plane for itself."""
+        count = len(self.embedding)
+        details = [None] * count if self.detail is None else self.detail.split(1)
+        return [Seen(*pair) for pair in zip(self.embedding.split(1), details, strict=True)]
+
+
+class Context(nn.Module):
+    """From the pixels down to a transformer over the whole plane, and up again to half the pixels' grid.
+
+    What is known on the way up is added to the embedding (a fresh one adds nothing) and returned as detail.
+    Works on what was encoded once, so it is trained on kept embeddings.
 
     Parameters
     ----------
@@ -25,9 +62,11 @@ class Context(nn.Module):
     layers, heads, mlp : int
         Of the transformer.
     grid, fine : int
-        Sides of the coarse and of the finer grid.
+        Sides of the transformer's grid and of the finer grid on which the context is made.
     width, blocks : int
-        Channels and residual blocks of the convolutions.
+        Channels and residual blocks of the convolutions there.
+    mid, detail : int
+        Channels on a quarter and on half of the pixels' grid; `detail` is D.
     """
 
     def __init__(
@@ -40,6 +79,8 @@ class Context(nn.Module):
         fine: int = 32,
         width: int = 128,
         blocks: int = 3,
+        mid: int = 64,
+        detail: int = 32,
     ) -> None:
         super().__init__()
         self.grid, self.fine = grid, fine
@@ -50,59 +91,106 @@ class Context(nn.Module):
             )
             for _ in range(layers)
         )
-        self.norms = nn.ModuleList(nn.GroupNorm(1, n) for n in (channels, channels, width))
+        self.norms = nn.ModuleList(nn.GroupNorm(1, n) for n in (channels, channels, width, detail))
+        self.stem = nn.Sequential(nn.Conv2d(3, detail, 3, stride=2, padding=1), nn.GELU(), _Residual(detail))
+        self.down = nn.Conv2d(detail, mid, 3, stride=2, padding=1)
+        self.side = nn.Conv2d(channels, mid, 1)
+        self.middle = _Residual(mid)
         self.enter = nn.Conv2d(2 * channels, width, 1)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.GroupNorm(1, width),
-                nn.Conv2d(width, width, 3, padding=1),
-                nn.GELU(),
-                nn.Conv2d(width, width, 3, padding=1),
-            )
-            for _ in range(blocks)
-        )
+        self.lower = nn.Conv2d(mid, width, 1)
+        nn.init.zeros_(self.lower.weight)
+        nn.init.zeros_(self.lower.bias)
+        self.blocks = nn.ModuleList(_Residual(width) for _ in range(blocks))
         self.out = nn.Conv2d(width, channels, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.lift = nn.Conv2d(width, mid, 1)
+        self.upper = _Residual(mid)
+        self.raise_ = nn.Conv2d(mid, detail, 1)
+        self.top = _Residual(detail)
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Return the embedding (B, C, h, w), on any grid, with its context."""
+    def forward(self, embedding: Tensor, pixels: Tensor) -> Seen:
+        """Return what is seen of an embedding (B, C, h, w), on any grid, and its pixels (B, 3, H, W), 0…1."""
+        close = self.stem(2 * pixels - 1)
+        near = self.down(close)
+        near = self.middle(near + resize(self.side(self.norms[0](embedding)), near.shape[-2:]))
         tokens = F.adaptive_avg_pool2d(embedding, self.grid).flatten(2).mT + self.position
         for layer in self.layers:
             tokens = layer(tokens)
         whole = self.norms[1](tokens.mT.unflatten(2, (self.grid, self.grid)))
         detail = self.norms[0](F.adaptive_avg_pool2d(embedding, self.fine))
-        hidden = self.enter(torch.cat([detail, _resize(whole, (self.fine, self.fine))], 1))
+        hidden = self.enter(torch.cat([detail, resize(whole, (self.fine, self.fine))], 1))
+        hidden = hidden + self.lower(F.adaptive_avg_pool2d(near, self.fine))
         for block in self.blocks:
-            hidden = hidden + block(hidden)
-        context = _SCALE * self.out(self.norms[2](hidden))
-        return embedding + _resize(context, embedding.shape[-2:])
+            hidden = block(hidden)
+        hidden = self.norms[2](hidden)
+        context = _SCALE * self.out(hidden)
+        near = self.upper(near + resize(self.lift(hidden), near.shape[-2:]))
+        close = self.top(close + resize(self.raise_(near), close.shape[-2:]))
+        return Seen(embedding + resize(context, embedding.shape[-2:]), self.norms[3](close))
+
+
+class _Residual(nn.Sequential):
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            nn.GroupNorm(1, width),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
 
 
 class Glance(nn.Module):
-    """Where a SEG vector's structure seems to be, at first look: the mask prompt of the decoder's first pass.
+    """Where a SEG vector's structure seems to be, at first look, and what a mask token makes of the detail.
 
-    A bilinear form of SEG vector and embedding, so that one pass over a plane teaches every structure on it
-    and every structure that is not.
+    Bilinear forms of SEG vector and plane, so that one pass over a plane teaches every structure on it and
+    every structure that is not. The first look is the mask prompt of the decoder's first pass, and stays in
+    the mask that this pass gives.
 
     Parameters
     ----------
-    channels : int
-        C of the embedding and of the SEG vectors.
+    channels, detail : int
+        C of the embedding and of the SEG vectors; D of the detail.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, detail: int = 32) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels + 1)
+        self.kept = nn.Parameter(torch.tensor(0.3))
+        self.fine, self.token = nn.Linear(channels, detail), nn.Linear(channels, detail)
+        for layer in (self.fine, self.token):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, seen: Tensor, vectors: Tensor) -> Tensor:
-        """Return logits (N, 1, h, w) of SEG vectors (N, C) on (1 or N, C, h, w), seen with its context."""
-        keys = self.norm(seen.movedim(1, -1)).flatten(1, 2).expand(len(vectors), -1, -1)
+    def forward(self, seen: Seen, vectors: Tensor) -> Tensor:
+        """Return logits (N, 1, H, W), on the detail's grid, of SEG vectors (N, C) on 1 or N planes."""
+        full = seen.detail.shape[-2:]
+        keys = F.adaptive_avg_pool2d(seen.embedding, (full[0] // 4, full[1] // 4))
+        keys = self.norm(keys.movedim(1, -1)).movedim(-1, 1)
         query = self.query(vectors)
-        logits = (keys @ query[:, :-1, None])[..., 0] / seen.shape[1] ** 0.5 + query[:, -1:]
-        return logits.unflatten(1, seen.shape[-2:])[:, None]
+        coarse = _ask(keys, query[:, :-1] / keys.shape[1] ** 0.5) + query[:, -1:, None, None]
+        return resize(coarse, full) + _ask(seen.detail, self.fine(vectors))
+
+    def sharpen(self, seen: Seen, tokens: Tensor) -> Tensor:
+        """Return logits (N, 1, H, W), on the detail's grid, of the decoder's mask tokens (N, C)."""
+        return _ask(seen.detail, self.token(tokens))
+
+    def keep(self, previous: Tensor) -> Tensor:
+        """Return what stays of an earlier mask's logits in the one that clicks make of it, any shape."""
+        return self.kept * previous.clamp(-CERTAIN, CERTAIN)
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _ask(keys: Tensor, queries: Tensor) -> Tensor:
+    flat = keys.flatten(2)
+    one = len(flat) == 1  # then a single product, many times as fast as one for each query
+    found = queries @ flat[0] if one else (queries[:, None] @ flat)[:, 0]
+    return found.unflatten(1, keys.shape[-2:])[:, None]
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return (B, C, h, w) on another grid, bilinear, corners not aligned."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
+from napari_mediround.model.context import Context, Glance, Seen, resize
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.language import LanguageModel
 from napari_mediround.model.prompt import PromptTemplate, Slot
@@ -42,11 +42,14 @@ class ImageFeatures:
         (T, F) raw features for the language model.
     image : ndarray
         uint8 (H, W, 3), kept for masked crops.
+    seen : Seen, optional
+        As the mask decoder sees it, where that is known already.
     """
 
     embedding: Tensor
     tokens: Tensor
     image: NDArray[np.uint8]
+    seen: Seen | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -129,10 +132,10 @@ class MediRound(nn.Module):
         When to correct.
     projector_norm : bool
         Whether features are layer-normed before projection; LLaVA's projector has no norm.
-    context : nn.Module, optional
-        Embedding (B, C, h, w) to embedding, before the mask decoder (`model.context.Context`).
-    glance : nn.Module, optional
-        SEG vectors and an embedding to a first mask prompt (`model.context.Glance`).
+    context : Context, optional
+        What the mask decoder sees beside the embedding.
+    glance : Glance, optional
+        SEG vectors to a first mask prompt; with `context` only.
     """
 
     def __init__(
@@ -150,8 +153,8 @@ class MediRound(nn.Module):
         normalise: str = "minmax",
         correction: CorrectionSettings | None = None,
         projector_norm: bool = True,
-        context: nn.Module | None = None,
-        glance: nn.Module | None = None,
+        context: Context | None = None,
+        glance: Glance | None = None,
     ) -> None:
         super().__init__()
         if normalise not in ("minmax", "sam"):
@@ -168,7 +171,7 @@ class MediRound(nn.Module):
         self.box_encoder = nn.Linear(4, language.width)
         self.language = language
         self.seg_projection = build_mlp(language.width, language.width, channels)
-        self.context, self.glance = context or nn.Identity(), glance
+        self.context, self.glance = context, glance
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.judge, self.corrector = judge, corrector
@@ -190,10 +193,33 @@ class MediRound(nn.Module):
         image : ndarray
             uint8 (H, W, 3).
         """
-        pixels = torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float()
         weight = next(self.image_encoder.parameters())
-        embedding = self.image_encoder(self._normalise(pixels).to(weight.dtype))
-        return ImageFeatures(embedding, self.vision.describe_image(pixels / 255, embedding), image)
+        embedding = self.image_encoder(self.fit_pixels(image).to(weight.dtype))
+        tokens = self.vision.describe_image(self._pixels(image) / 255, embedding)
+        return ImageFeatures(embedding, tokens, image)
+
+    def fit_pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        """Return what a plane, uint8 (H, W, 3), is encoded from: (1, 3, size, size), normalised."""
+        return self._normalise(self._pixels(image))
+
+    def see(self, features: ImageFeatures) -> Seen:
+        """Return an encoded plane as the mask decoder sees it."""
+        return features.seen or self.look(features.embedding, self.fit_pixels(features.image))
+
+    def look(self, embedding: Tensor, pixels: Tensor) -> Seen:
+        """Return planes as the mask decoder sees them.
+
+        Parameters
+        ----------
+        embedding : Tensor
+            (B, C, h, w) of the segmentation encoder, on any grid.
+        pixels : Tensor
+            (B, 3, size, size): what that was encoded from.
+        """
+        return Seen(embedding) if self.context is None else self.context(embedding, pixels)
+
+    def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        return torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float()
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         if self.normalise == "sam":
@@ -220,7 +246,7 @@ class MediRound(nn.Module):
             bool (H, W).
         """
         on_device = torch.tensor(np.ascontiguousarray(mask), device=self.device)
-        pixels = torch.tensor(features.image, device=self.device).permute(2, 0, 1)[None].float() / 255
+        pixels = self._pixels(features.image) / 255
         return self.vision.describe_region(pixels, features.embedding, on_device), normalise_box(on_device)
 
     def embed_pieces(self, pieces: Sequence[int | Slot], raw: Mapping[tuple[str, str], Tensor]) -> Tensor:
@@ -255,7 +281,7 @@ class MediRound(nn.Module):
 
     def decode(
         self,
-        embedding: Tensor,
+        seen: Seen,
         vectors: Tensor | None = None,
         points: tuple[Tensor, Tensor] | None = None,
         boxes: Tensor | None = None,
@@ -265,8 +291,8 @@ class MediRound(nn.Module):
 
         Parameters
         ----------
-        embedding : Tensor
-            (1 or N, C, h, w) with its context (`context`), on any grid.
+        seen : Seen
+            1 or N planes (`look`), the embedding (C, h, w) on any grid.
         vectors : Tensor, optional
             (N, C).
         points : tuple of Tensor, optional
@@ -276,23 +302,29 @@ class MediRound(nn.Module):
         previous : Tensor, optional
             (N, 1, 4h, 4w) logits; without them the first look at SEG vectors, if there is one.
         """
-        if previous is None and vectors is not None and self.glance is not None:
-            first = self.glance(embedding, vectors)
-            previous = F.interpolate(first, scale_factor=4, mode="bilinear", align_corners=False)
+        grid = seen.embedding.shape[-2:]
+        full, stays = (4 * grid[0], 4 * grid[1]), None
+        if previous is not None and self.glance is not None:
+            stays = self.glance.keep(previous)
+        elif vectors is not None and self.glance is not None:
+            previous = stays = resize(self.glance(seen, vectors), full)
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=previous)
         count = sparse.shape[0] if vectors is None else vectors.shape[0]
         if vectors is not None:
             sparse = torch.cat([vectors[:, None], sparse.expand(count, -1, -1).to(vectors.dtype)], 1)
-        grid = embedding.shape[-2:]  # the prompt encoder's own no-mask embedding knows one grid only
-        if previous is None:
+        if previous is None:  # the prompt encoder's own no-mask embedding knows one grid only
             dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, *grid)
         logits, iou, token = decode_masks(
             self.mask_decoder,
-            embedding.to(sparse.dtype),
+            seen.embedding.to(sparse.dtype),
             self.prompt_encoder.pe_layer(grid)[None],
             sparse,
             dense.expand(count, -1, -1, -1),
         )
+        if self.glance is not None:
+            logits = logits + resize(self.glance.sharpen(seen, token), full)
+        if stays is not None:
+            logits = logits + stays
         nothing = logits.new_zeros(0)
         return Decoded(logits[:, 0], iou, token, nothing, torch.zeros(len(logits), dtype=torch.bool))
 
@@ -314,7 +346,7 @@ class MediRound(nn.Module):
             (N, C) SEG vectors.
         """
         settings = self.correction
-        seen = self.context(features.embedding)
+        seen = self.see(features)
         first = self.decode(seen, vectors)
         quality = self.judge_masks(vectors, features.embedding, first)
         first = replace(first, quality=quality, corrected=torch.zeros_like(quality, dtype=torch.bool))

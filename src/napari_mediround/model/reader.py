@@ -85,6 +85,8 @@ class DialogueReader:
         encode, template = self.model.language.encode, self.model.template
         pieces = template.opening(encode, image)
         for earlier in conversation.rounds:
+            if earlier.carried:  # not words, and there may be dozens
+                continue
             pieces += self._question(
                 earlier.index, earlier.text, earlier.references, conversation, raw, describe
             )

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+CERTAIN = 6.0
+"""Logit of a mask prompt that leaves no doubt."""
 _IMPORT_LOCK = threading.Lock()
 _TORCHVISION_NAMES = {
     "torchvision": (),
@@ -167,7 +169,7 @@ def logits_to_plane(logits: Tensor, shape: tuple[int, int], size: int) -> Tensor
     return F.interpolate(logits[..., :height, :width], shape, mode="bilinear", align_corners=False)
 
 
-def mask_to_logits(masks: Tensor, certainty: float = 6.0) -> Tensor:
+def mask_to_logits(masks: Tensor, certainty: float = CERTAIN) -> Tensor:
     """Return logits (N, 1, h, w) of masks (N, h, w), 0…1: a mask that nobody decoded as a mask prompt."""
     return (2 * masks.float() - 1)[:, None] * certainty
 

@@ -77,9 +77,10 @@ class Record:
     Notes
     -----
     Masks are numbered over all rounds, 1 for the first mask of the first round; an empty mask keeps its
-    number. Label arrays hold one value a pixel: accepted and corrected masks, in the order in which they were
-    locked, then the proposals of this branch, the earlier first; a mask that lies under another is whole in
-    the conversation only.
+    number. Label arrays show what was carried through the stack under the number it was carried from. They
+    hold one value a pixel: accepted and corrected masks, in the order in which they were locked, then the
+    proposals of this branch, the earlier first; a mask that lies under another is whole in the conversation
+    only.
     """
 
     def __init__(self, study: Study, journal: Journal | None = None, case: str = "") -> None:
@@ -326,7 +327,7 @@ class Record:
 
     def label_names(self) -> dict[int, str]:
         """Return what each label value of `label_volume` is: {1: "1 liver", 2: "2 spleen"}."""
-        return {label.value: label.name for label in sorted(self.state.shown, key=lambda label: label.value)}
+        return {label.drawn: label.name for label in sorted(self.state.shown, key=lambda label: label.value)}
 
     def area(self, mask: Mask) -> tuple[float, str]:
         """Return a mask's area and its unit: mm², or px where the image states no spacing."""

@@ -6,14 +6,20 @@ from collections.abc import Callable
 from time import perf_counter
 
 from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.references import resolve_references
-from napari_mediround.domain.rounds import Conversation, Reference, Round
+from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
-from napari_mediround.errors import CancelledError, DanglingReferenceError, MediRoundError
+from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
+
+CARRY_QUALITY = 0.5
+"""A carried mask that is judged lower is not taken."""
+CARRY_OVERLAP = 0.4
+"""Least Dice of a carried mask with the one a plane before."""
 
 
 class Session(Record):
@@ -120,12 +126,12 @@ class Session(Record):
         if references is None:
             references = resolve_references(text, conversation, self.anatomy)
         references = _checked(references, conversation)
-        _stop_if(cancelled)
+        stop_if(cancelled)
         self._recall_images(conversation, references)
         self.prepare(plane, window or window_for_question(text))
-        _stop_if(cancelled)
+        stop_if(cancelled)
         answer = self.segmenter.ask(text, conversation, references, cancelled)
-        _stop_if(cancelled)
+        stop_if(cancelled)
         for target in answer.targets:
             if target.mask.shape != self.study.geometry.shape[1:]:
                 raise ValueError(f"a mask of {target.mask.shape} on planes of {self.study.geometry.shape}")
@@ -181,6 +187,66 @@ class Session(Record):
         self.add(self.answer(*question, after=index - 1), branch=True)
         return self.conversation.rounds[-1]
 
+    def carry(
+        self, reference: Reference, step: int, cancelled: Callable[[], bool] | None = None
+    ) -> Round | str:
+        """Return the round that carries a mask to the next plane, without adding it, or why it stops there.
+
+        Parameters
+        ----------
+        reference : Reference
+            The mask.
+        step : {1, -1}
+            Up or down the stack.
+        cancelled : callable, optional
+            As in `answer`.
+
+        Returns
+        -------
+        Round or str
+            In words why not: the stack or the structure ends, the judge doubts the mask, it is another shape
+            or place than a plane before, or the structure is labelled there already.
+
+        Raises
+        ------
+        DanglingReferenceError
+            When there is no such mask.
+        CancelledError
+            When `cancelled` said so.
+        """
+        began, conversation = perf_counter(), self.conversation
+        (reference,) = _checked((reference,), conversation)
+        source, target = conversation.rounds[reference.round - 1], conversation.target(reference)
+        plane = source.plane + step
+        if not 0 <= plane < self.study.planes:
+            return "the stack ends"
+        if self._labelled(target.structure, plane):
+            return f"plane {plane} has a {target.structure} already"
+        window = source.window or window_for_question(source.text)
+        before = self.prepare(source.plane, window)
+        image = self.prepare(plane, window)
+        stop_if(cancelled)
+        mask, quality = self.segmenter.carry(target.mask, before)
+        stop_if(cancelled)
+        if stop := _why_stop(target.mask, mask, quality):
+            return f"{stop} on plane {plane}"
+        found = Target(target.structure, mask, quality)
+        answer = Answer("Carried from the plane beside it.", (found,), image=image)
+        text, seconds = f"Carry {reference} to plane {plane}.", perf_counter() - began
+        return Round(len(conversation) + 1, plane, text, (reference,), answer, seconds, window, carried=True)
+
+    def reference_to(self, value: int) -> Reference:
+        """Return the reference to a mask of the conversation; `MediRoundError` where it is not there."""
+        label = self.label(value)
+        index = next((r.index for r in self.conversation.rounds if r.id == label.round), 0)
+        if not index:
+            raise MediRoundError(f"{label.name} is on another branch of the conversation. Go there first.")
+        return Reference(index, label.target)
+
+    def _labelled(self, structure: str, plane: int) -> bool:
+        there = (label for label in self.state.shown if label.plane == plane and label.mask.area)
+        return any(label.structure == structure for label in there)
+
     def _first(self, rounds: int | None) -> Conversation:
         """Return so many rounds of the conversation, all for None."""
         return self.conversation if rounds is None else Conversation(self.conversation.rounds[:rounds])
@@ -192,6 +258,16 @@ class Session(Record):
             if round_.answer.image and round_.answer.image not in self._images:
                 self.prepare(round_.plane, round_.window or window_for_question(round_.text))
                 self._images.add(round_.answer.image)
+
+
+def _why_stop(before: Mask, after: Mask, quality: float) -> str:
+    """Return why a carried mask is not to be trusted, "" where it is."""
+    if not after.area:
+        return "nothing of it is found"
+    if quality < CARRY_QUALITY:
+        return f"the judge doubts it ({quality:.2f})"
+    overlap = 2 * int((before.to_array() & after.to_array()).sum()) / (before.area + after.area)
+    return "" if overlap >= CARRY_OVERLAP else f"it is elsewhere (overlap {overlap:.2f})"
 
 
 def _checked(references: tuple[Reference, ...], conversation: Conversation) -> tuple[Reference, ...]:
@@ -206,8 +282,3 @@ def _checked(references: tuple[Reference, ...], conversation: Conversation) -> t
                 tuple(Reference(*mask) for mask in masks),
             ) from error
     return tuple(references)
-
-
-def _stop_if(cancelled: Callable[[], bool] | None) -> None:
-    if cancelled is not None and cancelled():
-        raise CancelledError("The question was cancelled; nothing has changed.")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import DanglingReferenceError, MediRoundError
-from napari_mediround.widget.case import Again
+from napari_mediround.widget.case import AcceptAll, Again, Carry
 from napari_mediround.widget.segmenter import fetch_weights
-from napari_mediround.widget.turn import Ask, Fetch, explain, take_turn
-from napari_mediround.widget.view import Chip, Message
+from napari_mediround.widget.turn import Ask, Carried, Fetch, carry_on, explain, take_turn
+from napari_mediround.widget.view import Action, Chip, Message
 from napari_mediround.widget.worker import Job
 from napari_mediround.widget.workplace import Workplace
 
@@ -40,12 +41,12 @@ class Asking:
     ) -> None:
         self._place, self._about, self._answered = place, about, answered
         self._swaps: dict[str, Reference] = {}
-        self._task: tuple[Job, Ask] | None = None
+        self._task: tuple[Job, Ask | Carried] | None = None
         self._warm: tuple | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a question is being answered."""
+        """Whether a question is being answered or a mask carried."""
         return self._task is not None
 
     def ask(self, text: str) -> None:
@@ -64,7 +65,7 @@ class Asking:
 
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
-        if not isinstance(key, Fetch | Ask | Again):
+        if not isinstance(key, Fetch | Ask | Again | Carry):
             return False
         if self.busy:
             return True
@@ -72,6 +73,8 @@ class Asking:
             self._run(key.ask, fetch_weights, partial(self._on_fetched, key.ask))
         elif isinstance(key, Ask):
             self._start(key)
+        elif isinstance(key, Carry):
+            self.carry(key.value)
         else:
             round_ = self._place.case.conversation.rounds[key.index - 1]
             references = round_.references if key.references is None else key.references
@@ -79,10 +82,74 @@ class Asking:
             self._start(Ask(case, round_.text, round_.plane, round_.window, references, after=after))
         return True
 
+    def carry(self, value: int) -> None:
+        """Carry a mask through the stack, up and then down, until it stops; each plane is a round."""
+        case = self._place.case
+        if self.busy or case is None or case.session is None or value not in case.values:
+            return
+        if case.session.study.planes == 1:
+            self._place.say(Message("There is one plane only: nowhere to carry it."), case)
+        elif case.session.label(value).verdict == "rejected" or not case.session.label(value).mask.area:
+            self._place.say(Message("There is nothing to carry: choose a mask that is there."), case)
+        else:
+            self._carry(Carried(case, value, value))
+
+    def _carry(self, carried: Carried) -> None:
+        layer = carried.case.layer()
+        if layer is None:
+            self._end_carry(carried, "the image was closed")
+            return
+        work = partial(carry_on, self._place.segmenter, self._place.project, layer, carried)
+        job = self._place.submit(
+            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "carrying …"
+        )
+        self._task = (job, carried)
+
+    def _on_carried(self, carried: Carried, found: Round | str) -> None:
+        self._task = None
+        case = carried.case
+        if isinstance(found, str):
+            carried = replace(
+                carried, latest=carried.source, steps=carried.steps[1:], stops=(*carried.stops, found)
+            )
+        else:
+            try:
+                step = case.session.add(found)
+            except (ValueError, MediRoundError) as error:
+                text = str(error) if isinstance(error, MediRoundError) else STALE
+                self._place.say(Message(text, is_error=True), case)
+                return
+            value = case.session.label_of(Reference(len(case.conversation)))
+            carried = replace(carried, latest=value, values=(*carried.values, value))
+            self._place.take(case, step)
+        if carried.steps:
+            self._carry(carried)
+        else:
+            self._end_carry(carried, " and ".join(carried.stops))
+
+    def _on_carry_failed(self, carried: Carried, error: Exception) -> None:
+        self._task = None
+        self._place.say(explain(error), carried.case)
+
+    def _end_carry(self, carried: Carried, why: str) -> None:
+        session, count = carried.case.session, len(carried.values)
+        name = session.label(carried.source).name
+        planes = sorted(session.label(value).plane for value in carried.values)
+        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " nowhere"
+        accept = (Action(f"Accept all {count}", AcceptAll(carried.values)),) if count else ()
+        self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
+        self._answered()
+
     def cancel(self) -> bool:
         """Drop the question that is being answered; it comes back into the input. Return whether one was."""
         if self._task is None:
             return False
+        if isinstance(self._task[1], Carried):
+            job, carried = self._task
+            self._place.cancel(job)
+            self._task = None
+            self._end_carry(carried, "it was cancelled; undo takes back plane by plane")
+            return True
         job, ask = self._task
         self._place.cancel(job)
         self._end()

@@ -227,7 +227,7 @@ class MaskRow(QFrame):
         swatch.setFixedSize(12, 12)
         swatch.setStyleSheet(f"background: {mask.colour}; border-radius: 3px;")
         grid.addWidget(swatch, 0, 0)
-        name = _short(f"{mask.value} {mask.structure}", "structure")
+        name = _short(f"{mask.drawn or mask.value} {mask.structure}", "structure")
         name.setWordWrap(True)
         grid.addWidget(name, 0, 1)
         verdict = _short(VERDICTS[mask.verdict], mask.verdict or "muted")
@@ -243,6 +243,8 @@ class MaskRow(QFrame):
 
     def set_current(self, current: bool) -> None:
         """Mark the mask that the keys act on."""
+        if current == self.current:
+            return
         self.current = current
         self.setProperty("current", current)
         self.style().unpolish(self)

@@ -98,7 +98,8 @@ class Case:
         entries = list(self._remarks.get(0, ()))
         shown = cache(lambda plane: self.session.labels(plane))
         for round_ in self.conversation.rounds:
-            entries += [Question(round_.text), self._reply(round_, shown), *self._remarks.get(round_.id, ())]
+            asked = [] if round_.carried else [Question(round_.text)]
+            entries += [*asked, self._reply(round_, shown), *self._remarks.get(round_.id, ())]
         return entries + ([Question(self.asked)] if self.asked else [])
 
     def name_of(self, reference: Reference) -> str:
@@ -129,6 +130,7 @@ class Case:
     def _reply(self, round_: Round, shown: Callable[[int], NDArray]) -> Reply:
         session, lines = self.session, []
         for value, target in zip(self.values_of(round_), round_.targets, strict=True):
+            drawn = session.label(value).drawn
             size, unit = session.area(target.mask)
             depth = (
                 self.grid.geometry.spacing_mm[0] if unit == "mm²" and self.grid.geometry.shape[0] > 1 else 0
@@ -136,13 +138,14 @@ class Case:
             lines.append(
                 MaskLine(
                     value,
-                    label_colour(value),
+                    label_colour(drawn),
                     target.structure,
                     target.quality,
                     f"{size:,.0f} {unit}",
                     f"{size * depth / 1000:,.1f} ml" if depth else "",
                     target.corrected,
                     target.verdict,
+                    drawn,
                 )
             )
         where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
@@ -155,11 +158,12 @@ class Case:
 
     def _covered(self, round_: Round, shown: Callable[[int], NDArray]) -> Iterator[str]:
         """Say how much of a round's proposals the layer does not show."""
-        for value in self.values_of(round_):
+        on_plane = sum(label.plane == round_.plane for label in self.session.state.shown)
+        for value in self.values_of(round_) if on_plane > 1 else ():
             label = self.session.label(value)
             if label.verdict or not label.mask.area:
                 continue
-            share = 1 - (shown(round_.plane)[label.mask.to_array()] == value).mean()
+            share = 1 - (shown(round_.plane)[label.mask.to_array()] == label.drawn).mean()
             if share >= MENTIONED_SHARE:
                 yield f"{share:.0%} of {label.name} lies under earlier labels, which stay."
 
@@ -177,7 +181,13 @@ class Case:
 
     def _more(self, round_: Round) -> tuple[Action, ...]:
         """Return what can be done with a round beside its verdicts, the other branches included."""
-        actions = [Action("Ask again", Again(round_.index, None))]
+        actions = [] if round_.carried else [Action("Ask again", Again(round_.index, None))]
+        if self.grid.geometry.shape[0] > 1:
+            for reference in self.masks():
+                label = self.session.label(self.session.label_of(reference))
+                if reference.round == round_.index and label.mask.area:
+                    words = f"Carry {label.name} through the stack"
+                    actions.append(Action(words, Carry(self.session.label_of(reference))))
         if round_.index < len(self.conversation):
             actions.append(Action("Go on from here", GoTo(round_.id)))
         shown = {r.id for r in self.conversation.rounds}
@@ -199,6 +209,20 @@ class Again:
 
     index: int
     references: tuple[Reference, ...] | None
+
+
+@dataclass(frozen=True)
+class Carry:
+    """Carry a mask, by its label value, through the stack."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class AcceptAll:
+    """Accept masks, by their label values, in one step."""
+
+    values: tuple[int, ...]
 
 
 @dataclass(frozen=True)

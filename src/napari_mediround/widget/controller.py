@@ -320,6 +320,9 @@ class ChatController:
         case = self._place.case
         if self._fixing.busy:
             self._step_in_fix(step)
+        elif step == "carry":
+            if case is not None and case.current:
+                self._asking.carry(case.current)
         elif step == "fix":
             if case is not None and case.current:
                 self._fixing.start(case, case.current, self._go_to)

@@ -93,7 +93,7 @@ class Fixing:
         me = weakref.proxy(self)
         scratch = Scratch(
             self._place.viewer, layer, case.grid, label.plane, label.mask.to_array(), label.name,
-            label_colour(value), lambda *at: me.click(*at), lambda box: me.box(box), lambda: me.show(),
+            label_colour(label.drawn), lambda *at: me.click(*at), lambda box: me.box(box), lambda: me.show(),
         )  # fmt: skip
         self._fix = Fix(case, value, scratch, label.mask)
         self.look()

@@ -11,12 +11,7 @@ from napari.layers import Image
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Reference, Round
-from napari_mediround.errors import (
-    CancelledError,
-    DanglingReferenceError,
-    MediRoundError,
-    MissingWeightsError,
-)
+from napari_mediround.errors import DanglingReferenceError, MediRoundError, MissingWeightsError, stop_if
 from napari_mediround.session import Session
 from napari_mediround.widget.case import Case
 from napari_mediround.widget.layers import study_from_layer
@@ -60,6 +55,32 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """A mask on its way through the stack.
+
+    Parameters
+    ----------
+    case : Case
+        Which image and conversation.
+    source, latest : int
+        Label values of the mask, and of the last one carried in this direction.
+    steps : tuple of int
+        Directions still to go, +1 and -1, the present one first.
+    values : tuple of int
+        Label values of all that was carried so far.
+    stops : tuple of str
+        Why it stopped in the directions that are done.
+    """
+
+    case: Case
+    source: int
+    latest: int
+    steps: tuple[int, ...] = (1, -1)
+    values: tuple[int, ...] = ()
+    stops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Fetch:
     """The offer to fetch the weights and then to ask again."""
 
@@ -80,8 +101,7 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
         raise MediRoundError(SWAPPED)
     if case.session is None:
         study = study_from_layer(layer, case.grid.volume)
-        if job.cancelled():  # the project may be closed by now: it is not opened for nobody
-            raise CancelledError("The question was cancelled; nothing has changed.")
+        stop_if(job.cancelled)  # the project may be closed by now: it is not opened for nobody
         case.session, case.data = Session(segmenter, study, load_anatomy(), project.open()), layer.data
         project.remember(case.session.case, layer)
     elif case.data is not layer.data:
@@ -108,6 +128,19 @@ def take_turn(segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask
         segmenter.load()
     job.report(f"looking at plane {ask.plane} …")
     return session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
+
+
+def carry_on(
+    segmenter: LazySegmenter, project: Project, layer: Image, carried: Carried, job: Job
+) -> Round | str:
+    """Carry a mask to the next plane, on the worker, or say why not; raises as `take_turn`."""
+    session = open_session(segmenter, project, carried.case, layer, job)
+    if not segmenter.loaded:
+        job.report("loading the model …")
+        segmenter.load()
+    plane = session.label(carried.latest).plane + carried.steps[0]
+    job.report(f"carrying {session.label(carried.latest).name} to plane {plane} …")
+    return session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
 
 
 def explain(error: Exception, ask: Ask | None = None) -> Message:

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from napari_mediround.errors import MediRoundError
 from napari_mediround.session import Step
-from napari_mediround.widget.case import Case, GoTo
+from napari_mediround.widget.case import AcceptAll, Case, GoTo
 from napari_mediround.widget.view import Action, Message
 from napari_mediround.widget.workplace import Workplace
 
@@ -55,11 +55,13 @@ class Verdicts:
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
         case = self._place.case
-        if not isinstance(key, GoTo | Overlap) or case is None or case.session is None:
+        if not isinstance(key, AcceptAll | GoTo | Overlap) or case is None or case.session is None:
             return False
         session = case.session
         if isinstance(key, GoTo):
             self._try(case, lambda: self._place.take(case, session.branch(key.round_id)))
+        elif isinstance(key, AcceptAll):
+            self._try(case, lambda: self._accept_all(case, key.values))
         elif session.undoable != key.words:
             self._place.say(Message("Other steps came after it. Undo (U) back to that step first."))
         else:
@@ -109,6 +111,12 @@ class Verdicts:
         accept = partial(session.accept, value, seconds=self._seconds())
         self._go_on(case, accept())
         self.tell_overlap(case, value, under, accept)
+
+    def _accept_all(self, case: Case, values: tuple[int, ...]) -> None:
+        """Accept those that are still there and wait for a verdict."""
+        open_ = [v for v in values if v in case.values and not case.session.label(v).verdict]
+        if open_:
+            self._go_on(case, case.session.accept(*open_, seconds=self._seconds()))
 
     def _reject(self, case: Case, value: int) -> None:
         self._go_on(case, case.session.reject(value, seconds=self._seconds()))

@@ -10,7 +10,7 @@ from psygnal import SignalInstance
 
 from napari_mediround.domain.suggestions import Suggestion
 
-KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U"}
+KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "C"}
 """The key of each step, free in every napari layer."""
 
 REASON_KEYS = {"leak": "G", "miss": "H", "boundary": "J", "wrong side": "Q", "wrong reference": "W"}
@@ -35,7 +35,7 @@ class MaskLine:
     Parameters
     ----------
     value : int
-        In the Labels layer.
+        Its label value.
     colour : str
         Of that value, "#rrggbb".
     structure : str
@@ -50,6 +50,8 @@ class MaskLine:
         Whether the corrector's mask replaced the first one.
     verdict : {"", "accepted", "corrected", "rejected"}
         Of the user.
+    drawn : int
+        The number that the Labels layer shows, where it is another: that of what it was carried from.
     """
 
     value: int
@@ -60,6 +62,7 @@ class MaskLine:
     volume: str = ""
     corrected: bool = False
     verdict: str = ""
+    drawn: int = 0
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,8 @@ class Workplace:
             labels = self._add_labels(case, layer)
         for plane in planes:
             values = session.labels(plane)
-            if case.hidden:
-                values = np.where(values == case.hidden, 0, values)
+            if case.hidden and (hidden := session.label(case.hidden)).plane == plane:
+                values = np.where(values == hidden.drawn, 0, values)
             mask_layer.show_plane(labels, case.grid, plane, values)
         if case.names != session.label_names():
             case.names = session.label_names()
@@ -208,7 +208,7 @@ class Workplace:
         """Show one mask of the case at hand alone, 0 all."""
         labels = self.case and self.case.labels()
         if labels is not None:
-            mask_layer.highlight(labels, value)
+            mask_layer.highlight(labels, self.case.session.label(value).drawn if value else 0)
 
 
 def _nothing(result: object) -> None:

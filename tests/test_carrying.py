@@ -1,0 +1,225 @@
+"""A mask carried through the stack: which planes, why it stops, how it is drawn, judged and undone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from desk import Desk
+from fakes import FakeSegmenter, make_picture, make_volume
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.references import resolve_references
+from napari_mediround.domain.rounds import Reference
+from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.errors import CancelledError, DanglingReferenceError
+from napari_mediround.journal import Journal
+from napari_mediround.session import Session
+from napari_mediround.widget.case import AcceptAll, Carry
+from napari_mediround.widget.view import Message, Question
+
+
+class Moving(FakeSegmenter):
+    """Carries a mask `shift` columns to the right."""
+
+    def __init__(self, shift: int = 0, quality: float = 0.9) -> None:
+        super().__init__()
+        self.shift, self.carried_quality = shift, quality
+
+    def carry(self, mask, image):
+        """Return the mask, moved."""
+        self.carried.append((mask, image))
+        return Mask.from_array(np.roll(mask.to_array(), self.shift, 1)), self.carried_quality
+
+
+def ask(segmenter=None, study=None, plane: int = 2) -> Session:
+    """Return a session with a liver on a plane."""
+    session = Session(segmenter or Moving(), study or make_volume())
+    session.ask("the liver", plane)
+    return session
+
+
+def test_a_mask_is_carried_to_the_plane_beside_it_in_its_window():
+    session = ask()
+    with_window = Session(Moving(), make_volume())
+    with_window.ask("the lung", 2)
+    round_ = session.carry(Reference(1), 1)
+    assert (round_.plane, round_.index, round_.carried) == (3, 2, True)
+    assert round_.references == (Reference(1),)
+    before = FakeSegmenter().set_image(render_plane(session.study, 2, window_for_question("the liver")))
+    assert session.segmenter.carried == [(session.conversation.target(Reference(1)).mask, before)]
+    assert with_window.carry(Reference(1), -1).window == "lung"
+    assert len(session.conversation) == 1, "nothing is added"
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "plane", "step", "why"),
+    [
+        (Moving(), 4, 1, "the stack ends"),
+        (Moving(), 0, -1, "the stack ends"),
+        (Moving(quality=0.3), 2, 1, "the judge doubts it (0.30) on plane 3"),
+        (Moving(shift=12), 2, 1, "it is elsewhere (overlap 0.00) on plane 3"),
+    ],
+)
+def test_it_stops_and_says_why(segmenter, plane, step, why):
+    assert ask(segmenter, plane=plane).carry(Reference(1), step) == why
+
+
+def test_it_stops_where_nothing_is_found():
+    session = ask(FakeSegmenter(), make_volume((5, 6, 6)))
+    assert session.carry(Reference(1), 1) == "nothing of it is found on plane 3"
+
+
+def test_it_stops_where_the_structure_is_labelled_already():
+    session = ask()
+    session.ask("the liver", 3)
+    assert session.carry(Reference(1), 1) == "plane 3 has a liver already"
+    session.reject(2)
+    assert session.carry(Reference(1), 1).plane == 3
+
+
+def test_a_cancelled_or_dangling_carry_changes_nothing():
+    session = ask()
+    with pytest.raises(CancelledError):
+        session.carry(Reference(1), 1, lambda: True)
+    with pytest.raises(DanglingReferenceError):
+        session.carry(Reference(4), 1)
+    assert len(session.conversation) == 1
+
+
+def test_it_is_drawn_under_the_number_it_was_carried_from_also_after_a_restart(tmp_path):
+    study = make_volume()
+    with Journal.open(tmp_path) as journal:
+        session = Session(Moving(), study, journal=journal)
+        session.ask("the spleen and the liver", 2)
+        session.add(session.carry(Reference(1, 2), 1))
+        session.add(session.carry(Reference(2), 1))
+        drawn = session.label_volume()
+        assert set(np.unique(drawn[3:])) == {0, 2}
+        assert session.label_names() == {1: "1 spleen", 2: "2 liver"}
+        assert session.label(4).name == "2 liver"
+    with Journal.open(tmp_path) as journal:
+        again = Session(Moving(), study, journal=journal)
+        assert [round_.carried for round_ in again.conversation.rounds] == [False, True, True]
+        assert np.array_equal(again.label_volume(), drawn)
+        assert again.label_names() == session.label_names()
+
+
+def test_a_carried_mask_keeps_its_number_when_what_it_came_from_is_rejected():
+    session = ask()
+    session.add(session.carry(Reference(1), 1))
+    session.reject(1)
+    assert session.label_names() == {1: "1 liver"}
+    assert set(np.unique(session.label_volume())) == {0, 1}
+
+
+def test_words_mean_what_was_asked_for_and_numbers_also_what_was_carried():
+    session = ask()
+    session.add(session.carry(Reference(1), 1))
+    assert [r.round for r in resolve_references("the vessel in it", session.conversation)] == [1]
+    assert [r.round for r in resolve_references("the vessel in [2]", session.conversation)] == [2]
+
+
+# In the dock.
+
+
+def carried_desk(segmenter) -> Desk:
+    """Return a desk where a liver on plane 2 has been carried."""
+    desk = Desk(lambda: segmenter)
+    desk.open()
+    desk.view.plane_chosen.emit(2)
+    desk.ask("the liver")
+    desk.press("C")
+    return desk
+
+
+def test_a_key_carries_up_and_then_down_and_the_chat_says_how_far():
+    desk = carried_desk(Moving())
+    assert [round_.plane for round_ in desk.session.conversation.rounds] == [2, 3, 4, 1, 0]
+    message = desk.view.entries[-1]
+    assert message.text == (
+        "Carried 1 liver to 4 planes, 0 to 4. It stopped: the stack ends and the stack ends."
+    )
+    assert [type(entry) for entry in desk.view.entries].count(Question) == 1
+    assert set(np.unique(desk.mask_layer.data)) == {0, 1}
+    assert all((plane == 1).any() for plane in desk.mask_layer.data)
+
+
+def test_what_was_carried_is_accepted_in_one_step_and_undone_plane_by_plane():
+    desk = carried_desk(Moving())
+    (action,) = desk.view.entries[-1].actions
+    assert action.key == AcceptAll((2, 3, 4, 5))
+    desk.session.reject(3)
+    desk.view.action_chosen.emit(action.key)
+    assert [desk.session.label(v).verdict for v in (1, 2, 3, 4, 5)] == [
+        "", "accepted", "rejected", "accepted", "accepted",
+    ]  # fmt: skip
+    desk.press("U", "U", "U")
+    assert [round_.plane for round_ in desk.session.conversation.rounds] == [2, 3, 4, 1]
+    assert not desk.mask_layer.data[0].any()
+
+
+def test_a_cancelled_carry_keeps_what_was_carried():
+    desk = Desk(Moving)
+    desk.open()
+    desk.view.plane_chosen.emit(2)
+    desk.ask("the liver")
+    desk.view.key_pressed.emit("C")
+    job = desk.worker.jobs[0]
+    desk.worker.jobs.clear()
+    desk.worker.finished.emit(job, job.work(job))
+    desk.view.cancel_asked.emit()
+    desk.worker.run()
+    assert [round_.plane for round_ in desk.session.conversation.rounds] == [2, 3]
+    assert "it was cancelled" in desk.view.entries[-1].text
+
+
+@pytest.mark.parametrize("problem", ["one plane", "rejected", "nothing asked"])
+def test_where_there_is_nothing_to_carry_nothing_happens(problem):
+    desk = Desk(Moving)
+    desk.open(make_picture() if problem == "one plane" else None)
+    if problem != "nothing asked":
+        desk.ask("the liver")
+    if problem == "rejected":
+        desk.press("N")
+    desk.press("C")
+    assert desk.view.entries == [] or isinstance(desk.view.entries[-1], Message)
+    assert desk.session is None or len(desk.session.conversation) == 1
+
+
+def test_a_failure_is_told_in_words_and_the_next_question_works():
+    segmenter = Moving()
+    segmenter.carry = lambda mask, image: 1 / 0
+    desk = carried_desk(segmenter)
+    assert "ZeroDivisionError" in desk.view.entries[-1].text
+    desk.ask("the spleen")
+    assert len(desk.session.conversation) == 2
+
+
+def test_each_mask_of_a_round_can_be_carried_from_its_card():
+    desk = Desk(Moving)
+    desk.open()
+    desk.view.plane_chosen.emit(2)
+    desk.ask("the liver and the spleen")
+    actions = {action.label: action.key for action in desk.replies[-1].actions}
+    assert actions["Carry 2 spleen through the stack"] == Carry(2)
+    desk.view.action_chosen.emit(Carry(2))
+    desk.worker.run()
+    assert {desk.session.label(v).drawn for v in desk.session.state.labels} == {1, 2}
+    assert (desk.mask_layer.data[4] == 2).any()
+    assert not (desk.mask_layer.data[4] == 1).any()
+
+
+def test_a_closed_image_ends_the_carry():
+    desk = Desk(Moving)
+    layer = desk.open()
+    desk.view.plane_chosen.emit(2)
+    desk.ask("the liver")
+    desk.view.key_pressed.emit("C")
+    session = desk.session
+    job = desk.worker.jobs.pop(0)
+    desk.viewer.layers.remove(layer)
+    del layer
+    desk.worker.finished.emit(job, job.work(job))
+    desk.worker.run()
+    assert len(session.conversation) >= 2
+    assert not desk.controller._asking.busy
