@@ -20,7 +20,7 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import iou
 from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
-from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
+from napari_mediround.training.progress import MeanLog, set_rates
 
 ABSENT_WEIGHT = 0.5
 """Of the mean loss of absent structures beside the mean loss of those shown."""
@@ -95,12 +95,8 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
     device, planes = model.device, Planes(folder)
     structures = structure_weights(planes)[0]
     stage = PixelStage(structures, model, settings.seed, ("context", "glance")).to(device)
-    groups = [
-        {"params": [p for n, p in stage.named_parameters() if n != "vectors"], "lr": settings.rate},
-        {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.05)
-    rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "dense.pt"
+    optimiser = stage.optimiser(settings.rate, settings.vector_rate, 0.05)
+    rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "dense.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         stage.load_state_dict(saved["stage"])
@@ -134,6 +130,5 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         optimiser.step()
         log.add(step, loss.item(), torch.cat(overlaps))
         if step % 100 == 99 or step + 1 == settings.steps:
-            state = {"stage": stage.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            save_checkpoint(checkpoint, state | {"structures": structures})
+            stage.save(checkpoint, optimiser, step + 1)
     return stage

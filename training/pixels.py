@@ -70,6 +70,20 @@ class PixelStage(nn.Module):
         for name in parts:
             setattr(self, name, getattr(model, name))
 
+    def optimiser(self, rate: float, vector_rate: float, weight_decay: float) -> torch.optim.AdamW:
+        """Return AdamW over what learns: the parts decay, the vectors do not."""
+        parts = [p for name, p in self.named_parameters() if p.requires_grad and name != "vectors"]
+        groups = [
+            {"params": parts, "lr": rate},
+            {"params": [self.vectors], "lr": vector_rate, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, weight_decay=weight_decay)
+
+    def save(self, path: Path, optimiser: torch.optim.Optimizer, step: int) -> None:
+        """Save a checkpoint after so many steps."""
+        state = {"stage": self.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+        save_checkpoint(path, state | {"structures": self.structures})
+
 
 def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
     """Return the structures, sorted, and how often to draw each: rare ones more often than they occur."""
@@ -170,13 +184,8 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     structures, weights = structure_weights(planes)
     stage = PixelStage(structures, model, settings.seed).to(device)
     model.context.requires_grad_(False)
-    decoder = [p for name, p in stage.named_parameters() if p.requires_grad and name != "vectors"]
-    groups = [
-        {"params": decoder, "lr": settings.decoder_rate},
-        {"params": [stage.vectors], "lr": settings.vector_rate, "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
-    rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "pixels.pt"
+    optimiser = stage.optimiser(settings.decoder_rate, settings.vector_rate, 0.01)
+    rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "pixels.pt"
     if (out / "dense.pt").exists():  # goes on from there: vectors, context and first look
         begun = torch.load(out / "dense.pt", map_location=device, weights_only=True)["stage"]
         stage.load_state_dict(begun, strict=False)
@@ -209,6 +218,5 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         optimiser.step()
         log.add(step, loss.item(), true_iou)
         if step % 100 == 99 or step + 1 == settings.steps:
-            state = {"stage": stage.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            save_checkpoint(checkpoint, state | {"structures": structures})
+            stage.save(checkpoint, optimiser, step + 1)
     return stage

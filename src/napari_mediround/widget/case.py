@@ -183,11 +183,9 @@ class Case:
         """Return what can be done with a round beside its verdicts, the other branches included."""
         actions = [] if round_.carried else [Action("Ask again", Again(round_.index, None))]
         if self.grid.geometry.shape[0] > 1:
-            for reference in self.masks():
-                label = self.session.label(self.session.label_of(reference))
-                if reference.round == round_.index and label.mask.area:
-                    words = f"Carry {label.name} through the stack"
-                    actions.append(Action(words, Carry(self.session.label_of(reference))))
+            for label in map(self.session.label, self.values_of(round_)):
+                if label.verdict != "rejected" and label.mask.area:
+                    actions.append(Action(f"Carry {label.name} through the stack", Carry(label.value)))
         if round_.index < len(self.conversation):
             actions.append(Action("Go on from here", GoTo(round_.id)))
         shown = {r.id for r in self.conversation.rounds}

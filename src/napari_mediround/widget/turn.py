@@ -123,11 +123,15 @@ def take_turn(segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask
     if references is None:
         swaps = dict(ask.swaps)
         references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.after))
+    _load(segmenter, job)
+    job.report(f"looking at plane {ask.plane} …")
+    return session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
+
+
+def _load(segmenter: LazySegmenter, job: Job) -> None:
     if not segmenter.loaded:
         job.report("loading the model …")
         segmenter.load()
-    job.report(f"looking at plane {ask.plane} …")
-    return session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
 
 
 def carry_on(
@@ -135,9 +139,7 @@ def carry_on(
 ) -> Round | str:
     """Carry a mask to the next plane, on the worker, or say why not; raises as `take_turn`."""
     session = open_session(segmenter, project, carried.case, layer, job)
-    if not segmenter.loaded:
-        job.report("loading the model …")
-        segmenter.load()
+    _load(segmenter, job)
     plane = session.label(carried.latest).plane + carried.steps[0]
     job.report(f"carrying {session.label(carried.latest).name} to plane {plane} …")
     return session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
