@@ -112,7 +112,7 @@ def test_cancelling_frees_the_dock_within_a_tenth_of_a_second(open_dock, qtbot, 
     assert dock.panel.is_idle
     assert time.perf_counter() - began < 0.1
     assert dock.panel.question.line.text() == "segment the liver"
-    assert masks(viewer) == []
+    assert not any(layer.data.any() for layer in masks(viewer))
 
 
 def test_the_gui_goes_on_while_the_model_works(open_dock, qtbot):

@@ -106,8 +106,37 @@ def test_a_cancelled_question_changes_nothing(desk):
     assert not desk.view.busy
     desk.worker.run()
     assert isinstance(desk.view.entries[-1], Message)
-    assert (desk.labels, desk.view.restored) == ([], "segment the liver")
+    assert (desk.mask_layer.data.any(), desk.view.restored) == (False, "segment the liver")
     assert desk.ask("segment the spleen").round == 1
+
+
+def test_the_masks_layer_is_there_before_the_first_question_and_goes_when_it_was_not_needed(desk):
+    other = desk.open(make_volume((3, 8, 8)))
+    first, before = desk.viewer.layers[0], desk.mask_layer
+    assert not before.data.any()
+    desk.view.image_chosen.emit(1)
+    desk.worker.run()
+    assert desk.mask_layer is not before
+    desk.ask("segment the liver")
+    after = desk.mask_layer
+    assert after.data.any()
+    desk.view.image_chosen.emit(0)
+    desk.worker.run()
+    assert [layer.data.any() for layer in desk.labels] == [True, False]
+    desk.viewer.layers.remove(desk.labels[1])
+    desk.ask("segment the spleen")
+    assert all(layer.data.any() for layer in desk.labels), "removed by hand, it comes back"
+    assert {layer.name for layer in desk.labels} == {f"{layer.name} masks" for layer in (first, other)}
+
+
+def test_closing_the_dock_takes_the_unused_masks_layer_away(desk):
+    assert len(desk.labels) == 1
+    desk.controller.stop()
+    assert desk.labels == []
+    desk.controller.start()
+    desk.ask("segment the liver")
+    desk.controller.stop()
+    assert desk.mask_layer.data.any()
 
 
 def test_a_failure_is_told_in_words_and_the_next_question_works():

@@ -32,7 +32,7 @@ on_every_image = pytest.mark.parametrize("layer", IMAGES.values(), ids=IMAGES)
 
 @on_every_image
 def test_a_labels_layer_has_every_transform_of_its_image(layer):
-    labels = mask_layer.make_labels(layer, "masks")
+    labels = mask_layer.make_labels(layer)
     for corner in (np.zeros(layer.ndim), np.arange(layer.ndim) + 1.5):
         assert np.allclose(labels.data_to_world(corner), layer.data_to_world(corner))
     assert labels.data.shape == layer.data.shape[: layer.ndim]
@@ -44,7 +44,7 @@ def test_a_labels_layer_has_every_transform_of_its_image(layer):
 def test_masks_lie_where_they_were_seen_and_each_write_is_one_step(layer):
     volume = (2,) if layer.ndim == 4 else None
     grid, study = layers.layer_grid(layer, volume), layers.study_from_layer(layer, volume)
-    labels = mask_layer.make_labels(layer, "masks")
+    labels = mask_layer.make_labels(layer)
     plane = study.planes - 1
     values = np.arange(48).reshape(6, 8).astype(np.uint16) % 3
     mask_layer.show_plane(labels, grid, plane, values)
@@ -63,7 +63,7 @@ def test_masks_lie_where_they_were_seen_and_each_write_is_one_step(layer):
 
 def test_only_what_differs_is_written():
     layer = add(make_picture())
-    labels, grid = mask_layer.make_labels(layer, "masks"), layers.layer_grid(layer)
+    labels, grid = mask_layer.make_labels(layer), layers.layer_grid(layer)
     values = np.zeros((24, 32), np.uint16)
     written = []
     labels.events.labels_update.connect(lambda event: written.append(event))
@@ -75,13 +75,13 @@ def test_only_what_differs_is_written():
 
 
 def test_nothing_can_be_drawn_that_the_record_does_not_know():
-    labels = mask_layer.make_labels(add(make_volume()), "masks")
+    labels = mask_layer.make_labels(add(make_volume()))
     labels.mode = "paint"
     assert str(labels.mode) == "pan_zoom"
 
 
 def test_labels_have_names_and_colours_of_their_own():
-    labels = mask_layer.make_labels(add(make_volume()), "masks")
+    labels = mask_layer.make_labels(add(make_volume()))
     mask_layer.name_labels(labels, {1: "1 liver", 2: "2 spleen"})
     assert labels.features["name"].tolist() == ["background", "1 liver", "2 spleen"]
     for value in (1, 2, 12, 13):
@@ -91,7 +91,7 @@ def test_labels_have_names_and_colours_of_their_own():
 
 
 def test_one_mask_can_be_shown_alone():
-    labels = mask_layer.make_labels(add(make_volume()), "masks")
+    labels = mask_layer.make_labels(add(make_volume()))
     mask_layer.highlight(labels, 2)
     assert (labels.selected_label, labels.show_selected_label) == (2, True)
     mask_layer.highlight(labels, 0)

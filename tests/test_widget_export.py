@@ -23,7 +23,7 @@ def add_case(viewer, folder):
     study = read_study(write_series(folder / "series", GRID))
     pixels, options, _ = study_to_layer(study, folder / "series")
     image = viewer.add_image(pixels, **options)
-    labels = make_labels(image, "masks")
+    labels = make_labels(image)
     labels.data[1, 3:9, 4:12] = 1
     labels.data[2, 3:9, 4:12] = 2
     labels.data[0, 0, 0] = 7

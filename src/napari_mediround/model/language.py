@@ -208,7 +208,7 @@ def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
 
 
 def _load_language_folder(folder: Path, dtype: torch.dtype):
-    from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
+    from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
     from transformers.utils import logging
 
     class LlavaMistral(MistralForCausalLM):
@@ -219,13 +219,21 @@ def _load_language_folder(folder: Path, dtype: torch.dtype):
     weights = {"use_safetensors": True, "dtype": dtype}
     settings = json.loads((folder / "config.json").read_text())
     if settings.get("model_type") != "llava_mistral":
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
+        tokenizer = _load_tokenizer(folder, **local)
         return AutoModelForCausalLM.from_pretrained(str(folder), **local, **weights), tokenizer
     del settings["model_type"], settings["architectures"]
     config = MistralConfig.from_dict(settings)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), config=config, **local)
+    tokenizer = _load_tokenizer(folder, config=config, **local)
     network = LlavaMistral.from_pretrained(str(folder), config=config, local_files_only=True, **weights)
     return network, tokenizer
+
+
+def _load_tokenizer(folder: Path, **options):
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # A serialised tokenizer says it all; AutoTokenizer parses it twice, and stops every thread meanwhile.
+    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
+    return kind.from_pretrained(str(folder), **options)
 
 
 def build_random_language(width: int, depth: int, heads: int, seed: int):

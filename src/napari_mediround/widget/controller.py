@@ -90,6 +90,7 @@ class ChatController:
         self._fixing.drop()
         self._asking.cancel()
         self._place.cancel_all()
+        self._place.clear_away()
         self._worker.stop()
         self._segmenter.release()
         self._asking.forget_plane()
@@ -196,6 +197,7 @@ class ChatController:
         self._show_volume()
         self._on_dims()
         if place.case is not None:
+            place.lay_out(place.case)
             self._projects.resume(place.case)
 
     def _listen_to(self, layer: Image | None) -> None:

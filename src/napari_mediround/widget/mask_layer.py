@@ -25,13 +25,18 @@ SHARED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labe
 """What a layer must have of its image to lie on it."""
 
 
-def make_labels(layer: Image, name: str) -> Labels:
+def name_for(layer: Image) -> str:
+    """Return what the masks of an image layer are called."""
+    return f"{layer.name} masks"
+
+
+def make_labels(layer: Image) -> Labels:
     """Return an empty Labels layer on an image layer's grid, with all its transforms and metadata."""
     data = layer.data[0] if layer.multiscale else layer.data
     colours = [(0.0, 0.0, 0.0, 0.0), *(rgba(colour) for colour in COLOURS)]
     labels = Labels(
         np.zeros(tuple(data.shape[: layer.ndim]), np.uint16),
-        name=name,
+        name=name_for(layer),
         metadata=dict(layer.metadata),
         colormap=CyclicLabelColormap(colors=np.array(colours, np.float32)),
         opacity=0.5,

@@ -58,6 +58,7 @@ class Workplace:
         self.images: list[Image] = []
         self._tasks: dict[Job, tuple[Callable, Callable]] = {}
         self._shown: Job | None = None
+        self._laid_out: Callable[[], Case | None] = _nobody
         worker.progressed.connect(self._on_progressed)
         worker.finished.connect(self._on_finished)
         worker.failed.connect(self._on_failed)
@@ -171,11 +172,16 @@ class Workplace:
         if layer not in self.images or session is None or not case.fits(layer):
             return
         labels = case.labels()
-        if labels not in list(self.viewer.layers) or labels.data.shape != layer.data.shape[: layer.ndim]:
+        there = labels in list(self.viewer.layers) and labels.data.shape == layer.data.shape[: layer.ndim]
+        fresh = not (there and case.names)
+        if fresh:
             planes = {round_.plane for round_ in session.rounds.values() if round_.targets}
-            if not planes:
-                return
-            labels = self._add_labels(case, layer)
+        if not planes:
+            return
+        if not there:
+            labels = self._add_labels(case, mask_layer.make_labels(layer))
+        elif fresh:
+            labels.name = mask_layer.name_for(layer)  # it may have been renamed since
         for plane in planes:
             values = session.labels(plane)
             if case.hidden and (hidden := session.label(case.hidden)).plane == plane:
@@ -185,8 +191,30 @@ class Workplace:
             case.names = session.label_names()
             mask_layer.name_labels(labels, case.names)
 
-    def _add_labels(self, case: Case, layer: Image) -> Labels:
-        labels = mask_layer.make_labels(layer, f"{layer.name} masks")
+    def lay_out(self, case: Case) -> None:
+        """Have the Labels layer of a case ready before its first question, which it would hold up.
+
+        The one laid out before goes, if it shows no mask. Made by the worker and added later: napari
+        cannot add a layer while it adds another.
+        """
+        layer = case.layer()
+
+        def lay(labels: Labels) -> None:
+            self.clear_away()
+            if case is self.case and self.layer() is layer and case.labels() not in list(self.viewer.layers):
+                self._add_labels(case, labels)
+                self._laid_out = weakref.ref(case)
+
+        self.submit(lambda job: mask_layer.make_labels(layer), lay, _nothing)
+
+    def clear_away(self) -> None:
+        """Remove the Labels layer that was laid out, unless it shows a mask."""
+        case = self._laid_out()
+        if case is not None and not case.names and case.labels() in list(self.viewer.layers):
+            self.viewer.layers.remove(case.labels())
+        self._laid_out = _nobody
+
+    def _add_labels(self, case: Case, labels: Labels) -> Labels:
         case.labels, case.names = weakref.ref(labels), {}
         here, there = weakref.WeakMethod(self.step_back), weakref.ref(case)
         # napari's own undo knows one layer and forgets all when it closes: its keys take ours.
@@ -212,6 +240,10 @@ class Workplace:
 
 
 def _nothing(result: object) -> None:
+    pass
+
+
+def _nobody() -> None:
     pass
 
 
