@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.framing import whole_plane
+from napari_mediround.model.mediround import ImageFeatures
 from napari_mediround.training.boxed import BoxedLiteMedSam, find_boxed
 
 
@@ -25,13 +27,15 @@ def test_it_decodes_the_box_as_our_own_decoder_does_before_training(tmp_path: Pa
     boxed = BoxedLiteMedSam(path, size=64, channels=32, mlp=64)
     shape, box = (40, 80), (10, 4, 50, 30)  # 80 px become 64: a factor of 0.8
     embedding = torch.randn(1, 32, 16, 16, generator=torch.Generator().manual_seed(0))
+    features = ImageFeatures(
+        embedding, torch.zeros(1, 1), np.zeros((*shape, 3), np.uint8), whole_plane(shape)
+    )
+    seen = model.look(embedding, torch.rand(1, 3, 64, 64))
     with torch.no_grad():
-        decoded = model.decode(
-            model.look(embedding, torch.rand(1, 3, 64, 64)), boxes=torch.tensor([[8.0, 3.2, 40.0, 24.0]])
-        )
-    expected = model.masks_on_plane(decoded.logits, shape)[0]
+        decoded = model.decode(seen, boxes=torch.tensor([[8.0, 3.2, 40.0, 24.0]]))
+    expected = model.masks_on_plane(decoded.logits, features.frame)[0]
     assert 0 < expected.sum() < expected.size
-    assert np.array_equal(boxed.segment(embedding, shape, box), expected)
+    assert np.array_equal(boxed.segment(features, box), expected)
 
 
 def test_it_stands_beside_models_with_its_own_encoder_only() -> None:

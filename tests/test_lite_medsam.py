@@ -21,6 +21,7 @@ from napari_mediround.domain.windows import render_plane
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.io import read_study
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.framing import whole_plane
 
 SAMPLE = Path(str(files("napari_mediround.resources"))) / "sample" / "ct_abdomen"
 REFERENCE = Path(__file__).parent / "data" / "lite_medsam_reference.npz"
@@ -49,7 +50,8 @@ def test_box_prompts_give_the_masks_of_the_upstream_implementation(model):
     scores = []
     for plane, box, reference in zip(planes, boxes, expected, strict=True):
         with torch.no_grad():
-            features = model.encode_image(render_plane(study, int(plane), "soft_tissue"))
+            image = render_plane(study, int(plane), "soft_tissue")
+            features = model.encode_image(image, whole_plane(image.shape[:2]))
             seen, boxes = model.see(features), torch.tensor(box)[None]
             mask = model.decode(seen, boxes=boxes).logits[0].numpy() > 0
         scores.append(2 * (mask & reference).sum() / (mask.sum() + reference.sum()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.mending import CARRY_GROWTH
-from napari_mediround.model.store import Origin
 from napari_mediround.predictor import Predictor
 
 FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
@@ -225,7 +225,9 @@ def test_an_empty_mask_is_said_and_can_be_fixed(predictor, monkeypatch):
     script_answers(predictor, "The liver [SEG].")
     with monkeypatch.context() as patch:
         patch.setattr(
-            predictor.model, "masks_on_plane", lambda logits, shape: np.zeros((len(logits), *shape), bool)
+            predictor.model,
+            "masks_on_plane",
+            lambda logits, frame: np.zeros((len(logits), *frame.shape), bool),
         )
         answer = predictor.ask("The liver?", Conversation())
     assert "Nothing was found of the liver" in answer.note
@@ -258,7 +260,7 @@ def test_a_mask_is_carried_by_its_words_in_its_box(predictor):
     other = predictor.set_image(make_plane(1))
     carried, quality = predictor.carry(mask, image)
     assert torch.equal(predictor._origins[other, carried].vector, vector)
-    predictor._origins[other, mask] = Origin(vector, None)
+    predictor._origins[other, mask] = replace(predictor._origins[image, mask], logits=None)
     box = np.clip(grown, 0, [64, 48, 64, 48])
     assert predictor.refine(box_xyxy=box, previous=mask) == (carried, pytest.approx(quality))
     assert predictor.refine(box_xyxy=box)[0] != carried, "the words count"

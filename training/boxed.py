@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_mediround.model.build import read_preset, read_state
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, decode_masks, logits_to_plane
@@ -20,6 +19,7 @@ from napari_mediround.model.vision import square_scale
 from napari_mediround.weights import locate
 
 if TYPE_CHECKING:
+    from napari_mediround.model.mediround import ImageFeatures
     from napari_mediround.predictor import Predictor
 
 NAME = "lite_medsam"
@@ -46,26 +46,26 @@ class BoxedLiteMedSam:
             getattr(self, name).load_state_dict(own)
 
     @torch.no_grad()
-    def segment(
-        self, embedding: Tensor, shape: tuple[int, int], box_xyxy: tuple[int, int, int, int]
-    ) -> NDArray[np.bool_]:
+    def segment(self, features: ImageFeatures, box_xyxy: tuple[int, int, int, int]) -> NDArray[np.bool_]:
         """Return the mask (H, W) for a box.
 
         Parameters
         ----------
-        embedding : Tensor
-            (1, C, h, w) of LiteMedSAM's image encoder.
-        shape : tuple of int
-            (H, W) of the plane.
+        features : ImageFeatures
+            Of LiteMedSAM's image encoder.
         box_xyxy : tuple of int
             Half-open, pixels of the plane.
         """
-        corners = np.array(box_xyxy, np.float32).reshape(2, 2) * np.array(square_scale(shape, self.size))
+        frame = features.frame
+        inside = np.array(box_xyxy, np.float32).reshape(2, 2) - frame.offset_xy
+        corners = np.float32(inside * np.array(square_scale(frame.inner, self.size)))
         boxes = torch.tensor(corners, dtype=torch.float32).reshape(1, 4)
         sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
         position = self.prompt_encoder.get_dense_pe()
-        logits, _, _ = decode_masks(self.mask_decoder, embedding.float().cpu(), position, sparse, dense)
-        return (logits_to_plane(logits, shape, self.size)[0, 0] > 0).numpy()
+        logits, _, _ = decode_masks(
+            self.mask_decoder, features.embedding.float().cpu(), position, sparse, dense
+        )
+        return frame.place((logits_to_plane(logits, frame.inner, self.size)[0] > 0).numpy())[0]
 
 
 def find_boxed(segmenter: Predictor) -> BoxedLiteMedSam | None:

@@ -20,6 +20,7 @@ from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import read_study
+from napari_mediround.model.framing import find_frame
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,12 @@ def case_planes(case: Case, planes: int, min_px: int = 20) -> Iterator[LabelledP
         )
 
 
+def frame_plane(plane: LabelledPlane) -> LabelledPlane:
+    """Return the part of a plane that the model looks at."""
+    frame = find_frame(plane.image)
+    return replace(plane, image=frame.cut(plane.image), labels=frame.cut(plane.labels))
+
+
 def fit_plane(plane: LabelledPlane, size: int) -> LabelledPlane:
     """Resize so that the longer side has `size` px: area-like for the image, nearest for the labels."""
     height, width = plane.image.shape[:2]
@@ -190,7 +197,7 @@ def _resize_image(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[n
 
 
 def augment(plane: LabelledPlane, rng: np.random.Generator, size: int) -> LabelledPlane:
-    """Crop, turn, flip and change the contrast of a plane.
+    """Crop, turn, flip, bend and change the contrast of a plane.
 
     Parameters
     ----------
@@ -217,14 +224,31 @@ def augment(plane: LabelledPlane, rng: np.random.Generator, size: int) -> Labell
     matrix = turn @ np.diag([step, step * (-1 if flip else 1)])
     centre = _interesting_centre(plane.labels, rng, zoom)
     offset = centre - matrix @ ((np.array(out) - 1) / 2)
-    labels = ndimage.affine_transform(plane.labels, matrix, offset, out, order=0)
+    taken = np.tensordot(matrix, np.indices(out) + bend(out, rng), 1) + offset[:, None, None]
+    labels = ndimage.map_coordinates(plane.labels, taken, order=0)
     image = plane.image.astype(np.float32)
     if step > 1:
         image = ndimage.gaussian_filter(image, (0.4 * step, 0.4 * step, 0))
-    image = np.stack(
-        [ndimage.affine_transform(image[..., c], matrix, offset, out, order=1) for c in range(3)], -1
-    )
+    image = np.stack([ndimage.map_coordinates(image[..., c], taken, order=1) for c in range(3)], -1)
     return replace(plane, image=change_contrast(image, rng), labels=labels, mirrored=flip and plane.oriented)
+
+
+def bend(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a smooth random shift (2, H, W) in pixels: none for half of the draws, else up to some 4 %.
+
+    References
+    ----------
+    Ronneberger et al., U-Net, 2015: elastic deformation from a coarse grid of random displacements.
+    """
+    strength = rng.uniform(0, 0.02) * max(shape) * (rng.random() < 0.5)
+    grid = rng.normal(0, strength, (2, 5, 5))
+    return np.stack([resize_grid(component, shape) for component in grid])
+
+
+def resize_grid(grid: NDArray, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return a coarse grid (h, w) smoothly interpolated to (H, W)."""
+    at = [np.linspace(0, n - 1, size) for n, size in zip(grid.shape, shape, strict=True)]
+    return ndimage.map_coordinates(grid, np.meshgrid(*at, indexing="ij"), order=3)
 
 
 def _interesting_centre(labels: NDArray, rng: np.random.Generator, zoom: float) -> NDArray:

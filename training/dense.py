@@ -95,7 +95,7 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
     device, planes = model.device, Planes(folder)
     structures = structure_weights(planes)[0]
     stage = PixelStage(structures, model, settings.seed, ("context", "glance")).to(device)
-    optimiser = stage.optimiser(settings.rate, settings.vector_rate, 0.05)
+    optimiser = stage.optimiser(0.05, settings.rate, vectors=settings.vector_rate)
     rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "dense.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)

@@ -135,7 +135,7 @@ class FullEvaluation(Evaluation):
         boxed = None
         if self._boxed is not None:
             box = Mask.from_array(asked.truth).box_xyxy
-            mask = self._boxed.segment(self.segmenter.embedding(), asked.truth.shape, box)
+            mask = self._boxed.segment(self.segmenter.features(), box)
             boxed = Score("", "", 1, int((mask & asked.truth).sum()), int(mask.sum()), int(asked.truth.sum()))
         return Outcome(
             "name",

@@ -22,7 +22,7 @@ from napari_mediround.training.planes import Planes
 from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
-DECODER_PARTS = ("context", "glance", "prompt_encoder", "mask_decoder")
+DECODER_PARTS = ("context", "glance", "maps", "prompt_encoder", "mask_decoder")
 """Parts of the model that the dense stage and stage 1a train; from 1a on the context stays as it is."""
 
 
@@ -40,7 +40,7 @@ class PixelSettings:
         Planes a step in either part; masks a plane at most.
     absent_share : float
         Share of the steps that also ask for structures that the planes lack.
-    decoder_rate, vector_rate : float
+    decoder_rate, maps_rate, vector_rate : float
         AdamW learning rates.
     seed : int
         Of sampling and initial vectors.
@@ -53,6 +53,7 @@ class PixelSettings:
     masks: int = 2
     absent_share: float = 0.3
     decoder_rate: float = 2e-4
+    maps_rate: float = 1e-3
     vector_rate: float = 3e-3
     seed: int = 0
 
@@ -70,14 +71,15 @@ class PixelStage(nn.Module):
         for name in parts:
             setattr(self, name, getattr(model, name))
 
-    def optimiser(self, rate: float, vector_rate: float, weight_decay: float) -> torch.optim.AdamW:
-        """Return AdamW over what learns: the parts decay, the vectors do not."""
-        parts = [p for name, p in self.named_parameters() if p.requires_grad and name != "vectors"]
-        groups = [
-            {"params": parts, "lr": rate},
-            {"params": [self.vectors], "lr": vector_rate, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, weight_decay=weight_decay)
+    def optimiser(self, weight_decay: float, rate: float, **rates: float) -> torch.optim.AdamW:
+        """Return AdamW over what learns, each part named in `rates` at its own; the vectors do not decay."""
+        groups = {name: {"params": [], "lr": own} for name, own in {"": rate, **rates}.items()}
+        groups["vectors"]["weight_decay"] = 0.0
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                part = name.partition(".")[0]
+                groups[part if part in rates else ""]["params"].append(parameter)
+        return torch.optim.AdamW(groups.values(), weight_decay=weight_decay)
 
     def save(self, path: Path, optimiser: torch.optim.Optimizer, step: int) -> None:
         """Save a checkpoint after so many steps."""
@@ -184,7 +186,9 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     structures, weights = structure_weights(planes)
     stage = PixelStage(structures, model, settings.seed).to(device)
     model.context.requires_grad_(False)
-    optimiser = stage.optimiser(settings.decoder_rate, settings.vector_rate, 0.01)
+    optimiser = stage.optimiser(
+        0.01, settings.decoder_rate, maps=settings.maps_rate, vectors=settings.vector_rate
+    )
     rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "pixels.pt"
     if (out / "dense.pt").exists():  # goes on from there: vectors, context and first look
         begun = torch.load(out / "dense.pt", map_location=device, weights_only=True)["stage"]

@@ -24,6 +24,7 @@ from napari_mediround.training.dataset import (
     case_planes,
     choose_planes,
     fit_plane,
+    frame_plane,
     read_cases,
     read_table,
     synthesise,
@@ -51,7 +52,7 @@ def draw_set(folder: Path, quota: dict, rng: np.random.Generator) -> Iterator[La
             if not kept or (quota.get("one_view") and number % len(views) != index):
                 continue
             for plane in _case_planes(case, quota, rng):
-                plane = replace(plane, oriented=plane.oriented and quota.get("sides", True))
+                plane = frame_plane(replace(plane, oriented=plane.oriented and quota.get("sides", True)))
                 yield fit_plane(plane, SIZE)
                 extra = quota.get("variants", 0)
                 for _ in range(int(extra) + (rng.random() < extra % 1)):

@@ -39,9 +39,9 @@ class PromptSettings:
         Of a mask.
     """
 
-    click_share: float = 0.12
+    click_share: float = 0.15
     box_share: float = 0.1
-    correction_share: float = 0.33
+    correction_share: float = 0.4
     worded_share: float = 0.4
     most_clicks: int = 3
 

@@ -30,6 +30,7 @@ from napari_mediround.model.device import (
     precision,
     release_memory,
 )
+from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
 from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
@@ -78,7 +79,7 @@ class Predictor:
         self.anatomy = load_anatomy()
         self.masks_at_once = masks_at_once
         self._reader = DialogueReader(model, answer_limit, chat_limit)
-        self._store = FeatureStore(hash_weights(model.image_encoder), cache_dir)
+        self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
         self._current = ""
         self._origins: dict[tuple[str, Mask], Origin] = {}
         self._seen: tuple[ImageFeatures, Seen] | None = None
@@ -170,16 +171,10 @@ class Predictor:
             self._current = key
             return key
 
-    def embedding(self) -> torch.Tensor:
-        """Return the image encoder's embedding (1, C, h, w) of the plane last set.
-
-        Raises
-        ------
-        MediRoundError
-            When no image is set.
-        """
+    def features(self) -> ImageFeatures:
+        """Return what is known of the plane last set; raises `MediRoundError` when there is none."""
         with self._lock:
-            return self._features(self._current).embedding
+            return self._features(self._current)
 
     def ask(
         self,
@@ -263,20 +258,25 @@ class Predictor:
             When there is neither a click, a box nor a mask of a question.
         """
         with self._lock:
-            origin = self._origins.get((self._current, previous))
-            if previous is not None and origin is None:
-                origin = origin_of_drawn(self.model, previous)
+            features, origin = self._features(self._current), self._origins.get((self._current, previous))
+            corners = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2))
+            if not (features.frame.holds(points_xy) and features.frame.holds(corners)):
+                whole = whole_plane(features.shape)
+                features = self._careful(lambda: self.model.encode_image(features.image, whole))
+            if previous is not None and (origin is None or features.frame != origin.frame):
+                vector = None if origin is None else origin.vector
+                origin = replace(origin_of_drawn(self.model, features, previous), vector=vector)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
-            return self._mend(points_xy, positive, box_xyxy, origin)
+            return self._mend(features, points_xy, positive, box_xyxy, origin)
 
-    def _mend(self, points_xy, positive, box_xyxy, origin: Origin | None) -> tuple[Mask, float]:
-        features = self._features(self._current)
+    def _mend(self, features, points_xy, positive, box_xyxy, origin) -> tuple[Mask, float]:
         decoded = self._careful(
             lambda: mend(self.model, self._looked_at(features), points_xy, positive, box_xyxy, origin)
         )
-        mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.shape)[0])
-        self._keep_origin(mask, Origin(None if origin is None else origin.vector, decoded.logits[:, None]))
+        mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.frame)[0])
+        vector = None if origin is None else origin.vector
+        self._keep_origin(mask, Origin(vector, decoded.logits[:, None], features.frame))
         return mask, float(decoded.quality[0])
 
     def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
@@ -292,7 +292,8 @@ class Predictor:
             Key of that plane.
         """
         with self._lock:
-            return self._mend(None, None, box_to_carry(mask), self._origins.get((image, mask)))
+            features, origin = self._features(self._current), self._origins.get((image, mask))
+            return self._mend(features, None, None, box_to_carry(mask), origin)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features = self._features(image)
@@ -310,14 +311,14 @@ class Predictor:
             stop_if(cancelled)
             start = len(found)
             decoded = self._careful(lambda start=start: self._segment_batch(features, vectors[start:]))
-            masks = self.model.masks_on_plane(decoded.logits, features.shape)
+            masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for i, array in enumerate(masks, start):
                 mask = Mask.from_array(array)
                 k = i - start
                 quality, corrected = float(decoded.quality[k]), bool(decoded.corrected[k])
                 found.append(Target(self.anatomy.normalise(names[i]), mask, quality, corrected))
                 logits = decoded.logits[k : k + 1, None]
-                self._keep_origin(mask, Origin(vectors[i : i + 1], logits))
+                self._keep_origin(mask, Origin(vectors[i : i + 1], logits, features.frame))
         return tuple(found)
 
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:

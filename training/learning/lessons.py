@@ -220,13 +220,13 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     side = 4 * own.embedding.shape[-1]
 
     def squares(chosen) -> NDArray[np.bool_]:
-        return np.stack([fit_mask(mask.to_array(), side) for mask in chosen])
+        return np.stack([fit_mask(own.frame.cut(mask.to_array()), side) for mask in chosen])
 
     before, after = squares(m.before for m in round_.masks), squares(m.after for m in round_.masks)
     rejected = np.array([m.verdict == "rejected" for m in round_.masks])
     return Lesson(
         own.embedding[0].half().cpu(),
-        model.fit_pixels(own.image)[0].half().cpu(),
+        model.fit_pixels(own.frame.cut(own.image))[0].half().cpu(),
         pieces + answer,
         {name: value.cpu() for name, value in raw.items()},
         list(range(start - 1, start + len(answer) - 1)) if sure else [],

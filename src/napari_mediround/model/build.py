@@ -19,6 +19,7 @@ from napari_mediround.errors import MissingWeightsError, SettingsError
 from napari_mediround.model.context import Context, Glance
 from napari_mediround.model.heads import Corrector, Judge
 from napari_mediround.model.language import LanguageModel, build_random_language, load_language_folder
+from napari_mediround.model.maps import PromptMaps
 from napari_mediround.model.mediround import CorrectionSettings, MediRound
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
@@ -181,6 +182,7 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
         settings["vision"].get("norm", True),
         Context(channels, **settings["context"]) if "context" in settings else None,
         Glance(channels, settings["context"].get("detail", 32)) if "context" in settings else None,
+        PromptMaps(settings["context"].get("detail", 32)) if "context" in settings else None,
     )
     if folder:
         load_llava_projector(composed, folder)

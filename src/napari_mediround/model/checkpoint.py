@@ -1,7 +1,7 @@
 """Trained MediRound weights as a folder: ``mediround.safetensors`` and ``card.json`` that explains it.
 
-Only what was trained is stored: projectors, context, first look, prompt encoder, decoder, judge, corrector,
-LoRA and token rows; the bases are named by hash. Knows no recipe.
+Only what was trained is stored: projectors, context, first look, prompt maps, prompt encoder, decoder, judge,
+corrector, LoRA and token rows; the bases are named by hash. Knows no recipe.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PARTS = (
     "seg_projection",
     "context",
     "glance",
+    "maps",
     "prompt_encoder",
     "mask_decoder",
     "judge",

@@ -92,22 +92,22 @@ class Context(nn.Module):
             for _ in range(layers)
         )
         self.norms = nn.ModuleList(nn.GroupNorm(1, n) for n in (channels, channels, width, detail))
-        self.stem = nn.Sequential(nn.Conv2d(3, detail, 3, stride=2, padding=1), nn.GELU(), _Residual(detail))
+        self.stem = nn.Sequential(nn.Conv2d(3, detail, 3, stride=2, padding=1), nn.GELU(), Residual(detail))
         self.down = nn.Conv2d(detail, mid, 3, stride=2, padding=1)
         self.side = nn.Conv2d(channels, mid, 1)
-        self.middle = _Residual(mid)
+        self.middle = Residual(mid)
         self.enter = nn.Conv2d(2 * channels, width, 1)
         self.lower = nn.Conv2d(mid, width, 1)
         nn.init.zeros_(self.lower.weight)
         nn.init.zeros_(self.lower.bias)
-        self.blocks = nn.ModuleList(_Residual(width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Residual(width) for _ in range(blocks))
         self.out = nn.Conv2d(width, channels, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         self.lift = nn.Conv2d(width, mid, 1)
-        self.upper = _Residual(mid)
+        self.upper = Residual(mid)
         self.raise_ = nn.Conv2d(mid, detail, 1)
-        self.top = _Residual(detail)
+        self.top = Residual(detail)
 
     def forward(self, embedding: Tensor, pixels: Tensor) -> Seen:
         """Return what is seen of an embedding (B, C, h, w), on any grid, and its pixels (B, 3, H, W), 0…1."""
@@ -130,7 +130,9 @@ class Context(nn.Module):
         return Seen(embedding + resize(context, embedding.shape[-2:]), self.norms[3](close))
 
 
-class _Residual(nn.Sequential):
+class Residual(nn.Sequential):
+    """Two convolutions of `width` channels beside the way past them."""
+
     def __init__(self, width: int) -> None:
         super().__init__(
             nn.GroupNorm(1, width),
@@ -140,6 +142,7 @@ class _Residual(nn.Sequential):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, width, h, w)."""
         return x + super().forward(x)
 
 

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.context import Context, Glance, Seen, resize
+from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.language import LanguageModel
+from napari_mediround.model.maps import PromptMaps
 from napari_mediround.model.prompt import PromptTemplate, Slot
 from napari_mediround.model.sam import decode_masks, fit_to_square, fitted_shape, logits_to_plane
 from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale
@@ -37,11 +39,13 @@ class ImageFeatures:
     Parameters
     ----------
     embedding : Tensor
-        (1, C, h, w) of the segmentation encoder.
+        (1, C, h, w) of the segmentation encoder, for the framed part.
     tokens : Tensor
-        (T, F) raw features for the language model.
+        (T, F) raw features for the language model, of that part.
     image : ndarray
-        uint8 (H, W, 3), kept for masked crops.
+        uint8 (H, W, 3), the whole plane.
+    frame : Frame
+        The part that the model looks at.
     seen : Seen, optional
         As the mask decoder sees it, where that is known already.
     """
@@ -49,6 +53,7 @@ class ImageFeatures:
     embedding: Tensor
     tokens: Tensor
     image: NDArray[np.uint8]
+    frame: Frame
     seen: Seen | None = None
 
     @property
@@ -136,6 +141,8 @@ class MediRound(nn.Module):
         What the mask decoder sees beside the embedding.
     glance : Glance, optional
         SEG vectors to a first mask prompt; with `context` only.
+    maps : PromptMaps, optional
+        What clicks and boxes change of a mask, drawn beside the detail; with `context` only.
     """
 
     def __init__(
@@ -155,6 +162,7 @@ class MediRound(nn.Module):
         projector_norm: bool = True,
         context: Context | None = None,
         glance: Glance | None = None,
+        maps: PromptMaps | None = None,
     ) -> None:
         super().__init__()
         if normalise not in ("minmax", "sam"):
@@ -171,7 +179,7 @@ class MediRound(nn.Module):
         self.box_encoder = nn.Linear(4, language.width)
         self.language = language
         self.seg_projection = build_mlp(language.width, language.width, channels)
-        self.context, self.glance = context, glance
+        self.context, self.glance, self.maps = context, glance, maps
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.judge, self.corrector = judge, corrector
@@ -185,18 +193,22 @@ class MediRound(nn.Module):
 
     # Image encoder
 
-    def encode_image(self, image: NDArray[np.uint8]) -> ImageFeatures:
+    def encode_image(self, image: NDArray[np.uint8], frame: Frame | None = None) -> ImageFeatures:
         """Encode a plane.
 
         Parameters
         ----------
         image : ndarray
             uint8 (H, W, 3).
+        frame : Frame, optional
+            The part to look at; by default the body (`find_frame`).
         """
         weight = next(self.image_encoder.parameters())
-        embedding = self.image_encoder(self.fit_pixels(image).to(weight.dtype))
-        tokens = self.vision.describe_image(self._pixels(image) / 255, embedding)
-        return ImageFeatures(embedding, tokens, image)
+        frame = frame or find_frame(image)
+        part = frame.cut(image)
+        embedding = self.image_encoder(self.fit_pixels(part).to(weight.dtype))
+        tokens = self.vision.describe_image(self._pixels(part) / 255, embedding)
+        return ImageFeatures(embedding, tokens, image, frame)
 
     def fit_pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Return what a plane, uint8 (H, W, 3), is encoded from: (1, 3, size, size), normalised."""
@@ -204,7 +216,9 @@ class MediRound(nn.Module):
 
     def see(self, features: ImageFeatures) -> Seen:
         """Return an encoded plane as the mask decoder sees it."""
-        return features.seen or self.look(features.embedding, self.fit_pixels(features.image))
+        return features.seen or self.look(
+            features.embedding, self.fit_pixels(features.frame.cut(features.image))
+        )
 
     def look(self, embedding: Tensor, pixels: Tensor) -> Seen:
         """Return planes as the mask decoder sees them.
@@ -245,8 +259,8 @@ class MediRound(nn.Module):
         mask : ndarray
             bool (H, W).
         """
-        on_device = torch.tensor(np.ascontiguousarray(mask), device=self.device)
-        pixels = self._pixels(features.image) / 255
+        on_device = torch.tensor(features.frame.cut(mask), device=self.device)
+        pixels = self._pixels(features.frame.cut(features.image)) / 255
         return self.vision.describe_region(pixels, features.embedding, on_device), normalise_box(on_device)
 
     def embed_pieces(self, pieces: Sequence[int | Slot], raw: Mapping[tuple[str, str], Tensor]) -> Tensor:
@@ -308,6 +322,9 @@ class MediRound(nn.Module):
             stays = self.glance.keep(previous)
         elif vectors is not None and self.glance is not None:
             previous = stays = resize(self.glance(seen, vectors), full)
+        drawn = None
+        if self.maps is not None and (points is not None or boxes is not None):
+            drawn = resize(self.maps(seen, points, boxes, previous, self.size), full)
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=previous)
         count = sparse.shape[0] if vectors is None else vectors.shape[0]
         if vectors is not None:
@@ -323,8 +340,8 @@ class MediRound(nn.Module):
         )
         if self.glance is not None:
             logits = logits + resize(self.glance.sharpen(seen, token), full)
-        if stays is not None:
-            logits = logits + stays
+        for more in (drawn, stays):
+            logits = logits if more is None else logits + more
         nothing = logits.new_zeros(0)
         return Decoded(logits[:, 0], iou, token, nothing, torch.zeros(len(logits), dtype=torch.bool))
 
@@ -370,12 +387,13 @@ class MediRound(nn.Module):
         )
         return replace(first, logits=logits, quality=judged, corrected=corrected)
 
-    def masks_on_plane(self, logits: Tensor, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
         """Bring mask logits (N, 4h, 4w) to bool (N, H, W) of the plane."""
-        plane = logits_to_plane(logits[:, None].float(), shape, self.size)[:, 0]
-        return (plane > 0).cpu().numpy()
+        part = logits_to_plane(logits[:, None].float(), frame.inner, self.size)[:, 0]
+        return frame.place((part > 0).cpu().numpy())
 
-    def plane_to_square(self, xy: NDArray, shape: tuple[int, int]) -> Tensor:
+    def plane_to_square(self, xy: NDArray, frame: Frame) -> Tensor:
         """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
-        scale = np.array(square_scale(shape, self.size))
-        return torch.tensor(np.asarray(xy, np.float32) * scale, dtype=torch.float32, device=self.device)
+        inside = np.asarray(xy, np.float32) - frame.offset_xy
+        scaled = inside * np.array(square_scale(frame.inner, self.size))
+        return torch.tensor(scaled, dtype=torch.float32, device=self.device)

@@ -40,10 +40,10 @@ def mend(
     points = boxes = None
     if points_xy is not None and len(points_xy):
         labels = torch.tensor(np.asarray(positive, np.int64), device=model.device)[None]
-        points = model.plane_to_square(np.asarray(points_xy, float), features.shape)[None], labels
+        points = model.plane_to_square(np.asarray(points_xy, float), features.frame)[None], labels
     if box_xyxy is not None:
         corners = np.asarray(box_xyxy, float).reshape(2, 2)
-        boxes = model.plane_to_square(corners, features.shape).reshape(1, 4)
+        boxes = model.plane_to_square(corners, features.frame).reshape(1, 4)
     vector, logits = (None, None) if origin is None else (origin.vector, origin.logits)
     if points is None or boxes is not None:  # as trained: only clicks change an earlier mask
         logits = None
@@ -53,10 +53,10 @@ def mend(
     return replace(decoded, quality=model.judge_masks(judged, features.embedding, decoded))
 
 
-def origin_of_drawn(model: MediRound, mask: Mask) -> Origin:
+def origin_of_drawn(model: MediRound, features: ImageFeatures, mask: Mask) -> Origin:
     """Return the origin of a mask that nobody decoded: it is its own prompt."""
-    array = torch.tensor(mask.to_array(), device=model.device)[None, None].float()
-    return Origin(None, mask_to_logits(fit_to_square(array, model.size)[:, 0]))
+    array = torch.tensor(features.frame.cut(mask.to_array()), device=model.device)[None, None].float()
+    return Origin(None, mask_to_logits(fit_to_square(array, model.size)[:, 0]), features.frame)
 
 
 def box_to_carry(mask: Mask) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import zipfile
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.mediround import ImageFeatures
 
 
@@ -46,14 +47,18 @@ class Origin:
         (1, C) SEG vector; None where no question was asked.
     logits : Tensor
         (1, 1, 4h, 4w).
+    frame : Frame
+        The part of the plane that these are on.
     """
 
     vector: Tensor | None
     logits: Tensor
+    frame: Frame
 
     def to(self, device: torch.device) -> Origin:
         """Return it on another device."""
-        return Origin(None if self.vector is None else self.vector.to(device), self.logits.to(device))
+        vector = None if self.vector is None else self.vector.to(device)
+        return replace(self, vector=vector, logits=self.logits.to(device))
 
 
 class FeatureStore:
@@ -97,9 +102,8 @@ class FeatureStore:
             return None
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                features = ImageFeatures(
-                    *(torch.from_numpy(arrays[n]) for n in ("embedding", "tokens")), image
-                )
+                kept = (torch.from_numpy(arrays[n]) for n in ("embedding", "tokens"))
+                features = ImageFeatures(*kept, image, find_frame(image))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start
             return None
