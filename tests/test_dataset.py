@@ -12,8 +12,10 @@ from napari_mediround.errors import UnreadableFileError
 from napari_mediround.training.dataset import (
     LabelledPlane,
     augment,
+    bend,
     choose_planes,
     fit_plane,
+    frame_plane,
     modality_code,
     read_cases,
     read_table,
@@ -118,3 +120,24 @@ def test_synthesised_contrast_separates_tissues_and_follows_the_seed():
 )
 def test_modalities_are_read_from_descriptions(text, code):
     assert modality_code(text) == code
+
+
+def test_a_plane_is_cut_to_the_body_with_its_labels():
+    y, x = np.ogrid[:200, :200]
+    body = ((y - 90) / 60) ** 2 + ((x - 110) / 50) ** 2 <= 1
+    image = np.repeat(np.where(body, 150, 0).astype(np.uint8)[..., None], 3, 2)
+    plane = LabelledPlane(image, body.astype(int), {1: "body"}, True, "set/case/0", "s", "train", "CT")
+    framed = frame_plane(plane)
+    assert framed.labels.shape == framed.image.shape[:2] < (150, 150)
+    assert framed.labels.sum() == body.sum()
+    assert np.array_equal(framed.image[..., 0] > 0, framed.labels > 0)
+
+
+def test_planes_are_bent_smoothly_and_half_of_them_not_at_all():
+    drawn = [bend((60, 90), np.random.default_rng(seed)) for seed in range(40)]
+    assert {shift.shape for shift in drawn} == {(2, 60, 90)}
+    bent = [shift for shift in drawn if shift.any()]
+    assert 10 < len(bent) < 30
+    for shift in bent:
+        steps = np.abs(np.diff(shift, axis=2)).max(), np.abs(np.diff(shift, axis=1)).max()
+        assert max(steps) < 0.6 < 40 * np.abs(shift).max()

@@ -19,6 +19,7 @@ from napari_mediround.training.dense import (
 )
 from napari_mediround.training.pixels import draw_batch
 from napari_mediround.training.planes import Planes
+from napari_mediround.training.warping import View
 
 
 def test_shares_are_those_of_the_pixels() -> None:
@@ -57,7 +58,9 @@ def test_what_a_plane_lacks_is_asked_for_and_is_empty(tmp_path) -> None:
     write_planes(tmp_path)
     planes = Planes(tmp_path)
     known = {"right kidney", "left kidney", "kidney", "hippocampus", "optic nerve"}
-    names, shares = plane_targets(planes, planes.rows[0], known, 6, 32, np.random.default_rng(0))
+    row = planes.rows[0]
+    view = View(planes.embedding(row), planes.pixels(row), planes.labels(row))
+    names, shares = plane_targets(planes, row, view, known, 6, 32, np.random.default_rng(0))
     assert set(names[:3]) == {"right kidney", "left kidney", "kidney"}
     assert set(names[3:]) <= {"hippocampus", "optic nerve"}
     assert len(names) > 3

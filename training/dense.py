@@ -21,6 +21,7 @@ from napari_mediround.training.losses import iou
 from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.progress import MeanLog, set_rates
+from napari_mediround.training.warping import View
 
 ABSENT_WEIGHT = 0.5
 """Of the mean loss of absent structures beside the mean loss of those shown."""
@@ -76,15 +77,21 @@ def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 def plane_targets(
-    planes: Planes, row: int, known: Container[str], absent: int, grid: int, rng: np.random.Generator
+    planes: Planes,
+    row: int,
+    view: View,
+    known: Container[str],
+    absent: int,
+    grid: int,
+    rng: np.random.Generator,
 ) -> tuple[list[str], np.ndarray]:
-    """Return a plane's structures and some that it lacks, with their shares (N, grid, grid)."""
+    """Return a plane's structures and some that it lacks, with their shares (N, grid, grid) of a view."""
     shown = [name for name in planes.values[row] if name in known]
     lacked = []
     for names in planes.absent(row, known):
         lacked += list(rng.permutation(names)[: absent // 2])
     unions = [planes.values[row][name] for name in shown] + [()] * len(lacked)
-    return shown + lacked, cell_shares(planes.labels(row), unions, grid)
+    return shown + lacked, cell_shares(view.labels, unions, grid)
 
 
 def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettings) -> PixelStage:
@@ -108,20 +115,22 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         rng = np.random.default_rng([settings.seed, 5, step])
         set_rates(optimiser, rates, step, settings.steps, 100)
         rows = [planes.draw(rng) for _ in range(settings.planes)]
-        source = torch.from_numpy(np.stack([planes.embedding(r) for r in rows]).astype(np.float32))
-        pixels = torch.from_numpy(np.stack([planes.pixels(r) for r in rows]))
+        views = [planes.view(row, rng) for row in rows]
+        source, pixels = (
+            torch.from_numpy(np.stack([getattr(v, n) for v in views])) for n in ("embedding", "pixels")
+        )
         seen = model.look(source.to(device), pixels.to(device))
         losses, overlaps = [], []
-        for plane, row in zip(seen.split(), rows, strict=True):
+        for plane, row, view in zip(seen.split(), rows, views, strict=True):
             grid = plane.detail.shape[-1]
-            names, shares = plane_targets(planes, row, row_of.keys(), settings.absent, grid, rng)
+            names, shares = plane_targets(planes, row, view, row_of.keys(), settings.absent, grid, rng)
             target = torch.from_numpy(shares).to(device)
             vectors = stage.vectors[[row_of[n] for n in names]]
             logits = model.glance(plane, vectors)[:, 0]
             each, shown = share_loss(logits, target), target.flatten(1).any(1)
-            losses.append(each[shown].mean())
-            if not shown.all():
-                losses[-1] = losses[-1] + ABSENT_WEIGHT * each[~shown].mean()
+            losses.append(
+                sum(w * each[x].mean() for w, x in ((1, shown), (ABSENT_WEIGHT, ~shown)) if x.any())
+            )
             overlaps.append(iou(logits.detach()[shown], target[shown] >= 0.5))
         loss = torch.stack(losses).mean()
         optimiser.zero_grad()

@@ -22,6 +22,8 @@ from napari_mediround.training.planes import Planes
 from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
+LEAST_PX = 20
+"""A mask that bending leaves smaller than this is not asked for."""
 DECODER_PARTS = ("context", "glance", "maps", "prompt_encoder", "mask_decoder")
 """Parts of the model that the dense stage and stage 1a train; from 1a on the context stays as it is."""
 
@@ -140,29 +142,30 @@ def draw_batch(
     With a chance of `absent_share` each plane also gives an empty mask, of a structure that it lacks.
     """
     lacking = rng.random() < absent_share
-    embeddings, pixels, of, masks, names, rows = [], [], [], [], [], []
+    views, of, masks, names, rows = [], [], [], [], []
     while len(set(rows)) < count and len(names) < count * (each + lacking):
         row = planes.draw(rng)
-        choices = [name for name in planes.values[row] if name in weights]
+        view = planes.view(row, rng)
+        shown = {n: view.mask(values) for n, values in planes.values[row].items() if n in weights}
+        choices = [name for name, mask in shown.items() if mask.sum() >= LEAST_PX]
         if not choices:
             continue
-        embeddings.append(planes.embedding(row))
-        pixels.append(planes.pixels(row))
+        views.append(view)
         chance = np.array([weights[c] for c in choices])
         for index in rng.choice(len(choices), min(each, len(choices)), False, chance / chance.sum()):
-            of.append(len(embeddings) - 1)
-            masks.append(planes.mask(row, planes.values[row][choices[index]]))
+            of.append(len(views) - 1)
+            masks.append(shown[choices[index]])
             names.append(choices[index])
             rows.append(row)
         lacked = [found for found in planes.absent(row, weights) if found] if lacking else []
         if lacked:
             choices = lacked[rng.integers(len(lacked))]
-            of.append(len(embeddings) - 1)
-            masks.append(planes.mask(row, ()))
+            of.append(len(views) - 1)
+            masks.append(view.mask(()))
             names.append(choices[rng.integers(len(choices))])
             rows.append(row)
-    encoded = np.stack(embeddings).astype(np.float32)
-    return Batch(encoded, np.stack(pixels), of, np.stack(masks), names, rows)
+    embeddings, pixels = (np.stack([getattr(v, n) for v in views]) for n in ("embedding", "pixels"))
+    return Batch(embeddings, pixels, of, np.stack(masks), names, rows)
 
 
 def halve_masks(masks: np.ndarray) -> np.ndarray:

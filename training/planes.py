@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import Anatomy, load_anatomy
 from napari_mediround.training.dialogues import absent_names, foreign_names
 from napari_mediround.training.prepare import encoded_rows, scale_plane
+from napari_mediround.training.warping import View, warp
 
 WHOLES = ("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs")
 """Structures that are the union of their parts, so that labels of the parts give the whole."""
@@ -129,6 +130,11 @@ class Planes:
     def mask(self, row: int, values: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return the union of label values, bool (256, 256)."""
         return np.isin(self._labels[row], values)
+
+    def view(self, row: int, rng: np.random.Generator) -> View:
+        """Return a plane as one step sees it, mostly bent; what it showed may have left it."""
+        embedding = self.embedding(row).astype(np.float32)
+        return warp(View(embedding, self.pixels(row), self._labels[row]), rng)
 
     def embedding(self, row: int) -> NDArray[np.float16]:
         """Return (256, 64, 64)."""

@@ -12,6 +12,7 @@ which costs the same.
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,6 +37,9 @@ from napari_mediround.widget.dock import ChatDock
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.sample import open_ct_abdomen
 from napari_mediround.widget.segmenter import import_ahead
+
+if TYPE_CHECKING:
+    from napari_mediround.model.mediround import MediRound
 
 FOLDER = Path(os.environ["NAPARI_CONFIG"]).parent
 LINE_MS = 100.0
@@ -89,6 +94,22 @@ def build():
         return Masking(build_mediround("lite"), "cpu", preset="lite")
     except MissingWeightsError:
         return Masking(build_mediround("lite", untrained=True), "cpu", preset="lite, untrained head")
+
+
+def learn(own: MediRound) -> None:
+    """Copy the model and learn a little of the bundled planes, as the learning dock's thread does."""
+    import torch
+
+    from napari_mediround.training.learning.lessons import write_lesson
+    from napari_mediround.training.learning.recipe import LearningSettings
+    from napari_mediround.training.learning.rehearsal import load_rehearsal
+    from napari_mediround.training.learning.routine import Learner
+
+    model = copy.deepcopy(own)
+    with torch.no_grad():
+        lessons = [write_lesson(model, round_, model.encode_image) for round_ in load_rehearsal()[0][:4]]
+    settings = LearningSettings(words_steps=4, steps=8)
+    Learner(model, lessons, lessons[:1], lessons[1:], settings, FOLDER / "learning").run()
 
 
 class Bench:
@@ -175,6 +196,10 @@ class Bench:
             False,
         )
         self.measure("end the fix", lambda: panel.key_pressed.emit("J"), None, False)
+        learning = threading.Thread(target=learn, args=(model.model,))
+        seconds, gap = self.ticks.during(learning.start, lambda: not learning.is_alive())
+        sys.stdout.write(f"{'learning beside':28}{seconds:9.2f}{gap:9.0f}\n")
+        self.worst = max(self.worst, gap)
         volume, names = session.label_volume(), session.label_names()
         path = FOLDER / "labels.nii.gz"
         export = self.on_worker(lambda: write_label_volume(path, volume, session.study, names))

@@ -25,7 +25,7 @@ class LearningSettings:
     masks, rehearsed : int
         Masks of a step from the corrections, and bundled ones that are to stay as they are.
     language_rate, head_rate : float
-        AdamW learning rates of LoRA on the language model, and on SEG projection and mask decoder.
+        AdamW learning rates of LoRA on the language model, and on what makes a mask of a SEG vector.
     check_every, patience : int
         Steps from check to check, and checks without a gain after which learning stops.
     language_rank, head_rank : int

@@ -1,7 +1,7 @@
 """The loop that turns lessons into an adapter: first what to say, then what to draw, then how to judge it.
 
-LoRA on the language model is trained only where it would have said something else; LoRA on SEG projection
-and mask decoder on kept embeddings and hidden states, so that a step runs neither encoder nor language
+LoRA on the language model is trained only where it would have said something else; LoRA on what makes a mask
+of a SEG vector on kept embeddings and hidden states, so that a step runs neither encoder nor language
 model; the judge is calibrated last. Stopped or killed, it goes on from its last checkpoint to the same
 loss. ``accelerate launch`` runs the same loop in several processes. Knows no journal.
 """
@@ -217,7 +217,7 @@ class Learner:
         return True
 
     def _learn_masks(self, memory: _Memory) -> bool:
-        """Teach SEG projection and mask decoder what to draw; False when cancelled."""
+        """Teach what makes a mask of a SEG vector what to draw; False when cancelled."""
         settings, rank = self.settings, self.accelerator.process_index
         if not self._fluent:
             self._read_again()

@@ -40,7 +40,7 @@ class PromptMaps(nn.Module):
         super().__init__()
         self.alike = nn.Conv2d(detail, detail, 1)
         self.enter = nn.Conv2d(detail + MAPS, width, 3, padding=1)
-        self.first, self.second, self.third = Residual(width), Residual(2 * width), Residual(2 * width)
+        self.middle, self.coarse = Residual(2 * width), Residual(2 * width)
         self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.deeper = nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1)
         self.rise = nn.Conv2d(2 * width, width, 1)
@@ -74,9 +74,9 @@ class PromptMaps(nn.Module):
         before = detail.new_zeros(count, 1, *detail.shape[-2:])
         if previous is not None:
             before = before + resize(previous, detail.shape[-2:]).clamp(-CERTAIN, CERTAIN) / CERTAIN
-        fine = self.first(self.enter(torch.cat([detail, *drawn, before], 1)))
-        middle = self.second(self.down(fine))
-        coarse = self.third(self.deeper(middle))
+        fine = F.gelu(self.enter(torch.cat([detail, *drawn, before], 1)))
+        middle = self.middle(self.down(fine))
+        coarse = self.coarse(self.deeper(middle))
         middle = middle + resize(coarse, middle.shape[-2:])
         fine = self.last(fine + resize(self.rise(middle), fine.shape[-2:]))
         return self.out(self.norm(fine))
