@@ -20,6 +20,8 @@ class LearningSettings:
     ----------
     words_steps, words_lessons : int
         Steps of the language model at most, and lessons of each.
+    look_steps : int
+        Steps of the first look at most.
     steps, coarse : int
         Steps of the mask decoder at most; of these, how many at the start on half the grid.
     masks, rehearsed : int
@@ -36,6 +38,7 @@ class LearningSettings:
 
     words_steps: int = 24
     words_lessons: int = 2
+    look_steps: int = 150
     steps: int = 40
     coarse: int = 40
     masks: int = 4
@@ -61,7 +64,7 @@ class Progress:
     Parameters
     ----------
     phase : str
-        "words" or "masks".
+        "words", "looks" or "masks".
     step, steps : int
         Done, and at most to do, in this phase.
     loss : float
@@ -98,7 +101,7 @@ class Learned:
     finished : bool
         False when it was cancelled.
     step : int
-        The last good step of the masks; 0 where nothing was better than before.
+        The last good step of looks and masks; 0 where nothing was better than before.
     before, after : float
         Scores of the check, lower is better.
     log : tuple of dict
