@@ -259,8 +259,8 @@ class Predictor:
         """
         with self._lock:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
-            corners = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2))
-            if not (features.frame.holds(points_xy) and features.frame.holds(corners)):
+            middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
+            if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
                 whole = whole_plane(features.shape)
                 features = self._careful(lambda: self.model.encode_image(features.image, whole))
             if previous is not None and (origin is None or features.frame != origin.frame):
