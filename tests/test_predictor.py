@@ -18,7 +18,7 @@ from napari_mediround.predictor import Predictor
 
 FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
 ANSWERS = "The liver [SEG].", "The spleen [SEG].", "The aorta [SEG] and the stomach [SEG]."
-MODEL = build_mediround("tiny")
+MODEL = build_mediround("tiny", 3)
 
 
 @pytest.fixture
