@@ -17,7 +17,7 @@ from napari_mediround.training.learning.adapters import AdapterStore
 from napari_mediround.training.learning.learn import Corrections, learn_from_corrections, read_corrections
 from napari_mediround.training.learning.recipe import LearningSettings
 
-QUICK = LearningSettings(words_steps=1, look_steps=2, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
+QUICK = LearningSettings(words_steps=1, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_progress_tells_phases_steps_and_losses(run):
     seen = []
     run(report=seen.append)
     assert list(dict.fromkeys(p.phase for p in seen)) == [
-        "reading", "words", "looks", "masks", "measuring before", "measuring after"
+        "reading", "words", "masks", "measuring before", "measuring after"
     ]  # fmt: skip
     masks = [p for p in seen if p.phase == "masks"]
     assert [p.step for p in masks] == [1, 2, 3, 4]

@@ -43,8 +43,8 @@ def run_script(out: Path, *arguments: str, launch: tuple[str, ...] = ()) -> int:
     return done.returncode
 
 
-def test_it_learns_words_looks_and_masks_and_reports_each_step(whole):
-    assert [line["phase"] for line in whole.log] == ["words"] * 3 + ["looks"] * 3 + ["masks"] * 6
+def test_it_learns_words_then_masks_and_reports_each_step(whole):
+    assert [line["phase"] for line in whole.log] == ["words"] * 3 + ["masks"] * 6
     assert whole.after < whole.before
     assert whole.finished
     assert whole.state["judge"].tolist() != [1.0, 0.0]
@@ -66,7 +66,7 @@ def test_the_model_is_left_as_it_was_and_the_checkpoint_is_gone(tmp_path):
 
 def test_cancelled_it_keeps_the_last_good_step_and_goes_on_to_the_same_end(tmp_path, whole):
     seen = []
-    learner = make_learner(tmp_path, progress=seen.append, cancelled=lambda: len(seen) == 3 + 3 + 4)
+    learner = make_learner(tmp_path, progress=seen.append, cancelled=lambda: len(seen) == 3 + 4)
     stopped = learner.run()
     assert not stopped.finished
     assert 0 < stopped.step <= 4
@@ -81,24 +81,6 @@ def test_cancelled_among_the_words_it_goes_on_there(tmp_path, whole):
     seen = []
     assert not make_learner(tmp_path, progress=seen.append, cancelled=lambda: len(seen) == 1).run().finished
     assert losses(make_learner(tmp_path).run().log) == losses(whole.log)
-
-
-def test_cancelled_among_the_looks_it_goes_on_there(tmp_path, whole):
-    seen = []
-    assert not make_learner(tmp_path, progress=seen.append, cancelled=lambda: len(seen) == 4).run().finished
-    assert seen[-1].phase == "looks"
-    rest = make_learner(tmp_path).run()
-    assert losses(rest.log) == losses(whole.log)
-    assert apart(rest.state, whole.state) == 0
-
-
-def test_looks_teach_the_first_look_and_leave_the_decoder(tmp_path):
-    settings = dataclasses.replace(SETTINGS, words_steps=0, look_steps=6, steps=0)
-    learned = make_learner(tmp_path, settings).run()
-    moved = [name for name, value in learned.state.items() if "lora_B" in name and value.any()]
-    assert any("glance" in name for name in moved)
-    assert not any("decoder" in name or "maps" in name for name in moved)
-    assert learned.after < learned.before
 
 
 def test_killed_and_started_again_it_learns_to_the_same_loss(tmp_path, whole):
@@ -120,7 +102,7 @@ def test_two_processes_learn_what_one_does(tmp_path, whole):
 
 def test_it_stops_early_where_nothing_gets_better(tmp_path):
     settings = dataclasses.replace(
-        SETTINGS, words_steps=0, look_steps=0, steps=40, check_every=1, patience=1, head_rate=0.0
+        SETTINGS, words_steps=0, steps=40, check_every=1, patience=1, head_rate=0.0
     )
     learned = make_learner(tmp_path, settings).run()
     assert len(learned.log) == 2

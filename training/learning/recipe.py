@@ -20,14 +20,12 @@ class LearningSettings:
     ----------
     words_steps, words_lessons : int
         Steps of the language model at most, and lessons of each.
-    look_steps : int
-        Steps of the first look at most.
     steps, coarse : int
         Steps of the mask decoder at most; of these, how many at the start on half the grid.
     masks, rehearsed : int
         Masks of a step from the corrections, and bundled ones that are to stay as they are.
     language_rate, head_rate : float
-        AdamW learning rates of LoRA on the language model, and on what makes a mask of a SEG vector.
+        AdamW learning rates of LoRA on the language model, and on SEG projection and mask decoder.
     check_every, patience : int
         Steps from check to check, and checks without a gain after which learning stops.
     language_rank, head_rank : int
@@ -38,7 +36,6 @@ class LearningSettings:
 
     words_steps: int = 24
     words_lessons: int = 2
-    look_steps: int = 150
     steps: int = 40
     coarse: int = 40
     masks: int = 4
@@ -64,7 +61,7 @@ class Progress:
     Parameters
     ----------
     phase : str
-        "words", "looks" or "masks".
+        "words" or "masks".
     step, steps : int
         Done, and at most to do, in this phase.
     loss : float
@@ -101,7 +98,7 @@ class Learned:
     finished : bool
         False when it was cancelled.
     step : int
-        The last good step of looks and masks; 0 where nothing was better than before.
+        The last good step of the masks; 0 where nothing was better than before.
     before, after : float
         Scores of the check, lower is better.
     log : tuple of dict

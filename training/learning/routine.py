@@ -1,7 +1,7 @@
 """The loop that turns lessons into an adapter: first what to say, then what to draw, then how to judge it.
 
-LoRA on the language model is trained only where it would have said something else; LoRA on what makes a mask
-of a SEG vector on kept embeddings and hidden states, so that a step runs neither encoder nor language
+LoRA on the language model is trained only where it would have said something else; LoRA on SEG projection
+and mask decoder on kept embeddings and hidden states, so that a step runs neither encoder nor language
 model; the judge is calibrated last. Stopped or killed, it goes on from its last checkpoint to the same
 loss. ``accelerate launch`` runs the same loop in several processes. Knows no journal.
 """
@@ -115,8 +115,8 @@ class Learner:
         language, heads = adapter.language_parameters(), adapter.head_parameters()
         for parameter in [*language, *heads]:
             parameter.requires_grad_(True)
-        self._adapter, self._trained = adapter, {"words": language, "looks": heads, "masks": heads}
-        optimisers = [torch.optim.AdamW(learned, weight_decay=0.01) for learned in self._trained.values()]
+        self._adapter, self._trained = adapter, {"words": language, "masks": heads}
+        optimisers = [torch.optim.AdamW(parameters, weight_decay=0.01) for parameters in (language, heads)]
         self._stage, *optimisers = self.accelerator.prepare(Stage(self.model), *optimisers)
         self._optimisers = dict(zip(self._trained, optimisers, strict=True))
         memory = self._recall() or _Memory(adapter.state(), adapter.state())
@@ -124,10 +124,10 @@ class Learner:
         if memory.optimiser:
             self._optimisers[memory.phase].load_state_dict(memory.optimiser)
         with adapter.off():
-            self._aims, self._kept, self._looked = self._look_before()
-        finished = self._learn_words(memory) and self._learn_looks(memory) and self._learn_masks(memory)
+            self._aims, self._kept = self._look_before()
+        finished = self._learn_words(memory) and self._learn_masks(memory)
         adapter.load(memory.best)
-        if memory.best_step or memory.phase != "words":
+        if memory.best_step or memory.phase == "masks":
             adapter.calibrate(*fit_calibration(self._judgements()))
         if finished:
             self._forget()
@@ -145,11 +145,8 @@ class Learner:
     # What is computed once
 
     @torch.no_grad()
-    def _look_before(self) -> tuple[list[Tensor], dict[bool, list[list[Tensor]]], list[list[Tensor]]]:
-        """Return each lesson's SEG vectors, and of each bundled mask what the model says before it learns.
-
-        Of the whole model on either grid, and of the first look alone.
-        """
+    def _look_before(self) -> tuple[list[Tensor], dict[bool, list[list[Tensor]]]]:
+        """Return each lesson's SEG vectors, and of each bundled mask what the model says before it learns."""
         reads = [self._stage("read", lesson) for lesson in self._everything]
         self._fluent = all(read.right == 1.0 for read in reads[: len(self.lessons)])
         self._states = [read.states for read in reads]
@@ -163,15 +160,7 @@ class Learner:
                 ]
                 for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=False)
             ]
-        looked = [
-            [
-                self._stage("look", Item(lesson, i, state, True))[0].sigmoid()
-                for i, state in enumerate(read.states)
-            ]
-            for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=False)
-            if self.model.glance is not None
-        ]
-        return aims, kept, looked
+        return aims, kept
 
     @property
     def _everything(self) -> list[Lesson]:
@@ -206,7 +195,7 @@ class Learner:
         settings = self.settings
         sure = [k for k, lesson in enumerate(self.lessons) if lesson.supervised]
         if memory.phase != "words" or self._fluent or not sure:
-            memory.phase = "looks" if memory.phase == "words" else memory.phase
+            memory.phase = "masks"
             return True
         others = list(range(len(self.lessons), len(self.lessons) + len(self.rehearsal)))
         everything = [*self.lessons, *self.rehearsal]
@@ -223,30 +212,15 @@ class Learner:
             self._report(memory, settings.words_steps)
             if self._stop(memory):
                 return False
-        memory.phase, memory.step, memory.optimiser = "looks", 0, None
+        memory.phase, memory.step, memory.optimiser = "masks", 0, None
         memory.best = self._adapter.state()
         return True
 
-    def _learn_looks(self, memory: _Memory) -> bool:
-        """Teach the first look, which costs next to nothing, where to look; False when cancelled."""
+    def _learn_masks(self, memory: _Memory) -> bool:
+        """Teach SEG projection and mask decoder what to draw; False when cancelled."""
+        settings, rank = self.settings, self.accelerator.process_index
         if not self._fluent:
             self._read_again()
-        if memory.phase == "looks" and self.model.glance is not None:
-            if not self._learn(memory, self.settings.look_steps, self.settings.look_steps // 3):
-                return False
-            self._adapter.load(memory.best)
-        if memory.phase == "looks":
-            memory.phase, memory.step, memory.optimiser, memory.stale = "masks", 0, None, 0
-        return True
-
-    def _learn_masks(self, memory: _Memory) -> bool:
-        """Teach what makes a mask of a SEG vector what to draw; False when cancelled."""
-        return self._learn(memory, self.settings.steps, self.settings.check_every)
-
-    def _learn(self, memory: _Memory, steps: int, check_every: int) -> bool:
-        """Take the steps of a phase that learns from masks; False when cancelled."""
-        settings, rank = self.settings, self.accelerator.process_index
-        looks = memory.phase == "looks"
         everything, states, first = self._everything, self._states, len(self.lessons)
         own = [(k, i) for k, lesson in enumerate(self.lessons) for i in np.flatnonzero(lesson.weights)]
         chance = np.array([self.lessons[k].weights[i] for k, i in own])
@@ -254,28 +228,27 @@ class Learner:
         if memory.before == float("inf"):
             memory.before, memory.checked_dice = self._check()
             memory.after = memory.before
-        for step in range(memory.step, steps):
+        for step in range(memory.step, settings.steps):
             if memory.stale > settings.patience:
                 break
-            rng = np.random.default_rng([settings.seed, 3 if looks else 1, step])
-            coarse = looks or step < settings.coarse
-            kept = self._looked if looks else self._kept[coarse]
+            rng = np.random.default_rng([settings.seed, 1, step])
+            coarse = step < settings.coarse
             picks = [own[k] for k in rng.choice(len(own), settings.masks, p=chance / chance.sum())]
             picks += [others[rng.integers(len(others))] for _ in range(settings.rehearsed if others else 0)]
             items = [
-                Item(everything[k], i, states[k][i], coarse, (settings.seed, 2, step, n), None, looks)
+                Item(everything[k], i, states[k][i], coarse, (settings.seed, 2, step, n))
                 if k < first
-                else Item(everything[k], i, states[k][i], coarse, None, kept[k - first][i], looks)
+                else Item(everything[k], i, states[k][i], coarse, None, self._kept[coarse][k - first][i])
                 for n, (k, i) in enumerate(picks)
             ]
             losses, dices = self._stage("masks", items[rank :: self.accelerator.num_processes])
-            loss = self._take_step(memory.phase, losses, len(items), step / steps)
+            loss = self._take_step("masks", losses, len(items), step / settings.steps)
             taught = dices[: len(range(rank, settings.masks, self.accelerator.num_processes))]
-            line = {"phase": memory.phase, "step": step + 1, "loss": loss, "dice": taught.mean().item()}
+            line = {"phase": "masks", "step": step + 1, "loss": loss, "dice": taught.mean().item()}
             memory.step, memory.log = step + 1, [*memory.log, line]
-            if (step + 1) % max(1, check_every) == 0 or step + 1 == steps:
+            if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
                 self._compare(memory, *self._check())
-            self._report(memory, steps)
+            self._report(memory, settings.steps)
             if self._stop(memory):
                 return False
         return True
@@ -308,7 +281,7 @@ class Learner:
 
     def _take_step(self, phase: str, losses: Tensor, count: int, done: float) -> float:
         """Step down the mean of `count` losses, of which this process has some; return that mean."""
-        rate = self.settings.language_rate if phase == "words" else self.settings.head_rate
+        rate = {"words": self.settings.language_rate, "masks": self.settings.head_rate}[phase]
         optimiser = self._optimisers[phase]
         for group in optimiser.param_groups:
             group["lr"] = rate * cosine_schedule(round(100 * done), 100, 10)

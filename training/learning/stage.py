@@ -39,8 +39,6 @@ class Item:
         Of the prompts that are drawn beside the words; None is words alone.
     target : Tensor or None
         (4g, 4g), 0…1: what the model said before it learned, to be said again; None takes the lesson's mask.
-    look : bool
-        The first look alone, without the decoder: a fiftieth of the time.
     """
 
     lesson: Lesson
@@ -49,7 +47,6 @@ class Item:
     coarse: bool = False
     seed: tuple[int, ...] | None = None
     target: Tensor | None = None
-    look: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class Stage(nn.Module):
         self._seen: dict[tuple[int, bool], tuple[Lesson, Seen]] = {}
 
     def forward(self, what: str, *arguments):
-        """Do "read", "words", "masks", "look" or "decode"; see the methods of these names."""
+        """Do "read", "words", "masks" or "decode"; see the methods of these names."""
         return getattr(self, what)(*arguments)
 
     def read(self, lesson: Lesson) -> Read:
@@ -125,32 +122,20 @@ class Stage(nn.Module):
         emphasis = torch.from_numpy(lesson.emphasis[item.index])[None].to(device)
         if item.coarse:
             masks, emphasis = halve_masks(masks), F.avg_pool2d(emphasis[None], 2)[0]
-        truth, aside = torch.from_numpy(masks).to(device), 0.0
-        if item.look:
-            logits = self.look(item)
-            overlap = iou(logits.detach(), truth)
+        seen = self._see(lesson, item.coarse)
+        vectors = self.model.project_seg(item.state[None].to(device))
+        if item.seed is None:
+            decoded = self.model.decode(seen, vectors)
         else:
-            seen, vectors = (
-                self._see(lesson, item.coarse),
-                self.model.project_seg(item.state[None].to(device)),
-            )
-            if item.seed is None:
-                decoded = self.model.decode(seen, vectors)
-            else:
-                rng = np.random.default_rng(item.seed)
-                decoded = decode_prompted(self.model, seen, vectors, masks, self.prompts, rng)
-            logits, overlap = decoded.logits, iou(decoded.logits.detach(), truth)
-            aside = 0.1 * F.mse_loss(decoded.iou, overlap)
+            rng = np.random.default_rng(item.seed)
+            decoded = decode_prompted(self.model, seen, vectors, masks, self.prompts, rng)
+        truth = torch.from_numpy(masks).to(device)
+        overlap = iou(decoded.logits.detach(), truth)
         if item.target is not None:
-            loss = mask_loss(logits, item.target[None].to(device))[0]
+            loss = mask_loss(decoded.logits, item.target[None].to(device))[0]
         else:
-            loss = _emphasised_loss(logits, truth, emphasis) + aside
+            loss = _emphasised_loss(decoded.logits, truth, emphasis) + 0.1 * F.mse_loss(decoded.iou, overlap)
         return loss, (2 * overlap / (1 + overlap))[0]
-
-    def look(self, item: Item) -> Tensor:
-        """Return the first look's logits (1, 2g, 2g) of an item: the coarse masks' grid is the detail's."""
-        vectors = self.model.project_seg(item.state[None].to(self.model.device))
-        return self.model.glance(self._see(item.lesson, item.coarse), vectors)[:, 0]
 
     @torch.no_grad()
     def _see(self, lesson: Lesson, coarse: bool) -> Seen:

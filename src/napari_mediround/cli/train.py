@@ -58,7 +58,7 @@ def _showing():
         task = bar.add_task("Reading", total=None, more="")
 
         def show(progress) -> None:
-            more = f"loss {progress.loss:.3f}" if progress.phase in ("words", "looks", "masks") else ""
+            more = f"loss {progress.loss:.3f}" if progress.phase in ("words", "masks") else ""
             more += f"  Dice {progress.dice:.3f}" if progress.dice is not None else ""
             more += f"  {progress.left:.0f} s left" if progress.left else ""
             place = {"completed": progress.step, "total": progress.steps, "more": more}

@@ -1,8 +1,8 @@
 """What a site has learned, as LoRA beside a model: attached, taken off, written and read.
 
-LoRA on the language model (beside the one that came with the weights), on the SEG projection, the first look,
-the prompt maps and the mask decoder, and a calibration of the judge. The weights below are never written to:
-taken off, the model computes what it did before, bit for bit. Knows no journal and no recipe.
+LoRA on the language model (beside the one that came with the weights), on the SEG projection and on the
+mask decoder, and a calibration of the judge. The weights below are never written to: taken off, the model
+computes what it did before, bit for bit. Knows no journal and no recipe.
 
 References
 ----------
@@ -39,7 +39,7 @@ class AdapterShape:
     Parameters
     ----------
     language_rank, head_rank : int
-        Of LoRA on the language model, and on what makes a mask of a SEG vector; α is twice the rank.
+        Of LoRA on the language model, and on SEG projection and mask decoder; α is twice the rank.
     language_targets : tuple of str
         Module names of the language model that get LoRA.
     """
@@ -82,13 +82,12 @@ class Adapter:
         self._trainable = {p: p.requires_grad for p in model.parameters()}  # peft freezes what it wraps
         rank, heads = self.shape.language_rank, nn.ModuleDict()
         heads["seg"], heads["decoder"] = model.seg_projection, model.mask_decoder
-        heads.update({n: part for n in ("glance", "maps") if (part := getattr(model, n)) is not None})
         config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(self.shape.language_targets))
         rank = self.shape.head_rank
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network.add_adapter(NAME, config)
-            linear = [n for n, m in heads.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+            linear = [n for n, m in heads.named_modules() if isinstance(m, nn.Linear)]
             targets = [n for n in linear if not _UNUSED.search(n)]
             self._heads = get_peft_model(
                 heads, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), NAME
@@ -104,7 +103,7 @@ class Adapter:
         return [p for name, p in self._tensors().items() if name.startswith("language.")]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return LoRA of what makes a mask of a SEG vector."""
+        """Return LoRA of SEG projection and mask decoder."""
         return [p for name, p in self._tensors().items() if name.startswith("heads.")]
 
     def _tensors(self) -> dict[str, nn.Parameter]:

@@ -30,7 +30,6 @@ from napari_mediround.widget.workplace import Workplace
 PHASES = {
     "reading": "Reading the rounds",
     "words": "Learning what to say",
-    "looks": "Learning where to look",
     "masks": "Learning what to draw",
     "measuring before": "Measuring what is live on held-out patients",
     "measuring after": "Measuring the new adapter on held-out patients",
@@ -210,7 +209,7 @@ class LearningDock(QWidget):
             return
         if progress.phase != self._phase[0]:
             self._phase = (progress.phase, time.monotonic())
-            if progress.phase in ("words", "looks", "masks") and progress.step <= 1:
+            if progress.phase in ("words", "masks") and progress.step <= 1:
                 self._clear_curves()
         left = progress.left
         if not left and progress.step:
@@ -219,7 +218,7 @@ class LearningDock(QWidget):
         words = f"{PHASES[progress.phase]}: {progress.step} of {progress.steps}"
         words += f", {_duration(left)} left at most" if left else ""
         self.view.show_progress(words, progress.step, progress.steps)
-        if progress.phase in ("words", "looks", "masks"):
+        if progress.phase in ("words", "masks"):
             self.view.loss.add("Loss", progress.step, progress.steps, progress.loss)
         for name, value in (("Dice", progress.dice), ("check", progress.checked_dice)):
             if value is not None:
