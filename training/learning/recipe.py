@@ -36,8 +36,8 @@ class LearningSettings:
 
     words_steps: int = 24
     words_lessons: int = 2
-    steps: int = 40
-    coarse: int = 40
+    steps: int = 32
+    coarse: int = 32
     masks: int = 4
     rehearsed: int = 2
     language_rate: float = 3e-4

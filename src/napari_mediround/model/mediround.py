@@ -324,7 +324,8 @@ class MediRound(nn.Module):
             previous = stays = resize(self.glance(seen, vectors), full)
         drawn = None
         if self.maps is not None and (points is not None or boxes is not None):
-            drawn = resize(self.maps(seen, points, boxes, previous, self.size), full)
+            before = None if previous is None else previous.detach()  # what it is, not how it came to be
+            drawn = resize(self.maps(seen, points, boxes, before, self.size), full)
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=previous)
         count = sparse.shape[0] if vectors is None else vectors.shape[0]
         if vectors is not None:
