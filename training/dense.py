@@ -21,7 +21,7 @@ from napari_mediround.training.losses import iou
 from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.progress import MeanLog, set_rates
-from napari_mediround.training.warping import View
+from napari_mediround.training.warping import View, stack_views
 
 ABSENT_WEIGHT = 0.5
 """Of the mean loss of absent structures beside the mean loss of those shown."""
@@ -116,9 +116,7 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         set_rates(optimiser, rates, step, settings.steps, 100)
         rows = [planes.draw(rng) for _ in range(settings.planes)]
         views = [planes.view(row, rng) for row in rows]
-        source, pixels = (
-            torch.from_numpy(np.stack([getattr(v, n) for v in views])) for n in ("embedding", "pixels")
-        )
+        source, pixels = stack_views(views)
         seen = model.look(source.to(device), pixels.to(device))
         losses, overlaps = [], []
         for plane, row, view in zip(seen.split(), rows, views, strict=True):

@@ -26,6 +26,7 @@ from napari_mediround.training.losses import cosine_schedule, iou, mask_loss
 from napari_mediround.training.pixels import draw_batch, structure_weights
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.prompts import click_through, disturb
+from napari_mediround.training.warping import stack_views
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,12 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
             rng = np.random.default_rng([settings.seed, 4, step])
             batch = draw_batch(planes, weights, 3, 3, rng)
             vectors, spoken = draw_vectors(model, bank, batch.names, settings, rng)
-            embedding = torch.from_numpy(batch.embeddings).to(model.device)[batch.of]
+            embedding = stack_views(batch.views)[0].to(model.device)[batch.of]
             seen = batch.see(model)
             decoded = model.decode(seen, vectors)
             shown = [
-                planes.mask(r, planes.values[r].get(n, ())) for r, n in zip(batch.rows, spoken, strict=True)
+                batch.views[k].mask(planes.values[r].get(n, ()))
+                for k, r, n in zip(batch.of, batch.rows, spoken, strict=True)
             ]
             truths.append(iou(decoded.logits, torch.from_numpy(np.stack(shown)).to(model.device)))
             model.judge_masks(vectors, embedding, decoded)

@@ -21,6 +21,7 @@ from napari_mediround.training.losses import iou, mask_loss
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
+from napari_mediround.training.warping import View, stack_views
 
 LEAST_PX = 20
 """A mask that bending leaves smaller than this is not asked for."""
@@ -101,12 +102,10 @@ class Batch:
 
     Parameters
     ----------
-    embeddings : ndarray
-        float32 (P, C, g, g): of the planes.
-    pixels : ndarray
-        float32 (P, 3, 4g, 4g): what these were encoded from.
+    views : list of View
+        The planes, P of them.
     of : list of int
-        The plane of each mask.
+        The view of each mask.
     masks : ndarray
         bool (N, 4g, 4g).
     names : list of str
@@ -115,8 +114,7 @@ class Batch:
         The row of each mask's plane in the preparation.
     """
 
-    embeddings: np.ndarray
-    pixels: np.ndarray
+    views: list[View]
     of: list[int]
     masks: np.ndarray
     names: list[str]
@@ -125,7 +123,7 @@ class Batch:
     @torch.no_grad()
     def see(self, model: MediRound, coarse: bool = False) -> Seen:
         """Return the plane of each mask as the model's decoder sees it, also on half the grid."""
-        embeddings, pixels = (torch.from_numpy(x).to(model.device) for x in (self.embeddings, self.pixels))
+        embeddings, pixels = (x.to(model.device) for x in stack_views(self.views))
         return model.look(F.avg_pool2d(embeddings, 2) if coarse else embeddings, pixels).take(self.of)
 
 
@@ -164,8 +162,7 @@ def draw_batch(
             masks.append(view.mask(()))
             names.append(choices[rng.integers(len(choices))])
             rows.append(row)
-    embeddings, pixels = (np.stack([getattr(v, n) for v in views]) for n in ("embedding", "pixels"))
-    return Batch(embeddings, pixels, of, np.stack(masks), names, rows)
+    return Batch(views, of, np.stack(masks), names, rows)
 
 
 def halve_masks(masks: np.ndarray) -> np.ndarray:

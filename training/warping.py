@@ -8,6 +8,7 @@ leaves out is noise that does no harm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,11 @@ class View:
     def mask(self, values: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return the union of label values, bool (S, S)."""
         return np.isin(self.labels, values)
+
+
+def stack_views(views: Sequence[View]) -> tuple[Tensor, Tensor]:
+    """Return the views' embeddings (P, C, g, g) and pixels (P, 3, S, S)."""
+    return tuple(torch.from_numpy(np.stack([getattr(v, n) for v in views])) for n in ("embedding", "pixels"))
 
 
 def warp(view: View, rng: np.random.Generator, share: float = 0.7) -> View:

@@ -226,7 +226,7 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     rejected = np.array([m.verdict == "rejected" for m in round_.masks])
     return Lesson(
         own.embedding[0].half().cpu(),
-        model.fit_pixels(own.frame.cut(own.image))[0].half().cpu(),
+        model.fit_pixels(own.part)[0].half().cpu(),
         pieces + answer,
         {name: value.cpu() for name, value in raw.items()},
         list(range(start - 1, start + len(answer) - 1)) if sure else [],

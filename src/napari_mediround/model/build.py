@@ -139,6 +139,10 @@ def build_mediround(
     return model.eval()
 
 
+def _build_context(channels: int, detail: int = 32, **shape: int) -> tuple[Context, Glance, PromptMaps]:
+    return Context(channels, detail=detail, **shape), Glance(channels, detail), PromptMaps(detail)
+
+
 def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
     image, decoder = settings["image"], settings["decoder"]
     channels, size = image["channels"], image["size"]
@@ -180,9 +184,7 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
         image["normalise"],
         CorrectionSettings(**settings.get("correction", {})),
         settings["vision"].get("norm", True),
-        Context(channels, **settings["context"]) if "context" in settings else None,
-        Glance(channels, settings["context"].get("detail", 32)) if "context" in settings else None,
-        PromptMaps(settings["context"].get("detail", 32)) if "context" in settings else None,
+        *(_build_context(channels, **settings["context"]) if "context" in settings else ()),
     )
     if folder:
         load_llava_projector(composed, folder)

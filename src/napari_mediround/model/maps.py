@@ -73,6 +73,7 @@ class PromptMaps(nn.Module):
         drawn = [self._draw_clicks(detail, points, size), draw_boxes(boxes, detail, size)]
         before = detail.new_zeros(count, 1, *detail.shape[-2:])
         if previous is not None:
+            previous = previous.detach()  # what it is, not how it came to be
             before = before + resize(previous, detail.shape[-2:]).clamp(-CERTAIN, CERTAIN) / CERTAIN
         fine = F.gelu(self.enter(torch.cat([detail, *drawn, before], 1)))
         middle = self.middle(self.down(fine))

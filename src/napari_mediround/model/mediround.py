@@ -57,6 +57,11 @@ class ImageFeatures:
     seen: Seen | None = None
 
     @property
+    def part(self) -> NDArray[np.uint8]:
+        """uint8 (h, w, 3): what lies in the frame."""
+        return self.frame.cut(self.image)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(H, W) of the plane."""
         return self.image.shape[:2]
@@ -216,9 +221,7 @@ class MediRound(nn.Module):
 
     def see(self, features: ImageFeatures) -> Seen:
         """Return an encoded plane as the mask decoder sees it."""
-        return features.seen or self.look(
-            features.embedding, self.fit_pixels(features.frame.cut(features.image))
-        )
+        return features.seen or self.look(features.embedding, self.fit_pixels(features.part))
 
     def look(self, embedding: Tensor, pixels: Tensor) -> Seen:
         """Return planes as the mask decoder sees them.
@@ -260,7 +263,7 @@ class MediRound(nn.Module):
             bool (H, W).
         """
         on_device = torch.tensor(features.frame.cut(mask), device=self.device)
-        pixels = self._pixels(features.frame.cut(features.image)) / 255
+        pixels = self._pixels(features.part) / 255
         return self.vision.describe_region(pixels, features.embedding, on_device), normalise_box(on_device)
 
     def embed_pieces(self, pieces: Sequence[int | Slot], raw: Mapping[tuple[str, str], Tensor]) -> Tensor:
@@ -317,15 +320,13 @@ class MediRound(nn.Module):
             (N, 1, 4h, 4w) logits; without them the first look at SEG vectors, if there is one.
         """
         grid = seen.embedding.shape[-2:]
-        full, stays = (4 * grid[0], 4 * grid[1]), None
+        full, stays, drawn = (4 * grid[0], 4 * grid[1]), None, None
         if previous is not None and self.glance is not None:
             stays = self.glance.keep(previous)
         elif vectors is not None and self.glance is not None:
             previous = stays = resize(self.glance(seen, vectors), full)
-        drawn = None
         if self.maps is not None and (points is not None or boxes is not None):
-            before = None if previous is None else previous.detach()  # what it is, not how it came to be
-            drawn = resize(self.maps(seen, points, boxes, before, self.size), full)
+            drawn = resize(self.maps(seen, points, boxes, previous, self.size), full)
         sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=previous)
         count = sparse.shape[0] if vectors is None else vectors.shape[0]
         if vectors is not None:
@@ -395,6 +396,5 @@ class MediRound(nn.Module):
 
     def plane_to_square(self, xy: NDArray, frame: Frame) -> Tensor:
         """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
-        inside = np.asarray(xy, np.float32) - frame.offset_xy
-        scaled = inside * np.array(square_scale(frame.inner, self.size))
+        scaled = (np.asarray(xy, np.float32) - frame.offset_xy) * square_scale(frame.inner, self.size)
         return torch.tensor(scaled, dtype=torch.float32, device=self.device)
