@@ -38,7 +38,8 @@ class PixelSettings:
     steps : int
         Optimiser steps.
     coarse : int
-        Of these, how many at the start on half the grid (32×32): a mask costs a fifth of the time there.
+        Of these, how many at the start with the embedding on half the grid (32×32): a mask costs a fifth of
+        the time there. What the mask should be stays on the grid of the pixels.
     coarse_planes, planes, masks : int
         Planes a step in either part; masks a plane at most.
     absent_share : float
@@ -165,17 +166,6 @@ def draw_batch(
     return Batch(views, of, np.stack(masks), names, rows)
 
 
-def halve_masks(masks: np.ndarray) -> np.ndarray:
-    """Return masks (N, h, w) on half the grid: a cell is foreground when at least half of it is.
-
-    A mask too thin for that keeps every cell that it touches.
-    """
-    n, h, w = masks.shape
-    share = masks.reshape(n, h // 2, 2, w // 2, 2).mean((2, 4))
-    halved = share >= 0.5
-    return np.where(halved.any((1, 2), keepdims=True), halved, share > 0)
-
-
 def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSettings) -> PixelStage:
     """Train stage 1a: the model's mask decoder, in place, and a vector for each structure.
 
@@ -209,11 +199,10 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         coarse = step < settings.coarse
         count = settings.coarse_planes if coarse else settings.planes
         batch = draw_batch(planes, weights, count, settings.masks, rng, settings.absent_share)
-        masks = halve_masks(batch.masks) if coarse else batch.masks
         vectors = stage.vectors[[row_of[n] for n in batch.names]]
         seen = batch.see(model, coarse)
-        decoded = decode_prompted(model, seen, vectors, masks, PromptSettings(), rng)
-        target = torch.from_numpy(masks).to(device)
+        decoded = decode_prompted(model, seen, vectors, batch.masks, PromptSettings(), rng)
+        target = torch.from_numpy(batch.masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)
         loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou, true_iou)
         optimiser.zero_grad()

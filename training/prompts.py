@@ -11,7 +11,7 @@ prompt itself. Sofiiuk et al., RITM, 2021.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from napari_mediround.model.context import Seen
+from napari_mediround.model.context import Seen, resize
 from napari_mediround.model.mediround import Decoded, MediRound
 from napari_mediround.model.sam import mask_to_logits
 from napari_mediround.training.text import corrupt_mask
@@ -115,11 +115,28 @@ def decode_prompted(
     vectors : Tensor
         (N, C): SEG vectors.
     masks : ndarray
-        bool (N, 4g, 4g): the truth.
+        bool (N, S, S): the truth, on whichever grid; that of the pixels shows what is thinner than a cell.
     settings : PromptSettings
     rng : Generator
         The only source of chance.
+
+    Returns
+    -------
+    Decoded
+        Its logits (N, S, S) on the truth's grid.
     """
+    decoded = _decode_drawn(model, seen, vectors, masks, settings, rng)
+    return replace(decoded, logits=resize(decoded.logits[:, None], masks.shape[-2:])[:, 0])
+
+
+def _decode_drawn(
+    model: MediRound,
+    seen: Seen,
+    vectors: Tensor,
+    masks: NDArray[np.bool_],
+    settings: PromptSettings,
+    rng: np.random.Generator,
+) -> Decoded:
     kinds = ("clicks", "box", "correction", "words")
     shares = (settings.click_share, settings.box_share, settings.correction_share)
     kind = rng.choice(kinds, p=[*shares, 1 - sum(shares)])
@@ -139,10 +156,16 @@ def decode_prompted(
 def first_masks(
     model: MediRound, seen: Seen, vectors: Tensor | None, masks: NDArray, rng: np.random.Generator
 ) -> Tensor:
-    """Return logits (N, 1, 4g, 4g) to be corrected: a damaged truth, or what disturbed vectors give."""
+    """Return logits (N, 1, 4g, 4g) to be corrected: a damaged truth, or what disturbed vectors give.
+
+    Or what another structure's give, as where the words were not understood and only clicks can tell.
+    """
     if vectors is None or rng.random() < 0.4:
         damaged = np.stack([corrupt_mask(mask, rng) for mask in masks])
-        return mask_to_logits(torch.from_numpy(damaged).to(model.device))
+        logits = mask_to_logits(torch.from_numpy(damaged).to(model.device))
+        return resize(logits, tuple(4 * side for side in seen.embedding.shape[-2:]))
+    if rng.random() < 0.25:
+        return model.decode(seen, vectors.roll(1, 0)).logits[:, None]
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     strength = torch.tensor(rng.uniform(0, 1.2, len(vectors))).float()
     return model.decode(seen, disturb(vectors, strength, generator)).logits[:, None]
@@ -160,7 +183,9 @@ def click_through(
     """Click up to `most` times in what is wrong; only the last decoding carries a gradient."""
     clicks = None
     for left in reversed(range(rng.integers(1, most + 1))):
-        now = np.zeros_like(masks) if previous is None else (previous[:, 0] > 0).cpu().numpy()
+        now = np.zeros_like(masks)
+        if previous is not None:
+            now = (resize(previous, masks.shape[-2:])[:, 0] > 0).cpu().numpy()
         xy, labels = (t.to(model.device) for t in click_errors(now, masks, model.size, rng))
         clicks = (
             (xy, labels)

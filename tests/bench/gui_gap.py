@@ -3,10 +3,10 @@
 A timer ticks every 5 ms; what a tick comes late is the gap. Prints, for each kind of work, its seconds, the
 gap with the work where the dock does it, and the gap with the same work inline on the GUI's thread. Exits
 1 when a gap of the dock's is over 100 ms, and 2 where a machine that is busy with other things is so late
-even with nothing to do. Printed, not counted: the dock's opening (importing torch stops all threads, and
-napari adds the Labels layer), and what napari takes to add and remove layers in a fix. The encoder, the
-language model and the decoder are the real ones (`lite`); without trained weights the head is untrained,
-which costs the same.
+even with nothing to do. Printed, not counted: the dock's opening (importing torch and reading a tokenizer
+stop all threads, and napari adds the Labels layer), and what napari takes to add and remove layers in a fix.
+The encoder, the language model and the decoder are the real ones (`lite`); without trained weights the head
+is untrained, which costs the same.
 ``xvfb-run -a -s "-screen 0 1600x1000x24" python tests/bench/gui_gap.py``
 """
 
@@ -36,7 +36,7 @@ from napari_mediround.io.labels import write_label_volume
 from napari_mediround.widget.dock import ChatDock
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.sample import open_ct_abdomen
-from napari_mediround.widget.segmenter import import_ahead
+from napari_mediround.widget.segmenter import get_ready
 
 if TYPE_CHECKING:
     from napari_mediround.model.mediround import MediRound
@@ -118,8 +118,10 @@ class Bench:
     def __init__(self) -> None:
         self.viewer = napari.Viewer(show=True)
         self.imports: list[threading.Thread] = []
-        ahead = lambda: self.imports.append(import_ahead())  # noqa: E731
-        self.dock = ChatDock(self.viewer, build, Project(FOLDER / "project"), ahead)
+        project = Project(FOLDER / "project")
+        self.dock = ChatDock(
+            self.viewer, build, project, lambda segmenter: self.imports.append(get_ready(segmenter))
+        )
         self.viewer.window.add_dock_widget(self.dock, name="MediRound chat", area="right")
         self.viewer.window.resize(1280, 800)
         (data, options, _), *_ = open_ct_abdomen()

@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_mediround.model.context import Seen
+from napari_mediround.model.context import Seen, resize
 from napari_mediround.model.mediround import Decoded, MediRound
 from napari_mediround.training.learning.lessons import Lesson
 from napari_mediround.training.losses import dice_loss, iou, mask_loss
-from napari_mediround.training.pixels import halve_masks
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
 
@@ -34,11 +33,12 @@ class Item:
     state : Tensor
         (D,), the hidden state that predicts its `[SEG]`.
     coarse : bool
-        On half the grid, at a fifth of the time.
+        With the embedding on half the grid, at a fifth of the time.
     seed : tuple of int or None
         Of the prompts that are drawn beside the words; None is words alone.
     target : Tensor or None
-        (4g, 4g), 0…1: what the model said before it learned, to be said again; None takes the lesson's mask.
+        (4g, 4g), 0…1, g of the grid decoded on: what the model said before it learned, to be said again; None
+        takes the lesson's mask.
     """
 
     lesson: Lesson
@@ -120,8 +120,6 @@ class Stage(nn.Module):
         device, lesson = self.model.device, item.lesson
         masks = lesson.masks[item.index][None]
         emphasis = torch.from_numpy(lesson.emphasis[item.index])[None].to(device)
-        if item.coarse:
-            masks, emphasis = halve_masks(masks), F.avg_pool2d(emphasis[None], 2)[0]
         seen = self._see(lesson, item.coarse)
         vectors = self.model.project_seg(item.state[None].to(device))
         if item.seed is None:
@@ -130,11 +128,12 @@ class Stage(nn.Module):
             rng = np.random.default_rng(item.seed)
             decoded = decode_prompted(self.model, seen, vectors, masks, self.prompts, rng)
         truth = torch.from_numpy(masks).to(device)
-        overlap = iou(decoded.logits.detach(), truth)
+        logits = resize(decoded.logits[:, None], truth.shape[-2:])[:, 0]
+        overlap = iou(logits.detach(), truth)
         if item.target is not None:
             loss = mask_loss(decoded.logits, item.target[None].to(device))[0]
         else:
-            loss = _emphasised_loss(decoded.logits, truth, emphasis) + 0.1 * F.mse_loss(decoded.iou, overlap)
+            loss = _emphasised_loss(logits, truth, emphasis) + 0.1 * F.mse_loss(decoded.iou, overlap)
         return loss, (2 * overlap / (1 + overlap))[0]
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from napari_mediround.session import Segmenter
 from napari_mediround.widget.chat import ChatPanel
 from napari_mediround.widget.controller import ChatController
 from napari_mediround.widget.project import Project
-from napari_mediround.widget.segmenter import LazySegmenter, build_predictor, import_ahead
+from napari_mediround.widget.segmenter import LazySegmenter, build_predictor, get_ready
 from napari_mediround.widget.worker import Worker
 
 
@@ -29,11 +29,11 @@ class ChatDock(QWidget):
     napari_viewer : napari.Viewer
         Given by napari.
     build : callable, optional
-        Returns the segmenter; called on the worker at the first question.
+        Returns the segmenter; called ahead, or on the worker at the first question.
     project : Project, optional
         Where the rounds are kept until the user chooses another folder.
     ahead : callable, optional
-        Gets ready what takes long, without waiting for it.
+        Gets the segmenter ready, without waiting for it.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class ChatDock(QWidget):
         napari_viewer,
         build: Callable[[], Segmenter] = build_predictor,
         project: Project | None = None,
-        ahead: Callable[[], object] = import_ahead,
+        ahead: Callable[[LazySegmenter], object] = get_ready,
     ) -> None:
         super().__init__()
-        ahead()
         self._viewer = napari_viewer
         self.worker = Worker()
         self.segmenter = LazySegmenter(build)
+        ahead(self.segmenter)
         self.panel = ChatPanel()
         self.controller = ChatController(napari_viewer, self.panel, self.worker, self.segmenter, project)
         # Or napari fills the space below with a stretch.

@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference
-from napari_mediround.errors import CancelledError
+from napari_mediround.errors import CancelledError, MediRoundError
 from napari_mediround.session import Segmenter
 from napari_mediround.weights import Weight, cache_dir, check, fetch, load_registry
 from napari_mediround.widget.worker import Job
@@ -46,24 +47,35 @@ class LazySegmenter:
         self._segmenter: Segmenter | None = None
         self._device = "auto"
         self._project: Path | None = None
+        self._unasked = False  # built ahead: the live adapter is taken, and complained of, when it is used
+        self._releases = 0
         self._lock = threading.RLock()  # of building: whoever learns may come before whoever asks
 
     @property
     def loaded(self) -> bool:
-        """Whether the real one is there."""
-        return self._segmenter is not None
+        """Whether the real one is there and in use."""
+        return self._segmenter is not None and not self._unasked
 
     def load(self) -> Segmenter:
         """Return the real segmenter, building it if need be; raises what `build` and `follow` raise."""
         with self._lock:
-            segmenter = self._segmenter
+            segmenter = self.prepare()
+            if self._unasked:
+                self._unasked = False
+                self._take_live(segmenter)
+            return segmenter
+
+    def prepare(self) -> Segmenter:
+        """Build the real segmenter where it is not there, for the first use to find; raises what `build` raises."""
+        with self._lock:
+            segmenter, releases = self._segmenter, self._releases
             if segmenter is None:
                 segmenter = self._build()
                 if self._device != "auto":
                     segmenter.change_device(self._device)
-                self._segmenter = segmenter
-                self._take_live()
-                gc.freeze()  # napari collects garbage with every layer removed: 0.4 s through all of torch
+                if releases == self._releases:  # or nobody would let go of it
+                    self._segmenter, self._unasked = segmenter, True
+                    gc.freeze()  # napari collects garbage with every layer removed: 0.4 s through torch
             return segmenter
 
     def follow(self, project: Path | None) -> None:
@@ -76,16 +88,17 @@ class LazySegmenter:
         """
         with self._lock:
             self._project = project
-            if self._segmenter is not None:
-                self._take_live()
+            if self.loaded:
+                self._take_live(self._segmenter)
 
-    def _take_live(self) -> None:
+    def _take_live(self, segmenter: Segmenter) -> None:
         adapter = _find_live(self._project)
-        if adapter is not None or self.describe().get("adapter"):
-            self._segmenter.use_adapter(adapter)
+        if adapter is not None or segmenter.describe().get("adapter"):
+            segmenter.use_adapter(adapter)
 
     def release(self) -> None:
         """Let go of the real segmenter; work that runs keeps it until its end."""
+        self._releases += 1
         self._segmenter = None
         gc.unfreeze()
 
@@ -130,20 +143,23 @@ def _find_live(project: Path | None) -> Path | None:
     return AdapterStore(project).live_path
 
 
-def import_ahead() -> threading.Thread:
-    """Import what `build_predictor` needs, on a thread of its own; return that thread.
+def get_ready(segmenter: LazySegmenter) -> threading.Thread:
+    """Import and build what the first question needs, on a thread of its own; return that thread.
 
-    Torch's libraries stop every other thread for half a second while they load: better when the dock opens
-    than at the first question, which finds them there.
+    Torch's libraries and the reading of a tokenizer stop every other thread for a moment: better when the
+    dock opens than at the first question, which finds all of it there.
     """
+    wanted = weakref.ref(segmenter)  # a dock may be closed before the imports are through
 
-    def import_all() -> None:
+    def import_and_build() -> None:
         _keep_threads_passive()
-        with contextlib.suppress(ImportError, OSError):  # the first question meets it again and says so
+        with contextlib.suppress(ImportError, OSError, MediRoundError):  # the first question meets it again
             for name in _HEAVY:
                 importlib.import_module(name)
+            if (lazy := wanted()) is not None:
+                lazy.prepare()
 
-    thread = threading.Thread(target=import_all, name="mediround-import")
+    thread = threading.Thread(target=import_and_build, name="mediround-ready", daemon=True)
     thread.start()
     return thread
 
