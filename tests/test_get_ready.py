@@ -1,4 +1,4 @@
-"""What the dock gets ready as it opens: all that the first question needs, and torch's threads do not spin."""
+"""What the dock gets ready as it opens: all that the first question needs; torch's threads do not spin."""
 
 from __future__ import annotations
 

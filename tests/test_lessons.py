@@ -13,7 +13,7 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference, Roun
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.prompt import SEG, Slot
-from napari_mediround.training.learning.lessons import JudgedMask, fit_mask, write_lesson
+from napari_mediround.training.learning.lessons import JudgedMask, bend_lesson, fit_mask, write_lesson
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +93,16 @@ def test_a_mask_is_fitted_to_the_square_as_the_image_is():
     square = fit_mask(np.ones(SHAPE, bool), 64)
     assert square[:48].all()
     assert not square[48:].any()
+
+
+def test_a_bent_lesson_has_its_masks_and_wrong_pixels_bent_alike(model):
+    lesson = write_lesson(model, make_rounds(1)[0], encode_with(model))
+    bent = bend_lesson(lesson, np.random.default_rng(2))
+    again = bend_lesson(lesson, np.random.default_rng(2))
+    assert torch.equal(bent.embedding, again.embedding)
+    assert (bent.embedding.dtype, bent.masks.dtype) == (torch.float16, bool)
+    assert bent.masks.shape == lesson.masks.shape
+    assert (bent.masks != lesson.masks).any()
+    assert set(np.unique(bent.emphasis)) == {1.0, 3.0}
+    assert (bent.emphasis[bent.masks] == 3.0).all()  # as in the lesson
+    assert bent.pieces is lesson.pieces

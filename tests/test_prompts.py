@@ -77,3 +77,14 @@ def test_every_kind_of_prompt_reaches_the_decoder_with_a_gradient(model, kind):
     decoded.logits.sum().backward()
     assert decoded.logits.shape == (2, 64, 64)
     assert any(p.grad is not None and p.grad.any() for p in model.prompt_encoder.parameters())
+
+
+@pytest.mark.parametrize("kind", ["words", "box_share", "correction_share"])
+def test_on_half_the_grid_truth_and_logits_keep_that_of_the_pixels(model, kind):
+    shares = dict.fromkeys(("click_share", "box_share", "correction_share"), 0.0)
+    shares |= {kind: 1.0} if kind in shares else {}
+    seen = model.look(torch.randn(2, model.channels, 8, 8), torch.rand(2, 3, 64, 64))
+    thin = np.stack([make_mask(5, 5, 6, 30), make_mask(40, 20, 60, 21)])
+    vectors, rng = torch.randn(2, model.channels), np.random.default_rng(1)
+    decoded = decode_prompted(model, seen, vectors, thin, PromptSettings(**shares), rng)
+    assert decoded.logits.shape == (2, 64, 64)

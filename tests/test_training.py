@@ -1,6 +1,7 @@
 """The stages end to end, on random planes and the random model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.sam import mask_to_logits
+from napari_mediround.training import judging
 from napari_mediround.training.planes import Planes, kept_for_judging
 from napari_mediround.training.run import main, read_recipe
 
@@ -110,3 +113,24 @@ def test_subjects_kept_for_the_judge_are_not_in_stage_one(recipe):
     assert len(one) + len(two) == 24
     assert two
     assert all(kept_for_judging(f"demo/{row}") for row in two)
+
+
+def test_the_judge_is_told_the_truth_about_bent_planes(recipe, monkeypatch):
+    model, planes = build_mediround("tiny", untrained=True), Planes(recipe.parent / "data", judging=True)
+    draw, decode, batches = judging.draw_batch, model.decode, []
+    monkeypatch.setattr(judging, "draw_batch", lambda *a: batches.append(draw(*a)) or batches[-1])
+
+    def decode_right(*arguments, **more):
+        logits = mask_to_logits(torch.from_numpy(batches[-1].masks))[:, 0]
+        return replace(decode(*arguments, **more), logits=logits)
+
+    monkeypatch.setattr(model, "decode", decode_right)
+    bank = {name: torch.randn(2, model.language.width) for name in ("left kidney", "right kidney")}
+    settings = judging.JudgingSettings(examples=20, wrong_share=0.0)
+    truths = judging.collect_examples(model, planes, bank, settings)[1]
+    assert any(
+        (batch.masks[k] != planes.mask(r, planes.values[r][n])).any()
+        for batch in batches
+        for k, (r, n) in enumerate(zip(batch.rows, batch.names, strict=True))
+    )
+    assert truths.tolist() == [1.0] * len(truths)

@@ -29,7 +29,7 @@ class View:
     pixels : ndarray
         float32 (3, S, S), 0…1: what it was encoded from.
     labels : ndarray
-        integer (S, S).
+        integer or bool (…, S, S).
     """
 
     embedding: NDArray[np.float32]
@@ -50,17 +50,17 @@ def warp(view: View, rng: np.random.Generator, share: float = 0.7) -> View:
     """Return a view bent, turned, scaled, shifted and of another contrast, in `share` of the draws."""
     if rng.random() >= share:
         return view
-    side, grid = view.labels.shape[0], view.embedding.shape[-1]
+    side, grid = view.labels.shape[-1], view.embedding.shape[-1]
     at = _draw_grid(side, rng)
     coarse = F.avg_pool2d(at.movedim(-1, 1), side // grid).movedim(1, -1)
     kept = rng.random(len(view.embedding)) >= 0.1 * rng.integers(2)
     embedding = torch.from_numpy(view.embedding * kept[:, None, None].astype(np.float32))
     pixels = torch.from_numpy(view.pixels) ** float(np.exp(rng.normal(0, 0.25)))
-    labels = torch.from_numpy(view.labels.astype(np.float32))
+    labels = torch.from_numpy(view.labels.astype(np.float32)).reshape(-1, side, side)
     return View(
         _sample(embedding, coarse, "bilinear", "border").numpy(),
         (_sample(pixels, at, "bilinear", "zeros") * float(rng.uniform(0.8, 1.2))).clamp(0, 1).numpy(),
-        _sample(labels[None], at, "nearest", "zeros")[0].numpy().astype(view.labels.dtype),
+        _sample(labels, at, "nearest", "zeros").numpy().reshape(view.labels.shape).astype(view.labels.dtype),
     )
 
 

@@ -7,7 +7,7 @@ journal and no optimiser.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from napari_mediround.model.mediround import ImageFeatures, MediRound
 from napari_mediround.model.prompt import SEG, compose_answer
 from napari_mediround.model.reader import DialogueReader
 from napari_mediround.model.sam import fit_to_square
+from napari_mediround.training.warping import View, warp
 
 Encode = Callable[[NDArray[np.uint8]], ImageFeatures]
 
@@ -236,4 +237,18 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
         before & rejected[:, None, None],
         (1 + WRONG_PIXELS * (before ^ after)).astype(np.float32),
         np.array([m.weight for m in round_.masks], np.float32),
+    )
+
+
+def bend_lesson(lesson: Lesson, rng: np.random.Generator) -> Lesson:
+    """Return a lesson whose plane and masks are bent alike; what is said of them stays."""
+    shown = np.stack([lesson.masks, lesson.emphasis > 1])
+    view = warp(View(lesson.embedding.float().numpy(), lesson.pixels.float().numpy(), shown), rng, 1.0)
+    masks, wrong = view.labels
+    return replace(
+        lesson,
+        embedding=torch.from_numpy(view.embedding).half(),
+        pixels=torch.from_numpy(view.pixels).half(),
+        masks=masks,
+        emphasis=(1 + WRONG_PIXELS * wrong).astype(np.float32),
     )

@@ -23,12 +23,14 @@ from napari_mediround.errors import SettingsError
 from napari_mediround.model.adapter import Adapter, hash_base
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.calibration import Judgement, fit_calibration
-from napari_mediround.training.learning.lessons import Lesson
+from napari_mediround.training.learning.lessons import Lesson, bend_lesson
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
 from napari_mediround.training.learning.stage import Item, Stage
 from napari_mediround.training.losses import cosine_schedule, iou
 
 CHECKPOINT = "learning.pt"
+BENT = 2
+"""Views of a lesson beside the plane as it is: a few images, seen again and again, are learned by heart."""
 
 
 @dataclass
@@ -225,6 +227,13 @@ class Learner:
         own = [(k, i) for k, lesson in enumerate(self.lessons) for i in np.flatnonzero(lesson.weights)]
         chance = np.array([self.lessons[k].weights[i] for k, i in own])
         others = [(first + k, i) for k, lesson in enumerate(self.rehearsal) for i in range(len(lesson.segs))]
+        views = [
+            [
+                lesson,
+                *(bend_lesson(lesson, np.random.default_rng([settings.seed, 3, k, n])) for n in range(BENT)),
+            ]
+            for k, lesson in enumerate(self.lessons)
+        ]
         if memory.before == float("inf"):
             memory.before, memory.checked_dice = self._check()
             memory.after = memory.before
@@ -236,7 +245,7 @@ class Learner:
             picks = [own[k] for k in rng.choice(len(own), settings.masks, p=chance / chance.sum())]
             picks += [others[rng.integers(len(others))] for _ in range(settings.rehearsed if others else 0)]
             items = [
-                Item(everything[k], i, states[k][i], coarse, (settings.seed, 2, step, n))
+                Item(views[k][rng.integers(BENT + 1)], i, states[k][i], coarse, (settings.seed, 2, step, n))
                 if k < first
                 else Item(everything[k], i, states[k][i], coarse, None, self._kept[coarse][k - first][i])
                 for n, (k, i) in enumerate(picks)

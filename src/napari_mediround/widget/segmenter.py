@@ -66,7 +66,7 @@ class LazySegmenter:
             return segmenter
 
     def prepare(self) -> Segmenter:
-        """Build the real segmenter where it is not there, for the first use to find; raises what `build` raises."""
+        """Build the real segmenter for the first use to find, if it is not there; raises as `build` does."""
         with self._lock:
             segmenter, releases = self._segmenter, self._releases
             if segmenter is None:
