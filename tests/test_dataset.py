@@ -13,6 +13,7 @@ from napari_mediround.training.dataset import (
     LabelledPlane,
     augment,
     bend,
+    change_contrast,
     choose_planes,
     fit_plane,
     frame_plane,
@@ -96,6 +97,19 @@ def test_augmentation_is_repeatable_and_flags_a_flip_of_an_oriented_plane(seed):
     if len(columns) > 50 and first.labels.shape == (48, 64) and columns.max() < 32:
         assert not first.mirrored
     assert not augment(make_plane(oriented=False), np.random.default_rng(seed), 64).mirrored
+
+
+def test_only_a_picture_in_colour_is_tinted():
+    grey = np.full((8, 8, 3), 120, np.uint8)
+    colour = grey + np.array([40, 0, 0], np.uint8)
+    for seed in range(5):
+        kept = change_contrast(grey, np.random.default_rng(seed)).astype(int)
+        assert (np.ptp(kept, -1) <= 1).all()
+    tints = {
+        tuple(np.sign(np.diff(change_contrast(colour, np.random.default_rng(seed))[0, 0, 1:].astype(int))))
+        for seed in range(8)
+    }
+    assert {(1,), (-1,)} <= tints  # green above blue, and below
 
 
 def test_synthesised_contrast_separates_tissues_and_follows_the_seed():

@@ -263,8 +263,13 @@ def _interesting_centre(labels: NDArray, rng: np.random.Generator, zoom: float) 
 
 
 def change_contrast(image: NDArray, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return uint8 of the same shape with another gamma, gain, offset, blur and noise (image 0…255)."""
+    """Return uint8 of the same shape with another gamma, gain, offset, blur and noise (image 0…255).
+
+    A picture in colour is also tinted, as by another lamp or camera.
+    """
     image = np.clip(image, 0, 255) / 255
+    if np.ptp(image, -1).max() > 0.02:
+        image = np.clip(image * np.exp(rng.normal(0, 0.1, 3)), 0, 1)
     image = image ** np.exp(rng.normal(0, 0.25)) * rng.uniform(0.8, 1.15) + rng.uniform(-0.06, 0.06)
     if rng.random() < 0.25:
         blur = rng.uniform(0.3, 1.2)
