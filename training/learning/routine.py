@@ -201,6 +201,7 @@ class Learner:
             return True
         others = list(range(len(self.lessons), len(self.lessons) + len(self.rehearsal)))
         everything = [*self.lessons, *self.rehearsal]
+        self._start = time.monotonic(), memory.step
         for step in range(memory.step, settings.words_steps):
             rng = np.random.default_rng([settings.seed, 0, step])
             picks = [sure[rng.integers(len(sure))] for _ in range(settings.words_lessons)]
@@ -237,6 +238,7 @@ class Learner:
         if memory.before == float("inf"):
             memory.before, memory.checked_dice = self._check()
             memory.after = memory.before
+        self._start = time.monotonic(), memory.step
         for step in range(memory.step, settings.steps):
             if memory.stale > settings.patience:
                 break
@@ -304,13 +306,12 @@ class Learner:
     # Checkpoints
 
     def _report(self, memory: _Memory, steps: int) -> None:
-        seconds, line = time.monotonic() - self._began, memory.log[-1]
-        done = sum(1 for entry in memory.log if entry["phase"] == memory.phase)
-        left = seconds / max(1, done) * (steps - memory.step)
+        now, line, (began, first) = time.monotonic(), memory.log[-1], self._start
+        left = (now - began) / max(1, memory.step - first) * (steps - memory.step)
         checked = memory.after if memory.after < float("inf") else None
         place = (memory.phase, memory.step, steps, line["loss"], line.get("dice"), checked)
         if self.accelerator.is_main_process:
-            self._progress(Progress(*place, seconds, left, memory.checked_dice))
+            self._progress(Progress(*place, now - self._began, left, memory.checked_dice))
 
     def _stop(self, memory: _Memory) -> bool:
         """Keep a checkpoint now and then, and when cancelled; whether to stop, on every process alike."""
