@@ -83,6 +83,8 @@ def make_table(dice: float, clicks: float, untouched: float = 0.8, bundled: floa
         (make_table(0.605, 4.0), False),
         (make_table(0.6, 3.0), True),
         (make_table(0.59, 2.0), False),
+        (make_table(0.7, 4.2), True),
+        (make_table(0.7, 4.3), False),  # the words serve better, the hand works more
         (make_table(0.9, 1.0, untouched=0.77), False),
         (make_table(0.9, 1.0, bundled=0.67), False),
         (make_table(0.9, 1.0, untouched=0.785, bundled=0.69), True),

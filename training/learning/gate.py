@@ -30,7 +30,7 @@ GAIN, LOSS = 0.01, 0.02
 """Least gain in Dice, and greatest loss elsewhere, of an adapter that wins."""
 
 CLICKS_GAIN = 0.25
-"""Fewer clicks a mask that count as a gain too, where Dice did not fall."""
+"""Fewer clicks a mask that count as a gain too, where Dice did not fall; as many more undo a gain in Dice."""
 
 ACCEPTED_DICE = 0.9
 """An accepted mask is the old adapter's own: agreeing with it more than this earns nothing."""
@@ -197,7 +197,7 @@ def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
         "bundled planes": _fall(old, new, "bundled", "dice"),
         "bundled words": _fall(old, new, "bundled", "words"),
     }
-    better = gain >= GAIN or (saved >= CLICKS_GAIN and gain >= 0)
+    better = (gain >= GAIN and saved > -CLICKS_GAIN) or (gain >= 0 and saved >= CLICKS_GAIN)
     forgotten = [f"{what} fell by {fall:.3f}" for what, fall in lost.items() if fall > LOSS]
     words = f"Dice {gain:+.3f}, {saved:+.2f} clicks saved a mask on {new['touched']['n']} held-out masks"
     words += "; " + " and ".join(forgotten) if forgotten else ""
