@@ -78,7 +78,14 @@ def test_clicks_in_the_body_are_those_on_the_body_cut_out(predictor: Predictor) 
     assert np.array_equal(frame.place(alone.to_array()[None])[0], box.to_array())
 
 
-def test_a_click_outside_looks_at_the_whole_plane_and_keeps_the_mask(predictor: Predictor) -> None:
+def test_a_click_outside_looks_at_the_whole_plane_and_keeps_the_mask(
+    predictor: Predictor, monkeypatch
+) -> None:
+    encode, encoded = predictor.model.encode_image, []
+    monkeypatch.setattr(
+        predictor.model, "encode_image", lambda *arguments: encoded.append(0) or encode(*arguments)
+    )
+    predictor.forget()
     predictor.set_image(picture(BODY))
     first, _ = predictor.refine(np.array([[100.0, 120.0]]), np.array([True]))
     far = np.array([[100.0, 120.0], [230.0, 20.0]])
@@ -86,5 +93,7 @@ def test_a_click_outside_looks_at_the_whole_plane_and_keeps_the_mask(predictor: 
     key = predictor._current
     assert predictor._origins[key, whole].frame == whole_plane((256, 256))
     assert predictor._origins[key, first].frame == find_frame(picture(BODY))
+    predictor.refine(far, np.array([True, False]), previous=whole)
+    assert len(encoded) == 2  # the body, then the whole plane; not once for each click
     again, _ = predictor.refine(far[:1], np.array([True]), previous=whole)
     assert predictor._origins[key, again].frame == find_frame(picture(BODY))

@@ -261,8 +261,10 @@ class Predictor:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
-                whole = whole_plane(features.shape)
-                features = self._careful(lambda: self.model.encode_image(features.image, whole))
+                image, whole = features.image, whole_plane(features.shape)
+                features = self._store.get_whole(
+                    self._current, lambda: self._careful(lambda: self.model.encode_image(image, whole))
+                )
             if previous is not None and (origin is None or features.frame != origin.frame):
                 vector = None if origin is None else origin.vector
                 origin = replace(origin_of_drawn(self.model, features, previous), vector=vector)

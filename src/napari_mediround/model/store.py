@@ -9,6 +9,7 @@ import hashlib
 import os
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,6 +111,13 @@ class FeatureStore:
         os.utime(path)
         self._remember(key, features)
         return features
+
+    def get_whole(self, key: str, encode: Callable[[], ImageFeatures]) -> ImageFeatures:
+        """Return the features of an image, nothing left out of its frame; encoded once, kept in memory."""
+        whole = f"{key} whole"
+        if whole not in self._memory:
+            self._remember(whole, encode())
+        return self.get(whole)
 
     def put(self, key: str, features: ImageFeatures) -> None:
         """Keep the features of an image."""
