@@ -81,6 +81,8 @@ class AdaptedPredictor(Predictor):
         with self._lock:
             tensors = [*self.model.parameters(), *self.model.buffers()]
             shared = {id(tensor): _alias(tensor) for tensor in tensors}
+            tokenizer = self.model.language.tokenizer  # never changed; to copy it stops every other thread
+            shared[id(tokenizer)] = tokenizer
             model, adapter = copy.deepcopy((self.model, self._adapter), shared)
             if adapter is not None:
                 adapter.detach()

@@ -12,7 +12,6 @@ is untrained, which costs the same.
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 import tempfile
@@ -39,7 +38,7 @@ from napari_mediround.widget.sample import open_ct_abdomen
 from napari_mediround.widget.segmenter import get_ready
 
 if TYPE_CHECKING:
-    from napari_mediround.model.mediround import MediRound
+    from napari_mediround.adapted import AdaptedPredictor
 
 FOLDER = Path(os.environ["NAPARI_CONFIG"]).parent
 LINE_MS = 100.0
@@ -79,10 +78,10 @@ class Ticks:
 
 def build():
     """Return the `lite` predictor; where the answer has no mask, one is decoded for a box all the same."""
+    from napari_mediround.adapted import AdaptedPredictor
     from napari_mediround.model.build import build_mediround
-    from napari_mediround.predictor import Predictor
 
-    class Masking(Predictor):
+    class Masking(AdaptedPredictor):
         def ask(self, *question) -> Answer:
             answer = super().ask(*question)
             if answer.targets:
@@ -96,8 +95,8 @@ def build():
         return Masking(build_mediround("lite", untrained=True), "cpu", preset="lite, untrained head")
 
 
-def learn(own: MediRound) -> None:
-    """Copy the model and learn a little of the bundled planes, as the learning dock's thread does."""
+def learn(predictor: AdaptedPredictor) -> None:
+    """Copy the predictor and learn a little of the bundled planes, as the learning dock's thread does."""
     import torch
 
     from napari_mediround.training.learning.lessons import write_lesson
@@ -105,7 +104,7 @@ def learn(own: MediRound) -> None:
     from napari_mediround.training.learning.rehearsal import load_rehearsal
     from napari_mediround.training.learning.routine import Learner
 
-    model = copy.deepcopy(own)
+    model = predictor.copy().model
     with torch.no_grad():
         lessons = [write_lesson(model, round_, model.encode_image) for round_ in load_rehearsal()[0][:4]]
     settings = LearningSettings(words_steps=4, steps=8)
@@ -198,7 +197,7 @@ class Bench:
             False,
         )
         self.measure("end the fix", lambda: panel.key_pressed.emit("J"), None, False)
-        learning = threading.Thread(target=learn, args=(model.model,))
+        learning = threading.Thread(target=learn, args=(model,))
         seconds, gap = self.ticks.during(learning.start, lambda: not learning.is_alive())
         sys.stdout.write(f"{'learning beside':28}{seconds:9.2f}{gap:9.0f}\n")
         self.worst = max(self.worst, gap)

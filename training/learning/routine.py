@@ -109,8 +109,7 @@ class Learner:
         try:
             return self._run(adapter)
         finally:
-            adapter.detach()
-            self.accelerator.free_memory()
+            adapter.detach()  # not accelerator.free_memory(): it collects garbage, and stops the viewer for that
 
     def _run(self, adapter: Adapter) -> Learned:
         self.model.requires_grad_(False)
