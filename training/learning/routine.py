@@ -109,7 +109,7 @@ class Learner:
         try:
             return self._run(adapter)
         finally:
-            adapter.detach()  # not accelerator.free_memory(): it collects garbage, and stops the viewer for that
+            adapter.detach()  # without accelerator.free_memory(): to collect garbage stops the viewer
 
     def _run(self, adapter: Adapter) -> Learned:
         self.model.requires_grad_(False)

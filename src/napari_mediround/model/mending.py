@@ -1,4 +1,10 @@
-"""A mask from clicks, a box or an earlier mask, in pixels of the plane. Knows no cache and no device."""
+"""A mask from clicks, a box or an earlier mask, in pixels of the plane. Knows no cache and no device.
+
+References
+----------
+Chen et al., FocalClick, CVPR 2022: of a mask that is corrected only the changed region with the click is
+taken over ("progressive merge"). Here the judge says whether that, or the whole new mask, is better.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
@@ -15,6 +23,9 @@ from napari_mediround.model.store import Origin
 
 CARRY_GROWTH = 0.1
 """How far a structure may reach beyond its box on the plane before, of the box's sides."""
+
+REACH = 2
+"""Cells between a click and a changed region that still is the click's."""
 
 
 def mend(
@@ -49,8 +60,37 @@ def mend(
         logits = None
     vector, logits = (x if x is None else x.to(model.device) for x in (vector, logits))
     decoded = model.decode(model.see(features), vector, points, boxes, logits)
-    judged = torch.zeros(1, model.channels, device=model.device) if vector is None else vector
-    return replace(decoded, quality=model.judge_masks(judged, features.embedding, decoded))
+    spoken = torch.zeros(1, model.channels, device=model.device) if vector is None else vector
+    candidates = [decoded]
+    if logits is not None:
+        near = change_near(logits[:, 0], decoded.logits, points[0][0] / model.size, points[1][0] == 1)
+        candidates.append(replace(decoded, logits=near))
+    judged = [replace(c, quality=model.judge_masks(spoken, features.embedding, c)) for c in candidates]
+    return max(judged, key=lambda one: float(one.quality))
+
+
+def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> Tensor:
+    """Return a mask changed only in the regions that clicks asked for; `after` where there is none.
+
+    Parameters
+    ----------
+    before, after : Tensor
+        (1, h, w) logits.
+    at : Tensor
+        (P, 2) x, y of the clicks, 0…1 of the grid.
+    positive : Tensor
+        bool (P,). The last click asks for a change, and so does each that `before` does not do justice to.
+    """
+    height, width = before.shape[-2:]
+    x, y = ((at[:, k] * n).long().clamp(0, n - 1) for k, n in ((0, width), (1, height)))
+    asking = (before[0, y, x] > 0) != positive
+    asking[-1] = True
+    clicked = np.zeros((height, width), bool)
+    clicked[y[asking].cpu(), x[asking].cpu()] = True
+    regions, _ = ndimage.label(((before > 0) != (after > 0))[0].cpu().numpy(), np.ones((3, 3)))
+    asked = np.unique(regions[ndimage.binary_dilation(clicked, iterations=REACH)])
+    inside = torch.from_numpy(np.isin(regions, asked[asked > 0])).to(before.device)
+    return torch.where(inside, after, before) if inside.any() else after
 
 
 def origin_of_drawn(model: MediRound, features: ImageFeatures, mask: Mask) -> Origin:
