@@ -289,7 +289,7 @@ def test_it_says_where_it_computes(predictor):
 
 
 def test_only_the_latest_masks_keep_their_origin(predictor, monkeypatch):
-    monkeypatch.setattr("napari_mediround.predictor.ORIGINS_KEPT", 3)
+    monkeypatch.setattr(predictor._origins, "most", 3)
     predictor.set_image(make_plane())
     masks = [predictor.refine(np.array([[10.0 * k, 20.0]]), np.array([True]))[0] for k in range(1, 6)]
     assert len(set(masks)) == 5

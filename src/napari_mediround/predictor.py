@@ -35,13 +35,12 @@ from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
 from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 from napari_mediround.model.reader import DialogueReader
-from napari_mediround.model.store import FeatureStore, Origin, hash_image, hash_weights
+from napari_mediround.model.sides import leave_other_side
+from napari_mediround.model.store import FeatureStore, Origin, Origins, hash_image, hash_weights
 
 LOG = logging.getLogger(__name__)
 
 NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
-ORIGINS_KEPT = 512
-"""Latest masks whose origin is remembered, 256 KB each at `lite`'s size; an older one is its own prompt."""
 
 
 class Predictor:
@@ -81,7 +80,7 @@ class Predictor:
         self._reader = DialogueReader(model, answer_limit, chat_limit)
         self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
         self._current = ""
-        self._origins: dict[tuple[str, Mask], Origin] = {}
+        self._origins = Origins()
         self._seen: tuple[ImageFeatures, Seen] | None = None
         self._lock = threading.RLock()
         self._notes: list[str] = []
@@ -221,6 +220,7 @@ class Predictor:
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes())
             targets = self._segment(features, vectors, names, cancelled)
+            targets = tuple(self._on_its_side(target, conversation) for target in targets)
             if empty := [target.structure for target in targets if not target.mask.area]:
                 self._notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
             canonical = compose_answer([t.structure for t in targets], absent)
@@ -278,7 +278,7 @@ class Predictor:
         )
         mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.frame)[0])
         vector = None if origin is None else origin.vector
-        self._keep_origin(mask, Origin(vector, decoded.logits[:, None], features.frame))
+        self._origins.keep(self._current, mask, Origin(vector, decoded.logits[:, None], features.frame))
         return mask, float(decoded.quality[0])
 
     def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
@@ -320,18 +320,19 @@ class Predictor:
                 quality, corrected = float(decoded.quality[k]), bool(decoded.corrected[k])
                 found.append(Target(self.anatomy.normalise(names[i]), mask, quality, corrected))
                 logits = decoded.logits[k : k + 1, None]
-                self._keep_origin(mask, Origin(vectors[i : i + 1], logits, features.frame))
+                origin = Origin(vectors[i : i + 1], logits, features.frame)
+                self._origins.keep(self._current, mask, origin)
         return tuple(found)
+
+    def _on_its_side(self, target: Target, conversation: Conversation) -> Target:
+        structure = self.anatomy.find(target.structure)
+        other = structure and structure.mirror and conversation.latest(structure.mirror, self._current)
+        return leave_other_side(target, other, self.refine) if other else target
 
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
         """Segment as many of the vectors as memory allows now, where the model is now."""
         batch = vectors[: self.masks_at_once].to(self.device)
         return self.model.segment(self._looked_at(features), batch)
-
-    def _keep_origin(self, mask: Mask, origin: Origin) -> None:
-        self._origins[self._current, mask] = origin
-        while len(self._origins) > ORIGINS_KEPT:
-            del self._origins[next(iter(self._origins))]
 
     # Device and memory
 
@@ -362,7 +363,7 @@ class Predictor:
     def _move(self, device: torch.device) -> None:
         self._reader.forget()
         self._seen = None
-        self._origins = {key: origin.to(device) for key, origin in self._origins.items()}
+        self._origins = self._origins.to(device)
         self.model.to(device)
         self.device = device
 

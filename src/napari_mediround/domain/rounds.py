@@ -159,3 +159,11 @@ class Conversation:
         if not 1 <= reference.target <= len(targets):
             raise LookupError(f"round {reference.round} has {len(targets)} masks")
         return targets[reference.target - 1]
+
+    def latest(self, structure: str, image: str) -> Target | None:
+        """Return the latest mask of a structure on an image, with pixels and not rejected; None for none."""
+        for round_ in reversed(self.rounds):
+            for target in reversed(round_.targets if round_.answer.image == image else ()):
+                if target.structure == structure and target.mask.area and target.verdict != "rejected":
+                    return target
+        return None

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_mediround.domain.mask import Mask
 from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.mediround import ImageFeatures
 
@@ -60,6 +61,22 @@ class Origin:
         """Return it on another device."""
         vector = None if self.vector is None else self.vector.to(device)
         return replace(self, vector=vector, logits=self.logits.to(device))
+
+
+class Origins(dict[tuple[str, Mask], Origin]):
+    """(image, mask) to where it came from, the latest alone: each takes 256 KB at `lite`'s size."""
+
+    most = 512
+
+    def keep(self, image: str, mask: Mask, origin: Origin) -> None:
+        """Keep the origin of a mask on an image; the oldest goes."""
+        self[image, mask] = origin
+        while len(self) > self.most:
+            del self[next(iter(self))]
+
+    def to(self, device: torch.device) -> Origins:
+        """Return them on another device."""
+        return Origins({key: origin.to(device) for key, origin in self.items()})
 
 
 class FeatureStore:
