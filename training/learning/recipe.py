@@ -42,7 +42,7 @@ class LearningSettings:
     rehearsed: int = 2
     language_rate: float = 3e-4
     head_rate: float = 1e-3
-    check_every: int = 10
+    check_every: int = 16
     patience: int = 4
     language_rank: int = 8
     head_rank: int = 8

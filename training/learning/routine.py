@@ -153,7 +153,7 @@ class Learner:
         self._states = [read.states for read in reads]
         aims = [read.vectors for read in reads]
         kept: dict[bool, list[list[Tensor]]] = {}
-        for coarse in (True, False):
+        for coarse in (True, False) if self.settings.coarse < self.settings.steps else (True,):
             kept[coarse] = [
                 [
                     self._stage("decode", Item(lesson, i, state, coarse))[0].logits[0].sigmoid()
