@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from napari_mediround.model.depth import depth_inside
 from napari_mediround.training.metrics import dice
 
 if TYPE_CHECKING:
@@ -37,17 +37,13 @@ def place_click(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[int,
     mask, truth : ndarray
         bool (H, W).
     """
-    missing, surplus = (_depth(error) for error in (truth & ~mask, mask & ~truth))
+    missing, surplus = (depth_inside(error) for error in (truth & ~mask, mask & ~truth))
     inside = bool(missing.max() >= surplus.max())
     depth = missing if inside else surplus
     if not depth.any():
         return None
     row, column = np.unravel_index(depth.argmax(), depth.shape)
     return int(column), int(row), inside
-
-
-def _depth(error: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return ndimage.distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1]
 
 
 def click_through(

@@ -20,6 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_mediround.model.context import Seen, resize
+from napari_mediround.model.depth import depth_inside
 from napari_mediround.model.mediround import Decoded, MediRound
 from napari_mediround.model.sam import mask_to_logits
 from napari_mediround.training.text import corrupt_mask
@@ -63,10 +64,7 @@ def click_error(mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.rando
     rng : Generator, optional
         Draws among the inner pixels of that region; None takes the innermost one.
     """
-    # Padded, so that a region at the border of the image is not thought to go on.
-    depths = [
-        ndimage.distance_transform_edt(np.pad(e, 1))[1:-1, 1:-1] for e in (truth & ~mask, mask & ~truth)
-    ]
+    depths = [depth_inside(error) for error in (truth & ~mask, mask & ~truth)]
     positive = depths[0].max() >= depths[1].max()
     depth = depths[0] if positive else depths[1]
     if not depth.any():  # nothing is wrong: confirm the inside, or that there is none
@@ -125,31 +123,22 @@ def decode_prompted(
     Decoded
         Its logits (N, S, S) on the truth's grid.
     """
-    decoded = _decode_drawn(model, seen, vectors, masks, settings, rng)
-    return replace(decoded, logits=resize(decoded.logits[:, None], masks.shape[-2:])[:, 0])
-
-
-def _decode_drawn(
-    model: MediRound,
-    seen: Seen,
-    vectors: Tensor,
-    masks: NDArray[np.bool_],
-    settings: PromptSettings,
-    rng: np.random.Generator,
-) -> Decoded:
     kinds = ("clicks", "box", "correction", "words")
     shares = (settings.click_share, settings.box_share, settings.correction_share)
     kind = rng.choice(kinds, p=[*shares, 1 - sum(shares)])
-    if kind == "words" or not masks.any((1, 2)).all():  # nobody clicks at what is not there
-        return model.decode(seen, vectors)
-    kept = vectors if rng.random() < settings.worded_share else None
-    if kind == "box":
-        return model.decode(seen, kept, boxes=jitter_boxes(masks, model.size, rng).to(model.device))
-    previous = None
-    if kind == "correction":
-        kept = vectors if rng.random() < 0.75 else None
-        previous = first_masks(model, seen, kept, masks, rng)
-    return click_through(model, seen, kept, masks, previous, settings.most_clicks, rng)
+    by_words = kind == "words" or not masks.any((1, 2)).all()  # nobody clicks at what is not there
+    kept = vectors if by_words or rng.random() < settings.worded_share else None
+    if by_words:
+        decoded = model.decode(seen, kept)
+    elif kind == "box":
+        decoded = model.decode(seen, kept, boxes=jitter_boxes(masks, model.size, rng).to(model.device))
+    else:
+        previous = None
+        if kind == "correction":
+            kept = vectors if rng.random() < 0.75 else None
+            previous = first_masks(model, seen, kept, masks, rng)
+        decoded = click_through(model, seen, kept, masks, previous, settings.most_clicks, rng)
+    return replace(decoded, logits=resize(decoded.logits[:, None], masks.shape[-2:])[:, 0])
 
 
 @torch.no_grad()

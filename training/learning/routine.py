@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -227,13 +228,13 @@ class Learner:
         own = [(k, i) for k, lesson in enumerate(self.lessons) for i in np.flatnonzero(lesson.weights)]
         chance = np.array([self.lessons[k].weights[i] for k, i in own])
         others = [(first + k, i) for k, lesson in enumerate(self.rehearsal) for i in range(len(lesson.segs))]
-        views = [
-            [
-                lesson,
-                *(bend_lesson(lesson, np.random.default_rng([settings.seed, 3, k, n])) for n in range(BENT)),
-            ]
-            for k, lesson in enumerate(self.lessons)
-        ]
+
+        @cache  # bent when drawn, as a run sees some lessons only; the stage knows each by its identity
+        def view(k: int, n: int) -> Lesson:
+            if n == 0:
+                return self.lessons[k]
+            return bend_lesson(self.lessons[k], np.random.default_rng([settings.seed, 3, k, n - 1]))
+
         if memory.before == float("inf"):
             memory.before, memory.checked_dice = self._check()
             memory.after = memory.before
@@ -246,7 +247,9 @@ class Learner:
             picks = [own[k] for k in rng.choice(len(own), settings.masks, p=chance / chance.sum())]
             picks += [others[rng.integers(len(others))] for _ in range(settings.rehearsed if others else 0)]
             items = [
-                Item(views[k][rng.integers(BENT + 1)], i, states[k][i], coarse, (settings.seed, 2, step, n))
+                Item(
+                    view(k, int(rng.integers(BENT + 1))), i, states[k][i], coarse, (settings.seed, 2, step, n)
+                )
                 if k < first
                 else Item(everything[k], i, states[k][i], coarse, None, self._kept[coarse][k - first][i])
                 for n, (k, i) in enumerate(picks)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Target
+from napari_mediround.model.depth import depth_inside
 
 MOST_SHARED = 0.5
 """Share of a mask on the mask of its other side from which on one of them must be wrong."""
@@ -30,7 +30,7 @@ def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[
     surer = other.verdict in ("accepted", "corrected") or other.quality >= target.quality
     if not surer or shared.sum() <= MOST_SHARED * mask.sum():
         return target
-    depth = ndimage.distance_transform_edt(np.pad(shared, 1))[1:-1, 1:-1]
+    depth = depth_inside(shared)
     row, column = np.unravel_index(depth.argmax(), depth.shape)
     moved, quality = refine(np.array([[column + 0.5, row + 0.5]]), np.array([False]), previous=target.mask)
     left = moved.to_array() & ~taken
