@@ -177,8 +177,8 @@ def test_undo_takes_back_one_round_in_napari(open_dock, qtbot):
 def test_text_in_the_chat_is_never_markup(open_dock, qtbot):
     _, dock = open_dock()
     dock.panel.show_entries([Question("<b>segment</b>")])
+    qtbot.waitUntil(lambda: "<b>segment</b>" in texts(dock))
     assert any(label.textFormat() == Qt.TextFormat.PlainText for label in dock.panel.findChildren(QLabel))
-    assert "<b>segment</b>" in texts(dock)
 
 
 def test_the_chips_and_the_buttons_of_a_message_can_be_clicked(qtbot):
@@ -192,6 +192,8 @@ def test_the_chips_and_the_buttons_of_a_message_can_be_clicked(qtbot):
     chip.menu().actions()[1].trigger()
     assert "2 spleen" in chip.text()
     panel.show_entries([Message("no weights", True, (Action("Fetch", "key"),))])
+    assert not panel.rounds._cards, "cards are made a turn later, once the masks are painted"
+    qtbot.waitUntil(lambda: len(panel.rounds._cards) == 1)
     (button,) = [b for b in panel.findChildren(QPushButton) if b.text() == "Fetch"]
     button.click()
     assert got == [("it", Reference(1, 2)), "key"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from psygnal import Signal
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout
 
@@ -52,6 +52,10 @@ class ChatPanel(CancellablePanel):
         column.setSpacing(5)
         for part in (self.choices, self.rounds, self.busy, self.fix, self.question, self.status):
             column.addWidget(part, stretch=1 if part is self.rounds else 0)
+        self._entries: Sequence[Entry] = ()
+        self._current: tuple[int, str, str] = (0, "", "")
+        self._later = QTimer(self, interval=0, singleShot=True)
+        self._later.timeout.connect(self._show_rounds)
         self._forward()
         self.setMinimumWidth(365)
 
@@ -108,12 +112,18 @@ class ChatPanel(CancellablePanel):
         self.choices.show_windows(names, current)
 
     def show_entries(self, entries: Sequence[Entry]) -> None:
-        """See `ChatView`."""
-        self.rounds.show_entries(entries)
+        """See `ChatView`. Cards are made a turn of the event loop later: the masks are painted before."""
+        self._entries = tuple(entries)
+        self._later.start()
 
     def show_current(self, value: int, undo: str, redo: str) -> None:
         """See `ChatView`."""
-        self.rounds.show_current(value, undo, redo)
+        self._current = value, undo, redo
+        self._later.start()
+
+    def _show_rounds(self) -> None:
+        self.rounds.show_entries(self._entries)
+        self.rounds.show_current(*self._current)
 
     def show_chips(self, chips: Sequence[Chip], problem: str) -> None:
         """See `ChatView`."""

@@ -51,6 +51,7 @@ class QuestionBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._idle = True
+        self._suggestions: tuple[Suggestion, ...] = ()
         self.chips, self.suggestions = _row(), _row()
         self.line = QuestionEdit()
         self.line.setPlaceholderText("Segment the liver")
@@ -90,6 +91,9 @@ class QuestionBox(QWidget):
 
     def show_suggestions(self, suggestions: Sequence[Suggestion]) -> None:
         """See `ChatView`."""
+        if tuple(suggestions) == self._suggestions:
+            return
+        self._suggestions = tuple(suggestions)
         row = self.suggestions.layout()
         while row.count():
             _remove(row.takeAt(0))

@@ -88,6 +88,7 @@ class Workplace:
         """Hear no more of a job."""
         job.cancel()
         self._end(job)
+        self._show_idle()
 
     def cancel_all(self) -> None:
         """Hear no more of any job."""
@@ -95,22 +96,31 @@ class Workplace:
             self.cancel(job)
 
     def _end(self, job: Job) -> tuple[Callable, Callable]:
-        tasks = self._tasks.pop(job, (_nothing, _nothing))
         if job is self._shown:
             self._shown = None
+        return self._tasks.pop(job, (_nothing, _nothing))
+
+    def _show_idle(self) -> None:
+        """Show that nothing is being done, where that is so: what has ended may have begun something else."""
+        if self._shown is None:
             self.view.show_busy("")
         self.show_status()
-        return tasks
 
     def _on_progressed(self, job: Job, text: str) -> None:
         if job is self._shown:
             self.view.show_busy(text)
 
     def _on_finished(self, job: Job, result: object) -> None:
-        self._end(job)[0](result)
+        try:
+            self._end(job)[0](result)
+        finally:
+            self._show_idle()
 
     def _on_failed(self, job: Job, error: Exception) -> None:
-        self._end(job)[1](error)
+        try:
+            self._end(job)[1](error)
+        finally:
+            self._show_idle()
 
     # The chat.
 
