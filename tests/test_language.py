@@ -37,7 +37,26 @@ def read(language: LanguageModel, text: str = "Segment the liver.") -> torch.Ten
 def test_a_fresh_adapter_is_the_identity(language):
     with_adapter = read(language)
     with language.adapter_off():
-        assert torch.equal(read(language), with_adapter)
+        without = read(language)
+    known = language.base_vocabulary
+    assert torch.equal(without[..., :known], with_adapter[..., :known])
+    assert torch.allclose(without, with_adapter, atol=1e-6), "ours are summed in another order"
+
+
+def test_our_rows_are_those_that_peft_puts_into_its_tables(language):
+    train_a_little(language)
+    ids = torch.tensor([[5, *language.new_ids.values(), 7]])
+    table, head = language.network.get_input_embeddings(), language.network.get_output_embeddings()
+    embeddings, states = language.embed(ids), torch.randn(1, 3, language.width)
+    assert torch.equal(embeddings, table(ids))
+    assert not torch.equal(embeddings, table.token_adapter.get_base_layer()(ids))
+    assert torch.allclose(language.logits(states), head(states), atol=1e-5)
+    slopes = []
+    for embed, score in ((language.embed, language.logits), (table, head)):
+        language.zero_grad()
+        (score(states).square().sum() + embed(ids).sum()).backward()
+        slopes.append(table.token_adapter.trainable_tokens_delta["default"].grad.clone())
+    assert torch.allclose(*slopes, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

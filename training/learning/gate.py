@@ -19,7 +19,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import CancelledError
 from napari_mediround.training.asking import choose_target
 from napari_mediround.training.learning.lessons import JudgedRound, Lesson, write_lesson
-from napari_mediround.training.learning.stage import Item, Stage
+from napari_mediround.training.learning.stage import Stage
 from napari_mediround.training.metrics import dice
 from napari_mediround.training.prompts import click_error
 
@@ -105,9 +105,8 @@ def measure_bundled(predictor: AdaptedPredictor, lessons: Sequence[Lesson]) -> d
     for lesson in lessons:
         read = stage.read(lesson)
         words.append(read.right)
-        for i, state in enumerate(read.states):
-            decoded, _ = stage.decode(Item(lesson, i, state))
-            overlaps.append(dice((decoded.logits[0] > 0).cpu().numpy(), lesson.masks[i]))
+        masks = (stage.decode(lesson, read.states)[0].logits > 0).cpu().numpy()
+        overlaps += [dice(mask, truth) for mask, truth in zip(masks, lesson.masks, strict=True)]
     return {"dice": float(np.mean(overlaps)), "words": float(np.mean(words)), "n": len(overlaps)}
 
 

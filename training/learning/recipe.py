@@ -24,6 +24,8 @@ class LearningSettings:
         Steps of the mask decoder at most; of these, how many at the start on half the grid.
     masks, rehearsed : int
         Masks of a step from the corrections, and bundled ones that are to stay as they are.
+    bundled : int
+        Planes that those are drawn from, at most.
     language_rate, head_rate : float
         AdamW learning rates of LoRA on the language model, and on SEG projection and mask decoder.
     check_every, patience : int
@@ -40,6 +42,7 @@ class LearningSettings:
     coarse: int = 32
     masks: int = 4
     rehearsed: int = 2
+    bundled: int = 8
     language_rate: float = 3e-4
     head_rate: float = 1e-3
     check_every: int = 16

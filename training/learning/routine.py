@@ -61,7 +61,7 @@ class Learner:
     lessons, checked : sequence of Lesson
         To learn from, and to stop by; other patients' where there are enough.
     rehearsal : sequence of Lesson
-        Bundled ones, against forgetting.
+        Bundled ones, against forgetting; some of them are drawn.
     settings : LearningSettings
         The recipe.
     folder : Path
@@ -91,7 +91,9 @@ class Learner:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.settings, self.folder = settings, folder
-        self.lessons, self.checked, self.rehearsal = list(lessons), list(checked), list(rehearsal)
+        self.lessons, self.checked = list(lessons), list(checked)
+        drawn = np.random.default_rng([settings.seed, 4]).permutation(len(rehearsal))[: settings.bundled]
+        self.rehearsal = [rehearsal[k] for k in sorted(drawn)]
         self._progress, self._cancelled = progress or (lambda _: None), cancelled or (lambda: False)
         self._key = _fingerprint(hash_base(model), [*lessons, *checked, *rehearsal], settings)
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step of clicks has no words
@@ -156,10 +158,7 @@ class Learner:
         kept: dict[bool, list[list[Tensor]]] = {}
         for coarse in (True, False) if self.settings.coarse < self.settings.steps else (True,):
             kept[coarse] = [
-                [
-                    self._stage("decode", Item(lesson, i, state, coarse))[0].logits[0].sigmoid()
-                    for i, state in enumerate(read.states)
-                ]
+                list(self._stage("decode", lesson, read.states, coarse)[0].logits.sigmoid())
                 for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=False)
             ]
         return aims, kept
@@ -178,16 +177,16 @@ class Learner:
         """Return what the judge says of masks whose worth is known; a rejected one is worth 0."""
         found = []
         for lesson, states in zip([*self.lessons, *self.rehearsal], self._states, strict=False):
-            for i, state in enumerate(states):
-                decoded, judged = self._stage("decode", Item(lesson, i, state))
-                mask = (decoded.logits > 0).cpu()
+            decoded, judged = self._stage("decode", lesson, states)
+            masks = (decoded.logits > 0).cpu().float()
+            worth = iou(masks, torch.from_numpy(lesson.masks))
+            again = iou(masks, torch.from_numpy(lesson.refused))
+            for i, score in enumerate(judged.tolist()):
                 if lesson.refused[i].any():
-                    again = iou(mask.float(), torch.from_numpy(lesson.refused[i][None]))
-                    if again > 0.5:
-                        found.append(Judgement(judged.item(), 0.0))
+                    if again[i] > 0.5:
+                        found.append(Judgement(score, 0.0))
                 elif lesson.weights[i]:
-                    worth = iou(mask.float(), torch.from_numpy(lesson.masks[i][None]))
-                    found.append(Judgement(judged.item(), worth.item()))
+                    found.append(Judgement(score, worth[i].item()))
         return found
 
     # The two phases

@@ -147,13 +147,13 @@ class Stage(nn.Module):
             self._seen[key] = lesson, seen  # with the lesson, so that no other gets its id
         return self._seen[key][1]
 
-    def decode(self, item: Item) -> tuple[Decoded, Tensor]:
-        """Decode one item from its words; return the logits with their judged quality's logit (1,)."""
-        embedding = item.lesson.embedding[None].to(self.model.device).float()
-        if item.coarse:
+    def decode(self, lesson: Lesson, states: Tensor, coarse: bool = False) -> tuple[Decoded, Tensor]:
+        """Decode all masks of a lesson from their words; return them with their judged logits (N,)."""
+        seen, vectors = self._see(lesson, coarse), self.model.project_seg(states.to(self.model.device))
+        decoded = self.model.decode(seen, vectors)
+        embedding = lesson.embedding[None].to(self.model.device).float()
+        if coarse:
             embedding = F.avg_pool2d(embedding, 2)
-        vectors = self.model.project_seg(item.state[None].to(self.model.device))
-        decoded = self.model.decode(self._see(item.lesson, item.coarse), vectors)
         judged = self.model.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)
         return decoded, judged.float()
 

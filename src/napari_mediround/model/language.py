@@ -22,6 +22,9 @@ from torch import Tensor, nn
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.prompt import NEW_TOKENS
 
+ADAPTER = "default"
+"""Peft's name of the LoRA adapter and of the trained token rows."""
+
 
 class LanguageModel(nn.Module):
     """A causal language model with its tokenizer and adapter.
@@ -100,7 +103,12 @@ class LanguageModel(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return input embeddings (…, D) of token ids (…)."""
-        return self.network.get_input_embeddings()(ids)
+        table = self.network.get_input_embeddings().token_adapter
+        rows = table.get_base_layer()(ids)
+        if table.disable_adapters:
+            return rows
+        own = ids[..., None] == self._own_ids(table)
+        return torch.where(own.any(-1, keepdim=True), own.to(rows) @ _own_rows(table).to(rows), rows)
 
     def hidden(self, embeddings: Tensor, cache=None) -> Tensor:
         """Return the last hidden states.
@@ -124,7 +132,11 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token logits (…, V) of hidden states (…, D)."""
-        return self.network.get_output_embeddings()(hidden)
+        table = self.network.get_output_embeddings().token_adapter
+        scores = table.get_base_layer()(hidden)
+        if table.disable_adapters:
+            return scores
+        return scores.index_copy(-1, self._own_ids(table), hidden @ _own_rows(table).to(hidden).T)
 
     def base_logits(self, hidden: Tensor) -> Tensor:
         """Return next-token logits over the base model's own vocabulary, bit for bit as without our tokens.
@@ -132,6 +144,9 @@ class LanguageModel(nn.Module):
         A product over more rows may sum in another order, so the new rows are left out before it.
         """
         return F.linear(hidden, self._output_rows[0][: self.base_vocabulary])
+
+    def _own_ids(self, table: nn.Module) -> Tensor:
+        return torch.tensor(table.token_indices[ADAPTER], device=table.get_base_layer().weight.device)
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:
@@ -186,6 +201,11 @@ class LanguageModel(nn.Module):
                 if done or (cancelled is not None and cancelled()):
                     return ids, states
                 embeddings = self.embed(torch.tensor([new[-1:]], device=embeddings.device))
+
+
+def _own_rows(table: nn.Module) -> Tensor:
+    """Return the trained rows (N, D) of a table. Peft's own pass copies the whole table to put them in."""
+    return table.trainable_tokens_delta[ADAPTER]
 
 
 def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
