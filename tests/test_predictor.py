@@ -51,6 +51,20 @@ def talk(predictor: Predictor, forget: bool = False, planes=(0, 0, 1)) -> Conver
     return conversation
 
 
+def test_the_other_side_is_read_as_if_the_model_had_said_it(predictor):
+    masks = []
+    for said in ("The right kidney [SEG].", "The left kidney [SEG]."):
+        script_answers(predictor, "The right kidney [SEG].", said, "The liver [SEG].")
+        predictor.forget()
+        predictor.set_image(make_plane())
+        conversation = Conversation()
+        for text, pointed in (("a", ()), ("the mirror of [1]", [FIRST]), ("Segment the liver.", ())):
+            conversation = ask(predictor, conversation, text, pointed)
+        assert conversation.rounds[1].answer.text == "The left kidney."
+        masks.append([round_.targets[0].mask for round_ in conversation.rounds])
+    assert masks[0] == masks[1]
+
+
 def test_masks_are_the_same_with_and_without_caches(predictor):
     script_answers(predictor, *ANSWERS)
     warm = talk(predictor)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Round, Target
-from napari_mediround.model.sides import leave_other_side
+from napari_mediround.model.sides import hold_to_side, leave_other_side
 
 
 def make_mask(*columns: tuple[int, int]) -> Mask:
@@ -74,3 +75,33 @@ def test_the_latest_mask_on_that_image_that_was_not_rejected() -> None:
     assert conversation.latest("right kidney", "x") is RIGHT
     assert conversation.latest("right kidney", "y") is None
     assert conversation.latest("left kidney", "x") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "pointed_at", "said", "held"),
+    [
+        ("label the mirror of [1]", ["right kidney"], ["right kidney"], ["left kidney"]),
+        ("And its counterpart?", ["left kidney"], ["left kidney"], ["right kidney"]),
+        ("the same on the other side", ["left lung"], ["left lung", "heart"], ["right lung", "heart"]),
+        ("the mirrors of [1] and [2]", ["left kidney", "left lung"], ["right kidney", "left lung"], None),
+    ],
+)
+def test_the_other_side_of_a_mask_does_not_bear_its_name(text, pointed_at, said, held) -> None:
+    held = held or ["right kidney", "right lung"]
+    assert hold_to_side(said, text, pointed_at, load_anatomy()) == held
+
+
+@pytest.mark.parametrize(
+    ("text", "pointed_at", "said"),
+    [
+        ("label the mirror of [1]", ["right kidney"], ["left kidney"]),
+        ("what lies beside [1]?", ["right kidney"], ["right kidney"]),
+        ("[1] again, it leaked to the other side", ["right kidney"], ["right kidney"]),
+        ("[1] isn't on the other side", ["right kidney"], ["right kidney"]),
+        ("the structure opposite to [1]", ["liver"], ["liver"]),
+        ("the opposite of [1] and of [2]", ["left kidney", "right kidney"], ["left kidney", "right kidney"]),
+        ("the mirror of the wotsit", ["wotsit"], ["wotsit"]),
+    ],
+)
+def test_any_other_answer_keeps_its_names(text, pointed_at, said) -> None:
+    assert hold_to_side(said, text, pointed_at, load_anatomy()) == said

@@ -16,7 +16,15 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.model.drafts import Drafts
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prompt import SEG, ReferenceSlot, Slot, common_prefix, compose_answer
+from napari_mediround.model.prompt import (
+    SEG,
+    ReferenceSlot,
+    Slot,
+    common_prefix,
+    compose_answer,
+    parse_answer,
+)
+from napari_mediround.model.sides import hold_to_side
 
 Raw = dict[tuple[str, str], Tensor]
 Describe = Callable[[str, Mask], tuple[Tensor, Tensor]]
@@ -127,9 +135,32 @@ class DialogueReader:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
         `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
-        answer is read with the question (`model.drafts`), when `drafting` is on.
+        answer is read with the question (`model.drafts`), when `drafting` is on. An answer that gives a mask
+        its own side where the other was asked for is read again with the right one (`model.sides`).
         """
         language = self.model.language
+        embeddings = self._embed_new(pieces, raw)
+        draft = self._drafts.about(text, pointed_at) if self.drafting else None
+        ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled, draft=draft)
+        self._read = [*pieces, *ids[:-1]]
+        said = language.tokenizer.decode(ids, skip_special_tokens=False)
+        said = said.replace(language.tokenizer.eos_token, "")
+        names, absent = parse_answer(said)
+        held = hold_to_side(names, text, pointed_at, self._anatomy)
+        if held != names:
+            said = compose_answer(held, absent)
+            ids = self.model.template.answer(language.encode, said)
+            embeddings = torch.cat([self._embed_new(pieces, raw), self.model.embed_pieces(ids[:-1], {})], 1)
+            states = language.hidden(embeddings, self._keys)[0, -len(ids) :]
+            self._read = [*pieces, *ids[:-1]]
+        seg = language.new_ids[SEG]
+        hidden = [state for token, state in zip(ids, states, strict=True) if token == seg]
+        if not hidden:
+            return said, torch.zeros(0, self.model.channels)
+        return said, self.model.project_seg(torch.stack(hidden)).float()
+
+    def _embed_new(self, pieces: list[int | Slot], raw: Raw) -> Tensor:
+        """Take the key-value cache back to where a sequence goes another way; embed the rest of it."""
         # The last piece is always read again: its hidden state says what comes next.
         kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
         if self._keys is None or kept == 0:
@@ -137,17 +168,7 @@ class DialogueReader:
         if kept < len(self._read):
             self._keys.crop(kept - len(self._read))  # negative: how many to remove
         self._read = pieces[:kept]
-        embeddings = self.model.embed_pieces(pieces[kept:], raw)
-        draft = self._drafts.about(text, pointed_at) if self.drafting else None
-        ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled, draft=draft)
-        self._read = [*pieces, *ids[:-1]]
-        text = language.tokenizer.decode(ids, skip_special_tokens=False)
-        seg = language.new_ids[SEG]
-        hidden = [state for token, state in zip(ids, states, strict=True) if token == seg]
-        if not hidden:
-            return text.replace(language.tokenizer.eos_token, ""), torch.zeros(0, self.model.channels)
-        vectors = self.model.project_seg(torch.stack(hidden))
-        return text.replace(language.tokenizer.eos_token, ""), vectors.float()
+        return self.model.embed_pieces(pieces[kept:], raw)
 
     def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
         """Let the frozen base model answer, as if there were neither image nor adapter."""

@@ -1,18 +1,54 @@
-"""A left and a right structure do not share pixels. Knows no model: it asks whoever answers clicks."""
+"""Left and right: not the same name for the other side, not the same pixels. Knows no model.
+
+It asks whoever answers clicks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Target
 from napari_mediround.model.depth import depth_inside
 
 MOST_SHARED = 0.5
 """Share of a mask on the mask of its other side from which on one of them must be wrong."""
+
+_OTHER_SIDE = re.compile(
+    r"\b(mirror\w*|(other|opposite) side|opposite|contralateral|counterpart|twin)\b", re.I
+)
+_SAME_AGAIN = re.compile(r"\b(again|not|redo|repeat|same side)\b|n['’]t\b", re.I)
+
+
+def hold_to_side(
+    names: Sequence[str], text: str, pointed_at: Sequence[str], anatomy: Anatomy
+) -> Sequence[str]:
+    """Return an answer's names; the mirror for one that repeats a mask whose other side was asked for.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the answer.
+    text : str
+        The question.
+    pointed_at : sequence of str
+        Structures of its references.
+    anatomy : Anatomy
+        Which structures mirror which.
+    """
+    if not _OTHER_SIDE.search(text) or _SAME_AGAIN.search(text):
+        return names
+    found = [anatomy.find(name) for name in names]
+    taken = {*pointed_at, *(one.name for one in found if one)}
+    return [
+        one.mirror if one and one.mirror and one.name in pointed_at and one.mirror not in taken else name
+        for one, name in zip(found, names, strict=True)
+    ]
 
 
 def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[Mask, float]]) -> Target:
