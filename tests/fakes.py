@@ -59,7 +59,7 @@ class FakeSegmenter:
         self.started = threading.Event()
         self.device = "cpu"
 
-    def set_image(self, image: NDArray[np.uint8]) -> str:
+    def set_image(self, image: NDArray[np.uint8], view: str = "") -> str:
         """Remember the plane."""
         self.images.append(image)
         return f"{zlib.crc32(np.ascontiguousarray(image).tobytes()):08x}"

@@ -13,6 +13,7 @@ from scripted import make_plane, write_preset
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, WEIGHTS, load_trained, save_trained, trained_state
+from napari_mediround.model.landmarks import Landmarks
 
 
 def train_a_little(model) -> None:
@@ -29,6 +30,7 @@ def trained(tmp_path_factory) -> tuple[object, Path]:
     """Return a model that learned something, and the folder it was saved to."""
     model, folder = build_mediround("tiny"), tmp_path_factory.mktemp("weights") / "mine"
     train_a_little(model)
+    model.landmarks = Landmarks(("liver", "spleen"), torch.eye(2, model.channels))
     save_trained(model, folder, {"recipe": "test", "data": ["none"]})
     return model, folder
 
@@ -42,6 +44,16 @@ def test_what_is_saved_comes_back(trained):
     assert all(torch.equal(state[name], value) for name, value in kept.items())
     ids = torch.tensor([model.language.encode("liver [SEG]")])
     assert torch.equal(*(m.language.hidden(m.language.embed(ids)) for m in (model, again)))
+    assert again.landmarks.names == ("liver", "spleen")
+    assert torch.equal(again.landmarks.vectors, model.landmarks.vectors)
+
+
+def test_landmarks_that_the_card_does_not_name_are_refused(trained, tmp_path):
+    (tmp_path / WEIGHTS).write_bytes((trained[1] / WEIGHTS).read_bytes())
+    card = json.loads((trained[1] / CARD).read_text()) | {"landmarks": ["liver"]}
+    (tmp_path / CARD).write_text(json.dumps(card))
+    with pytest.raises(MissingWeightsError, match="landmarks"):
+        load_trained(build_mediround("tiny"), tmp_path)
 
 
 def test_only_what_was_trained_is_stored(trained):
@@ -55,7 +67,9 @@ def test_only_what_was_trained_is_stored(trained):
 def test_the_card_explains_the_file(trained):
     card = json.loads((trained[1] / CARD).read_text())
     assert card["recipe"] == "test"
-    assert card["parameters"] == sum(v.numel() for v in trained_state(trained[0]).values())
+    assert card["parameters"] == 2 * trained[0].channels + sum(
+        v.numel() for v in trained_state(trained[0]).values()
+    )
     assert not list(trained[1].glob(".*"))
 
 

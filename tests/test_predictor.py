@@ -13,6 +13,7 @@ from scripted import ask, make_plane, script_answers
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mending import CARRY_GROWTH
 from napari_mediround.predictor import Predictor
 
@@ -63,6 +64,23 @@ def test_the_other_side_is_read_as_if_the_model_had_said_it(predictor):
         assert conversation.rounds[1].answer.text == "The left kidney."
         masks.append([round_.targets[0].mask for round_ in conversation.rounds])
     assert masks[0] == masks[1]
+
+
+def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor):
+    script_answers(predictor, "The liver [SEG] and the spleen [SEG].", "The aorta [SEG].", "The aorta [SEG].")
+    predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
+    predictor.set_image(make_plane(), "axial")
+    conversation = ask(predictor, Conversation(), "a")
+    first, second = conversation.rounds[0].targets
+    assert first.mask.area != second.mask.area
+    assert first.mask.area
+    assert second.mask.area
+    both = Reference(1, 1, "[1.1]"), Reference(1, 2, "[1.2]")
+    conversation = ask(predictor, conversation, "the larger of [1.1] and [1.2]", both)
+    larger = max(first, second, key=lambda target: target.mask.area)
+    assert conversation.rounds[1].answer.text == f"The {larger.structure}."
+    conversation = ask(predictor, conversation, "the largest vessel between [1.1] and [1.2]", both)
+    assert conversation.rounds[2].answer.text == "The aorta."
 
 
 def test_masks_are_the_same_with_and_without_caches(predictor):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mediround.training.relations import (
+from napari_mediround.domain.relations import (
     DOWN,
     LEFT,
     RIGHT,

@@ -17,21 +17,12 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mediround.domain import relations
 from napari_mediround.domain.anatomy import Anatomy
-from napari_mediround.training import relations
 from napari_mediround.training.questions import Scene, Script
 from napari_mediround.training.turns import Dialogue, Turn
 
 __all__ = ["Dialogue", "Turn", "make_dialogue", "make_text_dialogue"]
-
-_LEFT_RIGHT = {relations.RIGHT: "left", relations.LEFT: "right"}
-_UP_DOWN = {relations.UP: "above", relations.DOWN: "below"}
-_DIRECTIONS = {
-    "axial": _LEFT_RIGHT | {relations.UP: "front", relations.DOWN: "behind"},
-    "coronal": _LEFT_RIGHT | _UP_DOWN,
-    "sagittal": _UP_DOWN | {relations.LEFT: "front", relations.RIGHT: "behind"},
-    "": {relations.UP: "image_above", relations.DOWN: "image_below"},
-}
 
 
 def make_dialogue(
@@ -89,7 +80,9 @@ def make_dialogue(
     shown = {n for v, n in named.items() if v in areas}
     absent = absent_names(shown, {anatomy.normalise(n) for n in known}, anatomy)
     foreign = foreign_names(named.values(), anatomy)
-    scene = Scene(visible, absent, foreign, label_map, _DIRECTIONS[plane if oriented else ""], oriented)
+    scene = Scene(
+        visible, absent, foreign, label_map, relations.DIRECTIONS[plane if oriented else ""], oriented
+    )
     return Script(scene, anatomy, rng, held_out).write(rounds, absent_rate, chat_rate)
 
 

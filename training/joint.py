@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
+from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import iou, mask_loss
 from napari_mediround.training.pixels import DECODER_PARTS, draw_batch, structure_weights
@@ -71,6 +72,14 @@ def collect_bank(
         for place, name, _ in lesson.segs:
             bank.setdefault(name, []).append(hidden[place])
     return {name: torch.stack(states) for name, states in bank.items()}
+
+
+@torch.no_grad()
+def collect_landmarks(model: MediRound, bank: Path) -> Landmarks:
+    """Return the structures of a bank that `train_joint` wrote, each with the mean of its SEG vectors."""
+    states = torch.load(bank, map_location=model.device, weights_only=True)
+    vectors = [model.project_seg(states[name]).mean(0) for name in states]
+    return Landmarks(tuple(states), torch.stack(vectors))
 
 
 def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettings) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround import resources
+from napari_mediround.domain import relations
 from napari_mediround.domain.anatomy import Anatomy, Structure
 from napari_mediround.model.prompt import compose_answer
-from napari_mediround.training import relations
 from napari_mediround.training.turns import Dialogue, Turn, join_names
 
 _FIRST = {"name": 9, "synonym": 3, "function": 3, "several": 4, "place": 1, "part": 1}

@@ -22,7 +22,7 @@ from napari_mediround.model.checkpoint import load_trained_state, save_trained
 from napari_mediround.model.device import choose_device
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.dense import DenseSettings, train_dense
-from napari_mediround.training.joint import JointSettings, train_joint
+from napari_mediround.training.joint import JointSettings, collect_landmarks, train_joint
 from napari_mediround.training.judging import JudgingSettings, train_judging
 from napari_mediround.training.pixels import DECODER_PARTS, PixelSettings, train_pixels
 from napari_mediround.training.planes import set_of
@@ -142,6 +142,7 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         say("stage 1c: decoder and SEG projection together")
         train_joint(model, data, out, recipe["joint"])
         load_stage(model, out / "joint.pt")
+        model.landmarks = collect_landmarks(model, out / "bank.pt")
     metrics: dict[str, float] = {}
     if "judging" in recipe:
         say("stage 2: judge and corrector")

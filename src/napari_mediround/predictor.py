@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,12 @@ from napari_mediround.model.device import (
     release_memory,
 )
 from napari_mediround.model.framing import whole_plane
+from napari_mediround.model.landmarks import find_asked
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
 from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 from napari_mediround.model.reader import DialogueReader
-from napari_mediround.model.sides import leave_other_side
+from napari_mediround.model.sides import keep_sides
 from napari_mediround.model.store import FeatureStore, Origin, Origins, hash_image, hash_weights
 
 LOG = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ class Predictor:
         self.masks_at_once = masks_at_once
         self._reader = DialogueReader(model, answer_limit, chat_limit)
         self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
-        self._current = ""
+        self._current = self._view = ""
         self._origins = Origins()
         self._seen: tuple[ImageFeatures, Seen] | None = None
         self._lock = threading.RLock()
@@ -146,13 +148,15 @@ class Predictor:
 
     # Segmenter
 
-    def set_image(self, image: NDArray[np.uint8]) -> str:
+    def set_image(self, image: NDArray[np.uint8], view: str = "") -> str:
         """Encode a rendered plane, unless its embedding is kept already; return its key.
 
         Parameters
         ----------
         image : ndarray
             uint8 (H, W, 3) in display order.
+        view : str
+            "axial", "coronal" or "sagittal" where the patient's sides are known, else "".
 
         Raises
         ------
@@ -167,7 +171,7 @@ class Predictor:
             key = hash_image(image)
             if self._store.get(key, image) is None:
                 self._store.put(key, self._careful(lambda: self.model.encode_image(image)))
-            self._current = key
+            self._current, self._view = key, view
             return key
 
     def features(self) -> ImageFeatures:
@@ -205,12 +209,13 @@ class Predictor:
         with self._lock:
             features = self._features(self._current)
             raw = {("image", self._current): features.tokens}
-            pieces = self._reader.compose(
-                text, conversation, references, self._current, raw, self._describe_reference
-            )
+            asked = text, conversation, references
+            pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
+            look = partial(self._looked_at, features)
+            there = self._careful(lambda: find_asked(self.model, look, self._view, *asked, self._current))
             said, vectors = self._careful(
-                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at)
+                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there)
             )
             stop_if(cancelled)
             names, absent = parse_answer(said)
@@ -220,7 +225,7 @@ class Predictor:
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes())
             targets = self._segment(features, vectors, names, cancelled)
-            targets = tuple(self._on_its_side(target, conversation) for target in targets)
+            targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
             if empty := [target.structure for target in targets if not target.mask.area]:
                 self._notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
             canonical = compose_answer([t.structure for t in targets], absent)
@@ -323,11 +328,6 @@ class Predictor:
                 origin = Origin(vectors[i : i + 1], logits, features.frame)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
-
-    def _on_its_side(self, target: Target, conversation: Conversation) -> Target:
-        structure = self.anatomy.find(target.structure)
-        other = structure and structure.mirror and conversation.latest(structure.mirror, self._current)
-        return leave_other_side(target, other, self.refine) if other else target
 
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
         """Segment as many of the vectors as memory allows now, where the model is now."""

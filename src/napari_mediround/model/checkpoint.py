@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
 
-WEIGHTS, CARD = "mediround.safetensors", "card.json"
+WEIGHTS, CARD, LANDMARKS = "mediround.safetensors", "card.json", "landmarks"
 PARTS = (
     "image_projector",
     "box_encoder",
@@ -71,7 +72,7 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
 
 
 def save_trained(model: MediRound, folder: Path, card: dict) -> None:
-    """Write the trained weights as float16 with their card; the weights' hash goes into the card.
+    """Write the trained weights and landmarks as float16 with their card; their hash goes into the card.
 
     Parameters
     ----------
@@ -85,10 +86,14 @@ def save_trained(model: MediRound, folder: Path, card: dict) -> None:
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in trained_state(model).items()}
+    state, names = trained_state(model), []
+    if model.landmarks is not None:
+        state, names = state | {LANDMARKS: model.landmarks.vectors}, list(model.landmarks.names)
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in state.items()}
     content = save(tensors)
     card = {
         **card,
+        "landmarks": names,
         "parameters": sum(t.numel() for t in tensors.values()),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -122,6 +127,11 @@ def load_trained(model: MediRound, folder: Path) -> dict:
         state = load(content)
     except SafetensorError as error:
         raise MissingWeightsError(f"{folder / WEIGHTS} holds more than tensors. Install again.") from error
+    vectors, names = state.pop(LANDMARKS, None), card.get("landmarks", [])
     with torch.no_grad():
         load_trained_state(model, state)
+    if vectors is not None:
+        if vectors.shape != (len(names), model.channels):
+            raise MissingWeightsError(f"{folder / CARD} names other landmarks. Install again.")
+        model.landmarks = Landmarks(tuple(map(str, names)), vectors.float())
     return card

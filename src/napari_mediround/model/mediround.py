@@ -23,6 +23,7 @@ from napari_mediround.errors import SettingsError
 from napari_mediround.model.context import Context, Glance, Seen, resize
 from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
+from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.language import LanguageModel
 from napari_mediround.model.maps import PromptMaps
 from napari_mediround.model.prompt import PromptTemplate, Slot
@@ -172,8 +173,7 @@ class MediRound(nn.Module):
         super().__init__()
         if normalise not in ("minmax", "sam"):
             raise SettingsError(f"normalise is 'minmax' or 'sam', not {normalise!r}")
-        self.image_encoder = image_encoder
-        self.vision = vision
+        self.image_encoder, self.vision = image_encoder, vision
         norm = nn.LayerNorm(vision.width) if projector_norm else nn.Identity()
         self.image_projector = nn.Sequential(
             norm,
@@ -185,8 +185,8 @@ class MediRound(nn.Module):
         self.language = language
         self.seg_projection = build_mlp(language.width, language.width, channels)
         self.context, self.glance, self.maps = context, glance, maps
-        self.prompt_encoder = prompt_encoder
-        self.mask_decoder = mask_decoder
+        self.prompt_encoder, self.mask_decoder = prompt_encoder, mask_decoder
+        self.landmarks: Landmarks | None = None  # come with trained weights
         self.judge, self.corrector = judge, corrector
         self.template, self.size, self.channels, self.normalise = template, size, channels, normalise
         self.correction = correction or CorrectionSettings()

@@ -131,12 +131,14 @@ class DialogueReader:
         cancelled: Callable[[], bool] | None = None,
         text: str = "",
         pointed_at: Sequence[str] = (),
+        surely: str = "",
     ) -> tuple[str, Tensor]:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
         `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
         answer is read with the question (`model.drafts`), when `drafting` is on. An answer that gives a mask
-        its own side where the other was asked for is read again with the right one (`model.sides`).
+        its own side where the other was asked for is read again with the right one (`model.sides`), and so is
+        one that is not `surely`, the structure that lies where the question asks (`model.landmarks`).
         """
         language = self.model.language
         embeddings = self._embed_new(pieces, raw)
@@ -146,9 +148,9 @@ class DialogueReader:
         said = language.tokenizer.decode(ids, skip_special_tokens=False)
         said = said.replace(language.tokenizer.eos_token, "")
         names, absent = parse_answer(said)
-        held = hold_to_side(names, text, pointed_at, self._anatomy)
+        held = [surely] if surely else hold_to_side(names, text, pointed_at, self._anatomy)
         if held != names:
-            said = compose_answer(held, absent)
+            said = compose_answer(held, () if surely else absent)
             ids = self.model.template.answer(language.encode, said)
             embeddings = torch.cat([self._embed_new(pieces, raw), self.model.embed_pieces(ids[:-1], {})], 1)
             states = language.hidden(embeddings, self._keys)[0, -len(ids) :]

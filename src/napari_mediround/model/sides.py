@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Target
+from napari_mediround.domain.rounds import Conversation, Target
 from napari_mediround.model.depth import depth_inside
 
 MOST_SHARED = 0.5
@@ -49,6 +49,22 @@ def hold_to_side(
         one.mirror if one and one.mirror and one.name in pointed_at and one.mirror not in taken else name
         for one, name in zip(found, names, strict=True)
     ]
+
+
+def keep_sides(
+    targets: Sequence[Target],
+    conversation: Conversation,
+    image: str,
+    anatomy: Anatomy,
+    refine: Callable[..., tuple[Mask, float]],
+) -> tuple[Target, ...]:
+    """Return targets on an image (its key), each off the latest mask of its other side there."""
+    kept = []
+    for target in targets:
+        structure = anatomy.find(target.structure)
+        other = structure and structure.mirror and conversation.latest(structure.mirror, image)
+        kept.append(leave_other_side(target, other, refine) if other else target)
+    return tuple(kept)
 
 
 def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[Mask, float]]) -> Target:

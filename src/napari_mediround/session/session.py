@@ -79,7 +79,8 @@ class Session(Record):
             When the study has no such plane or there is no such window.
         """
         self._check_plane(plane)
-        key = self.segmenter.set_image(render_plane(self.study, plane, window))
+        view = self.study.geometry.plane_name.removeprefix("oblique ")
+        key = self.segmenter.set_image(render_plane(self.study, plane, window), view)
         self._images.add(key)
         return key
 

@@ -1,4 +1,4 @@
-"""What a labelled plane shows of where structures lie. Counts pixels; knows no names and no patient's side.
+"""What a labelled plane shows of where structures lie. Counts pixels; knows no names.
 
 Every function returns None rather than a guess: what is nearly as true of a second structure is not said.
 Label maps are int (row, column), 0 is background.
@@ -10,6 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 UP, DOWN, LEFT, RIGHT = (-1, 0), (1, 0), (0, -1), (0, 1)
+_LEFT_RIGHT = {RIGHT: "left", LEFT: "right"}
+_UP_DOWN = {UP: "above", DOWN: "below"}
+DIRECTIONS = {
+    "axial": _LEFT_RIGHT | {UP: "front", DOWN: "behind"},
+    "coronal": _LEFT_RIGHT | _UP_DOWN,
+    "sagittal": _UP_DOWN | {LEFT: "front", RIGHT: "behind"},
+    "": {UP: "image_above", DOWN: "image_below"},
+}
+"""What the directions of the image are called on each plane in display order; "" is one of unknown sides."""
 
 
 def count_areas(label_map: NDArray[np.integer]) -> dict[int, int]:
@@ -19,7 +28,13 @@ def count_areas(label_map: NDArray[np.integer]) -> dict[int, int]:
 
 
 def find_neighbour(
-    label_map: NDArray[np.integer], value: int, direction: tuple[int, int], reach: float = 0.06
+    label_map: NDArray[np.integer],
+    value: int,
+    direction: tuple[int, int],
+    reach: float = 0.06,
+    least: float = 0.5,
+    clear: float = 0.8,
+    further: bool = True,
 ) -> int | None:
     """Return the label that one meets first when leaving `value` in a direction of the image.
 
@@ -32,12 +47,15 @@ def find_neighbour(
         (row, column) step.
     reach : float
         Widest gap allowed, as a part of the map's extent in that direction.
+    least, clear : float
+        Shares of the lines that leave `value`, and of those that meet any label.
+    further : bool
+        Whether the label's centre must lie further in that direction.
 
     Returns
     -------
     int or None
-        A label met by at least half of the lines that leave `value` and by 80 % of those that meet any,
-        whose centre lies further in that direction; None when there is no such label.
+        A label met by at least both of these shares; None when there is no such label.
     """
     turned = label_map if direction[1] else label_map.T
     turned = turned[:, ::-1] if -1 in direction else turned
@@ -49,16 +67,19 @@ def find_neighbour(
     gap = max(2, round(reach * turned.shape[1]))
     met = [_first(turned[row, edge : edge + gap]) for row, edge in zip(rows, edges, strict=True)]
     winner, votes, hits = _winner(np.array(met))
-    if votes < 0.5 * len(rows) or votes < 0.8 * hits:
+    if votes < least * len(rows) or votes < clear * hits:
         return None
-    further = np.nonzero(turned == winner)[1].mean() > np.nonzero(mask)[1].mean()
-    return winner if further else None
+    if further and np.nonzero(turned == winner)[1].mean() <= np.nonzero(mask)[1].mean():
+        return None
+    return winner
 
 
-def find_between(label_map: NDArray[np.integer], one: int, other: int) -> int | None:
+def find_between(
+    label_map: NDArray[np.integer], one: int, other: int, least: float = 1 / 3, clear: float = 0.8
+) -> int | None:
     """Return the only label on the line between the centres of two labels, or None.
 
-    It must fill at least a third of what the line crosses outside the two, and 80 % of its labelled part.
+    It must fill `least` of what the line crosses outside the two, and `clear` of the labelled part of that.
     """
     ends = [np.array([axis.mean() for axis in np.nonzero(label_map == value)]) for value in (one, other)]
     if any(np.isnan(end).any() for end in ends):
@@ -68,7 +89,7 @@ def find_between(label_map: NDArray[np.integer], one: int, other: int) -> int | 
     crossed = label_map[points[:, 0], points[:, 1]]
     crossed = crossed[(crossed != one) & (crossed != other)]
     winner, votes, hits = _winner(crossed)
-    return winner if votes >= 3 and votes >= 0.8 * hits and votes >= crossed.size / 3 else None
+    return winner if votes >= 3 and votes >= clear * hits and votes >= least * crossed.size else None
 
 
 def find_largest_on_side(label_map: NDArray[np.integer], direction: tuple[int, int]) -> int | None:

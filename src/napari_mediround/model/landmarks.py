@@ -1,0 +1,156 @@
+"""What lies where a question asks: first looks of all known structures, beside the masks that are there.
+
+A small language model does not see what lies behind a mask. The plane's first look tells it for every
+structure at once, and the anatomy tells which of them are likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mediround.domain.anatomy import Anatomy, Structure, load_anatomy
+from napari_mediround.domain.places import BETWEEN, LARGER, SMALLER, asked_place
+from napari_mediround.domain.relations import DIRECTIONS, find_between, find_neighbour
+from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.model.sam import fit_to_square
+
+if TYPE_CHECKING:
+    from napari_mediround.model.context import Seen
+    from napari_mediround.model.mediround import ImageFeatures, MediRound
+
+NEAR, ALIKE, OTHER = 5.0, 2.0, -2.0
+"""Logits added to the first look of an anatomical neighbour, of what is of the same region, of any other."""
+REACH, LEAST, CLEAR = 0.1, 0.1, 0.3
+"""As in `domain.relations`, wider than what training's dialogues dare say: something has to be answered."""
+SHARE = 0.3
+"""Of a cell, from which on it belongs to a mask that is there: generously, for that much is known."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Structures with the vectors that the first look finds them by.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Preferred names, N of them.
+    vectors : Tensor
+        (N, C): SEG vectors, as plain questions give them.
+    """
+
+    names: tuple[str, ...]
+    vectors: Tensor
+
+    def find(
+        self,
+        model: MediRound,
+        seen: Seen,
+        place: str,
+        view: str,
+        masks: Sequence[tuple[str, NDArray[np.bool_]]],
+        count: int,
+        anatomy: Anatomy,
+    ) -> str:
+        """Return the structure at a place, "" where none is clear.
+
+        Parameters
+        ----------
+        model : MediRound
+        seen : Seen
+            The plane.
+        place : str
+            What `domain.places.asked_place` says.
+        view : str
+            Of the plane: a key of `domain.relations.DIRECTIONS`.
+        masks : sequence of (str, ndarray)
+            Structure and mask, bool (h, w) on the framed part of the plane, of what is there already.
+        count : int
+            How many of these, from the start, the question points at.
+        anatomy : Anatomy
+        """
+        asked, first = masks[:count], len(masks) + 1
+        if place in (LARGER, SMALLER):
+            return sorted(asked, key=lambda mask: mask[1].sum())[-1 if place == LARGER else 0][0]
+        bases = [anatomy.find(name) for name, _ in asked]
+        likely = _likely(self.names, bases, anatomy) if all(bases) else {}
+        rows = [row for row, name in enumerate(self.names) if name in likely]
+        if not rows:
+            return ""
+        looks = model.glance(seen, self.vectors[rows].to(seen.embedding))[:, 0].cpu()
+        looks += torch.tensor([likely[self.names[row]] for row in rows])[:, None, None]
+        best = looks.max(0)
+        label_map = torch.where(best.values > 0, best.indices + first, 0).numpy()
+        for value, (_, mask) in reversed([*enumerate(masks, 1)]):  # what is asked about last, over the others
+            square = fit_to_square(torch.from_numpy(mask)[None, None].float(), label_map.shape[-1])
+            label_map[square[0, 0].numpy() > SHARE] = value
+        if place == BETWEEN:
+            found = find_between(label_map, 1, 2, 0.0, CLEAR)
+        else:
+            step = next(step for step, name in DIRECTIONS[view].items() if name == place)
+            found = find_neighbour(label_map, 1, step, REACH, LEAST, CLEAR, further=False)
+        if not found:
+            return ""
+        return masks[found - 1][0] if found < first else self.names[rows[found - first]]
+
+
+def find_asked(
+    model: MediRound,
+    look: Callable[[], ImageFeatures],
+    view: str,
+    text: str,
+    conversation: Conversation,
+    references: Sequence[Reference],
+    image: str,
+) -> str:
+    """Return what lies where a question asks, "" where the language model has to say it.
+
+    Parameters
+    ----------
+    model : MediRound
+    look : callable
+        Returns the plane asked about, as seen.
+    view : str
+        As in `Landmarks.find`.
+    text, conversation, references
+        The question, the rounds before it, what it points at.
+    image : str
+        Key of the plane.
+    """
+    anatomy, landmarks = load_anatomy(), model.landmarks
+    place = asked_place(text, len(references), anatomy, {*DIRECTIONS[view].values()})
+    asked = [conversation.target(reference) for reference in references]
+    here = [t for r in conversation.rounds for t in r.targets if r.answer.image == image and t.mask.area]
+    if not place or landmarks is None or not all(any(t is other for other in here) for t in asked):
+        return ""
+    others = [t for t in here if t.verdict != "rejected" and not any(t is other for other in asked)]
+    features = look()
+    masks = [(t.structure, features.frame.cut(t.mask.to_array())) for t in (*asked, *others)]
+    return landmarks.find(model, features.seen, place, view, masks, len(asked), anatomy)
+
+
+def _likely(names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy) -> dict[str, float]:
+    """Return which structures may lie beside or between some, with what is added to their logits."""
+    found = {}
+    kin = {name for base in bases for name in (base.name, *anatomy.ancestors(base.name))}
+    for structure in filter(None, map(anatomy.find, names)):
+        general = {base.region == "general" for base in bases} | {structure.region == "general"}
+        foreign = any(anatomy.apart(base.region, structure.region) for base in bases)
+        if (
+            len(general) == 2
+            or foreign
+            or structure.name in kin
+            or kin & {*anatomy.ancestors(structure.name)}
+        ):
+            continue
+        near = any(structure.name in base.neighbours for base in bases)
+        alike = any(structure.region == base.region for base in bases)
+        found[structure.name] = NEAR if near else ALIKE if alike else OTHER
+    wholes = {whole for name in found for whole in anatomy.ancestors(name)}
+    return {name: logit for name, logit in found.items() if name not in wholes and not anatomy[name].plural}
