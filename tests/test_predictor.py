@@ -67,7 +67,7 @@ def test_the_other_side_is_read_as_if_the_model_had_said_it(predictor):
 
 
 def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor):
-    script_answers(predictor, "The liver [SEG] and the spleen [SEG].", "The aorta [SEG].", "The aorta [SEG].")
+    script_answers(predictor, "The liver [SEG] and the spleen [SEG].", "The aorta [SEG].")
     predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
     predictor.set_image(make_plane(), "axial")
     conversation = ask(predictor, Conversation(), "a")

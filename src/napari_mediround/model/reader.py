@@ -136,21 +136,23 @@ class DialogueReader:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
         `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
-        answer is read with the question (`model.drafts`), when `drafting` is on. An answer that gives a mask
-        its own side where the other was asked for is read again with the right one (`model.sides`), and so is
-        one that is not `surely`, the structure that lies where the question asks (`model.landmarks`).
+        answer is read with the question (`model.drafts`), when `drafting` is on. `surely` is the structure that
+        lies where the question asks (`model.landmarks`): it is read as if the model had said it, and so is the
+        right side where it gave a mask's own and the other was asked for (`model.sides`).
         """
         language = self.model.language
-        embeddings = self._embed_new(pieces, raw)
-        draft = self._drafts.about(text, pointed_at) if self.drafting else None
-        ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled, draft=draft)
-        self._read = [*pieces, *ids[:-1]]
-        said = language.tokenizer.decode(ids, skip_special_tokens=False)
-        said = said.replace(language.tokenizer.eos_token, "")
-        names, absent = parse_answer(said)
-        held = [surely] if surely else hold_to_side(names, text, pointed_at, self._anatomy)
+        names, absent, held = [], [], [surely]
+        if not surely:
+            embeddings = self._embed_new(pieces, raw)
+            draft = self._drafts.about(text, pointed_at) if self.drafting else None
+            ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled, draft=draft)
+            self._read = [*pieces, *ids[:-1]]
+            said = language.tokenizer.decode(ids, skip_special_tokens=False)
+            said = said.replace(language.tokenizer.eos_token, "")
+            names, absent = parse_answer(said)
+            held = hold_to_side(names, text, pointed_at, self._anatomy)
         if held != names:
-            said = compose_answer(held, () if surely else absent)
+            said = compose_answer(held, absent)
             ids = self.model.template.answer(language.encode, said)
             embeddings = torch.cat([self._embed_new(pieces, raw), self.model.embed_pieces(ids[:-1], {})], 1)
             states = language.hidden(embeddings, self._keys)[0, -len(ids) :]
