@@ -136,9 +136,9 @@ class DialogueReader:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
         `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
-        answer is read with the question (`model.drafts`), when `drafting` is on. `surely` is the structure that
-        lies where the question asks (`model.landmarks`): it is read as if the model had said it, and so is the
-        right side where it gave a mask's own and the other was asked for (`model.sides`).
+        answer is read with the question (`model.drafts`), when `drafting` is on. `surely` is what lies where
+        the question asks (`model.landmarks`): it is read as if the model had said it, and so is the right
+        side where it gave a mask's own and the other was asked for (`model.sides`).
         """
         language = self.model.language
         names, absent, held = [], [], [surely]
