@@ -19,7 +19,6 @@ from napari_mediround.training.dense import (
 )
 from napari_mediround.training.pixels import draw_batch
 from napari_mediround.training.planes import Planes
-from napari_mediround.training.progress import average_steps
 from napari_mediround.training.warping import View
 
 
@@ -72,24 +71,3 @@ def test_what_a_plane_lacks_is_asked_for_and_is_empty(tmp_path) -> None:
     empty = [name for name, mask in zip(batch.names, batch.masks, strict=True) if not mask.any()]
     assert len(empty) == 2
     assert not {name for name in empty if "kidney" in name}
-
-
-def test_what_comes_out_is_the_mean_of_the_steps_and_they_go_on_from_the_last(tmp_path) -> None:
-    write_planes(tmp_path)
-    model, settings = build_mediround("tiny"), DenseSettings(steps=12, planes=1, absent=0)
-    stage = train_dense(model, tmp_path, tmp_path, settings)
-    saved = torch.load(tmp_path / "dense.pt", weights_only=True)
-    assert torch.equal(stage.vectors, saved["stage"]["vectors"])
-    assert not torch.equal(saved["now"]["vectors"], saved["stage"]["vectors"])
-    assert all(torch.equal(v, model.state_dict()[k]) for k, v in saved["stage"].items() if k != "vectors")
-    again = train_dense(build_mediround("tiny", 5), tmp_path, tmp_path, settings)
-    assert torch.equal(again.vectors, stage.vectors)
-
-
-def test_the_start_of_a_mean_fades_first() -> None:
-    module = torch.nn.Linear(1, 1)
-    mean = average_steps(module)
-    for step in range(300):
-        torch.nn.init.constant_(module.weight, 0.0 if step < 30 else 1.0)
-        mean.update_parameters(module)
-    assert 0.99 < mean.module.weight.item() < 1 - 1e-5

@@ -20,7 +20,7 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import iou
 from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
-from napari_mediround.training.progress import MeanLog, average_steps, set_rates
+from napari_mediround.training.progress import MeanLog, set_rates
 from napari_mediround.training.warping import View, stack_views
 
 ABSENT_WEIGHT = 0.5
@@ -103,12 +103,12 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
     structures = structure_weights(planes)[0]
     stage = PixelStage(structures, model, settings.seed, ("context", "glance")).to(device)
     optimiser = stage.optimiser(0.05, settings.rate, vectors=settings.vector_rate)
-    rates, mean, checkpoint = (
-        [g["lr"] for g in optimiser.param_groups],
-        average_steps(stage),
-        out / "dense.pt",
-    )
-    start = stage.recall(checkpoint, mean, optimiser)
+    rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "dense.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        stage.load_state_dict(saved["stage"])
+        optimiser.load_state_dict(saved["optimiser"])
+        start = saved["step"]
     row_of = {name: i for i, name in enumerate(structures)}
     log = MeanLog(out / "dense.jsonl")
     for step in range(start, settings.steps):
@@ -135,9 +135,7 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         loss.backward()
         nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
         optimiser.step()
-        mean.update_parameters(stage)
         log.add(step, loss.item(), torch.cat(overlaps))
         if step % 100 == 99 or step + 1 == settings.steps:
-            stage.save(checkpoint, mean, optimiser, step + 1)
-    stage.load_state_dict(mean.module.state_dict())
+            stage.save(checkpoint, optimiser, step + 1)
     return stage

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from napari_mediround.model.context import Seen
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import iou, mask_loss
 from napari_mediround.training.planes import Planes
-from napari_mediround.training.progress import MeanLog, average_steps, save_checkpoint, set_rates
+from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 from napari_mediround.training.warping import View, stack_views
 
@@ -86,23 +85,10 @@ class PixelStage(nn.Module):
                 groups[part if part in rates else ""]["params"].append(parameter)
         return torch.optim.AdamW(groups.values(), weight_decay=weight_decay)
 
-    def save(self, path: Path, mean: AveragedModel, optimiser: torch.optim.Optimizer, step: int) -> None:
-        """Save a checkpoint after so many steps: the mean of the steps, and what goes on learning."""
-        state = {"stage": mean.module.state_dict(), "now": self.state_dict(), "step": step}
-        save_checkpoint(path, state | {"optimiser": optimiser.state_dict(), "structures": self.structures})
-
-    def recall(self, path: Path, mean: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
-        """Go on from a checkpoint of the same structures, where there is one; return its step, or 0."""
-        saved = (
-            {} if not path.exists() else torch.load(path, map_location=self.vectors.device, weights_only=True)
-        )
-        if saved.get("structures") != self.structures:
-            return 0
-        self.load_state_dict(saved["now"])
-        mean.module.load_state_dict(saved["stage"])
-        mean.n_averaged.fill_(saved["step"])
-        optimiser.load_state_dict(saved["optimiser"])
-        return saved["step"]
+    def save(self, path: Path, optimiser: torch.optim.Optimizer, step: int) -> None:
+        """Save a checkpoint after so many steps."""
+        state = {"stage": self.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+        save_checkpoint(path, state | {"structures": self.structures})
 
 
 def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
@@ -193,12 +179,16 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     optimiser = stage.optimiser(
         0.01, settings.decoder_rate, maps=settings.maps_rate, vectors=settings.vector_rate
     )
-    rates, checkpoint = [g["lr"] for g in optimiser.param_groups], out / "pixels.pt"
+    rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "pixels.pt"
     if (out / "dense.pt").exists():  # goes on from there: vectors, context and first look
         begun = torch.load(out / "dense.pt", map_location=device, weights_only=True)["stage"]
         stage.load_state_dict(begun, strict=False)
-    mean = average_steps(stage)
-    start = stage.recall(checkpoint, mean, optimiser)
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        if saved["structures"] == structures:
+            stage.load_state_dict(saved["stage"])
+            optimiser.load_state_dict(saved["optimiser"])
+            start = saved["step"]
     row_of = {name: i for i, name in enumerate(structures)}
     log = MeanLog(out / "pixels.jsonl")
     for step in range(start, settings.steps):
@@ -219,9 +209,7 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         loss.backward()
         nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
         optimiser.step()
-        mean.update_parameters(stage)
         log.add(step, loss.item(), true_iou)
         if step % 100 == 99 or step + 1 == settings.steps:
-            stage.save(checkpoint, mean, optimiser, step + 1)
-    stage.load_state_dict(mean.module.state_dict())
+            stage.save(checkpoint, optimiser, step + 1)
     return stage

@@ -1,4 +1,4 @@
-"""What every stage of training does beside learning: rates, means, a log, checkpoints. Knows no model."""
+"""What every stage of training does beside learning: rates, a log of means, checkpoints. Knows no model."""
 
 from __future__ import annotations
 
@@ -9,29 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from napari_mediround.training.losses import cosine_schedule
 
 LOG_EVERY = 20
 """Steps from line to line of a log."""
-
-KEPT = 0.995
-"""Of a mean of weights, from step to step: a step weighs half as much after 140 more."""
-
-
-def average_steps(module: nn.Module) -> AveragedModel:
-    """Return a running mean of a module's weights, which small batches leave noisy; its start fades first.
-
-    On subjects kept from stage 1, the mean of two goes found more than either
-    (Izmailov et al., Averaging Weights Leads to Wider Optima, 2018).
-    """
-
-    def go_on(mean: Tensor, now: Tensor, count: Tensor) -> Tensor:
-        return mean.lerp(now, 1 - min(KEPT, (1 + int(count)) / (4 + int(count))))
-
-    return AveragedModel(module, avg_fn=go_on)
 
 
 def set_rates(
