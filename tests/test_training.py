@@ -1,6 +1,7 @@
 """The stages end to end, on random planes and the random model."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_mediround.errors import SettingsError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.sam import mask_to_logits
 from napari_mediround.training import judging
+from napari_mediround.training.pixels import PixelStage
 from napari_mediround.training.planes import Planes, kept_for_judging
 from napari_mediround.training.run import main, read_recipe
 
@@ -89,6 +91,21 @@ def test_a_recipe_trains_all_stages_and_its_weights_load(recipe):
 def test_a_finished_run_started_again_gives_the_same_weights(recipe):
     first = json.loads((main(recipe) / "card.json").read_text())["sha256"]
     assert json.loads((main(recipe) / "card.json").read_text())["sha256"] == first
+
+
+def test_a_run_goes_on_from_trained_weights_with_the_stages_that_it_names(recipe):
+    folder = main(recipe)
+    begun = build_mediround("tiny", trained=folder)
+    text = recipe.read_text().replace(folder.parent.as_posix(), (folder.parent.parent / "on").as_posix())
+    text = text.replace("[run]", f"[run]\nbegin = {folder.as_posix()!r}")
+    stages = re.split(r"(?=^\[)", text, flags=re.MULTILINE)
+    recipe.write_text("".join(stage for stage in stages if stage.startswith(("[run]", "[dense]"))))
+    went_on = build_mediround("tiny", trained=main(recipe))
+    assert not torch.equal(went_on.glance.query.weight, begun.glance.query.weight)
+    assert torch.equal(went_on.seg_projection[0].weight, begun.seg_projection[0].weight)
+    assert went_on.landmarks.names == begun.landmarks.names
+    vectors = PixelStage(["kidney"], begun, 0).vectors
+    assert torch.equal(vectors[0], begun.landmarks.vectors[begun.landmarks.names.index("kidney")])
 
 
 def test_an_unknown_setting_is_refused_by_name(recipe):

@@ -20,7 +20,7 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import iou
 from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
-from napari_mediround.training.progress import MeanLog, set_rates
+from napari_mediround.training.progress import MeanLog, half_precision, set_rates
 from napari_mediround.training.warping import View, stack_views
 
 ABSENT_WEIGHT = 0.5
@@ -41,6 +41,8 @@ class DenseSettings:
         AdamW learning rates.
     seed : int
         Of every draw.
+    bf16 : bool
+        Products in bfloat16: about twice as fast where the processor has them (AMX, GPUs), slower elsewhere.
     """
 
     steps: int = 1600
@@ -49,6 +51,7 @@ class DenseSettings:
     rate: float = 1.5e-3
     vector_rate: float = 1e-2
     seed: int = 0
+    bf16: bool = False
 
 
 def cell_shares(labels: np.ndarray, values: list[tuple[int, ...]], grid: int) -> np.ndarray:
@@ -117,14 +120,17 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
         rows = [planes.draw(rng) for _ in range(settings.planes)]
         views = [planes.view(row, rng) for row in rows]
         source, pixels = stack_views(views)
-        seen = model.look(source.to(device), pixels.to(device))
+        with half_precision(device, settings.bf16):
+            seen = model.look(source.to(device), pixels.to(device))
         losses, overlaps = [], []
         for plane, row, view in zip(seen.split(), rows, views, strict=True):
             grid = plane.detail.shape[-1]
             names, shares = plane_targets(planes, row, view, row_of.keys(), settings.absent, grid, rng)
             target = torch.from_numpy(shares).to(device)
             vectors = stage.vectors[[row_of[n] for n in names]]
-            logits = model.glance(plane, vectors)[:, 0]
+            with half_precision(device, settings.bf16):
+                logits = model.glance(plane, vectors)[:, 0]
+            logits = logits.float()
             each, shown = share_loss(logits, target), target.flatten(1).any(1)
             losses.append(
                 sum(w * each[x].mean() for w, x in ((1, shown), (ABSENT_WEIGHT, ~shown)) if x.any())

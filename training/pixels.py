@@ -19,7 +19,7 @@ from napari_mediround.model.context import Seen
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.losses import iou, mask_loss
 from napari_mediround.training.planes import Planes
-from napari_mediround.training.progress import MeanLog, save_checkpoint, set_rates
+from napari_mediround.training.progress import MeanLog, half_precision, save_checkpoint, set_rates
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 from napari_mediround.training.warping import View, stack_views
 
@@ -48,6 +48,8 @@ class PixelSettings:
         AdamW learning rates.
     seed : int
         Of sampling and initial vectors.
+    bf16 : bool
+        Products in bfloat16: about twice as fast where the processor has them (AMX, GPUs), slower elsewhere.
     """
 
     steps: int = 3000
@@ -60,10 +62,11 @@ class PixelSettings:
     maps_rate: float = 1e-3
     vector_rate: float = 3e-3
     seed: int = 0
+    bf16: bool = False
 
 
 class PixelStage(nn.Module):
-    """The table of structure vectors beside parts of a model."""
+    """The table of structure vectors beside parts of a model; the vectors begin as the model's landmarks."""
 
     def __init__(
         self, structures: list[str], model: MediRound, seed: int, parts: tuple[str, ...] = DECODER_PARTS
@@ -71,7 +74,11 @@ class PixelStage(nn.Module):
         super().__init__()
         self.structures = structures
         generator = torch.Generator().manual_seed(seed)
-        self.vectors = nn.Parameter(0.2 * torch.randn(len(structures), model.channels, generator=generator))
+        vectors = 0.2 * torch.randn(len(structures), model.channels, generator=generator)
+        if model.landmarks is not None:
+            known = dict(zip(model.landmarks.names, model.landmarks.vectors.cpu(), strict=True))
+            vectors = torch.stack([known.get(n, v) for n, v in zip(structures, vectors, strict=True)])
+        self.vectors = nn.Parameter(vectors)
         for name in parts:
             setattr(self, name, getattr(model, name))
 
@@ -200,11 +207,12 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         count = settings.coarse_planes if coarse else settings.planes
         batch = draw_batch(planes, weights, count, settings.masks, rng, settings.absent_share)
         vectors = stage.vectors[[row_of[n] for n in batch.names]]
-        seen = batch.see(model, coarse)
-        decoded = decode_prompted(model, seen, vectors, batch.masks, PromptSettings(), rng)
+        with half_precision(device, settings.bf16):
+            seen = batch.see(model, coarse)
+            decoded = decode_prompted(model, seen, vectors, batch.masks, PromptSettings(), rng)
         target = torch.from_numpy(batch.masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)
-        loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou, true_iou)
+        loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou.float(), true_iou)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(stage.parameters(), 1.0)

@@ -24,6 +24,11 @@ def set_rates(
         group["lr"] = rate * cosine_schedule(step, steps, warmup)
 
 
+def half_precision(device: torch.device, wanted: bool) -> torch.autocast:
+    """Return a context in which products are made in bfloat16, where wanted."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
 class MeanLog:
     """Loss and Dice as JSON lines, means of `LOG_EVERY` steps.
 

@@ -38,6 +38,8 @@ STAGES = {
     "judging": JudgingSettings,
 }
 
+BUNDLED = "bundled"
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -57,6 +59,9 @@ class RunSettings:
         Of torch; 0 leaves torch's choice.
     seed : int
         Of initial weights.
+    begin : str
+        Folder of trained weights to go on from, with whichever stages the recipe has; "bundled" for the
+        preset's own, "" to begin anew.
     """
 
     preset: str = "lite"
@@ -65,6 +70,7 @@ class RunSettings:
     device: str = "auto"
     threads: int = 0
     seed: int = 0
+    begin: str = ""
 
 
 def read_recipe(path: Path) -> dict[str, object]:
@@ -126,7 +132,9 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         )
     if run.threads:
         torch.set_num_threads(run.threads)
-    model = build_mediround(run.preset, run.seed, untrained=True).to(choose_device(run.device))
+    begin = Path(run.begin) if run.begin not in ("", BUNDLED) else None
+    model = build_mediround(run.preset, run.seed, begin, untrained=not run.begin)
+    model.to(choose_device(run.device))
     if "dense" in recipe:
         say("stage 1a begins: every structure of a plane at once")
         train_dense(model, data, out, recipe["dense"])
@@ -136,8 +144,10 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     if "text" in recipe:
         say("stage 1b: language model")
         train_text(model, data, out / "pixels.pt", out, recipe["text"])
-    load_stage(model, out / "text.pt")
-    load_decoder(model, out / "pixels.pt")  # stage 1b may have run beside 1a and seen an earlier one
+    if not run.begin or "text" in recipe:
+        load_stage(model, out / "text.pt")
+    if not run.begin or "pixels" in recipe:
+        load_decoder(model, out / "pixels.pt")  # stage 1b may have run beside 1a and seen an earlier one
     if "joint" in recipe:
         say("stage 1c: decoder and SEG projection together")
         train_joint(model, data, out, recipe["joint"])
