@@ -140,13 +140,14 @@ def ask_in_ways(
 ) -> dict[str, Answer]:
     """Ask one question in the given ways of correction, "off" first.
 
-    A way whose conversation is that of "off", and that has no doubtful mask to correct, is not asked anew.
+    A way whose conversation is that of "off" is not asked anew where there is nothing to correct: no doubtful
+    mask in the answer and no mask pointed at.
     """
     answers: dict[str, Answer] = {}
     for way in [OFF, *(w for w in asked if w != OFF)]:
         threshold = segmenter.model.correction.threshold
         settled = OFF in answers and all(t.quality > threshold for t in answers[OFF].targets)
-        if settled and asked[way] == asked[OFF]:
+        if settled and asked[way] == asked[OFF] and not asked[way][1]:
             answers[way] = answers[OFF]
             continue
         with correcting(segmenter, way):

@@ -31,6 +31,7 @@ from napari_mediround.model.device import (
     precision,
     release_memory,
 )
+from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.landmarks import find_asked
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
@@ -208,11 +209,14 @@ class Predictor:
         """
         with self._lock:
             features = self._features(self._current)
-            raw = {("image", self._current): features.tokens}
-            asked = text, conversation, references
+            raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
+            read, notes = self._careful(
+                lambda: settle_references(self.model, look, conversation, references, self._current)
+            )
+            self._notes += notes
+            asked = text, read, references
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
-            look = partial(self._looked_at, features)
             there = self._careful(lambda: find_asked(self.model, look, self._view, *asked, self._current))
             said, vectors = self._careful(
                 lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there)
@@ -303,10 +307,8 @@ class Predictor:
             return self._mend(features, None, None, box_to_carry(mask), origin)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self._features(image)
-        return self._careful(
-            lambda: self.model.describe_reference(self._on_device(features), mask.to_array())
-        )
+        features, array = self._features(image), mask.to_array()
+        return self._careful(lambda: self.model.describe_reference(self._on_device(features), array))
 
     # Masks
 
@@ -320,12 +322,10 @@ class Predictor:
             decoded = self._careful(lambda start=start: self._segment_batch(features, vectors[start:]))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for i, array in enumerate(masks, start):
-                mask = Mask.from_array(array)
-                k = i - start
+                mask, k = Mask.from_array(array), i - start
                 quality, corrected = float(decoded.quality[k]), bool(decoded.corrected[k])
                 found.append(Target(self.anatomy.normalise(names[i]), mask, quality, corrected))
-                logits = decoded.logits[k : k + 1, None]
-                origin = Origin(vectors[i : i + 1], logits, features.frame)
+                origin = Origin(vectors[i : i + 1], decoded.logits[k : k + 1, None], features.frame)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 

@@ -1,0 +1,86 @@
+"""Whether a mask that a question points at lies where its structure is seen. Knows no words.
+
+Ours, not the paper's: its judge looks at the mask that is given, not at the ones that a question goes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from napari_mediround.domain.anatomy import Anatomy, load_anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Reference, Target
+from napari_mediround.model.mediround import ImageFeatures, MediRound
+
+APART = 0.05
+"""IoU with what is seen of its structure below which a mask lies somewhere else."""
+ELSEWHERE = "{} does not lie where the {} is seen; the question was read as if it did."
+
+
+def settle_references(
+    model: MediRound,
+    look: Callable[[], ImageFeatures],
+    conversation: Conversation,
+    references: Sequence[Reference],
+    image: str,
+) -> tuple[Conversation, list[str]]:
+    """Return the conversation to read, and a note for each reference whose mask in it is another one.
+
+    A proposal that nobody looked at gives way to what the model sees of the structure now, where it is sure
+    of that (above the threshold of correction) and the two lie apart. What a person accepted or drew stays,
+    and so does what may be there more than once (a lesion).
+
+    Parameters
+    ----------
+    model : MediRound
+    look : callable
+        Returns the plane asked about, as seen.
+    conversation, references
+        The rounds so far, what the question points at.
+    image : str
+        Key of the plane; masks on other planes stay.
+    """
+    anatomy, landmarks, notes = load_anatomy(), model.landmarks, []
+    if landmarks is None or not model.correction.enabled:
+        return conversation, []
+    for reference in references:
+        round_, target = conversation.rounds[reference.round - 1], conversation.target(reference)
+        if target.verdict or round_.answer.image != image or not _is_one(target.structure, anatomy):
+            continue
+        if target.structure not in landmarks.names:
+            continue
+        seen = _see(model, look(), target, landmarks.vectors[[landmarks.names.index(target.structure)]])
+        if seen is not None and _iou(target.mask, seen) < APART:
+            conversation = _put(conversation, reference, replace(target, mask=seen))
+            notes.append(ELSEWHERE.format(reference, target.structure))
+    return conversation, notes
+
+
+def _is_one(name: str, anatomy: Anatomy) -> bool:
+    """Whether there is one of it in a body: organs have neighbours or another side, findings have neither."""
+    structure = anatomy.find(name)
+    return bool(structure and not structure.plural and (structure.neighbours or structure.mirror))
+
+
+def _see(model: MediRound, features: ImageFeatures, target: Target, vector: torch.Tensor) -> Mask | None:
+    """Return what is seen of a target's structure, None where that is doubtful."""
+    found = model.segment(features, vector.to(features.embedding))
+    if float(found.quality[0]) <= model.correction.threshold:
+        return None
+    return Mask.from_array(model.masks_on_plane(found.logits, features.frame)[0])
+
+
+def _iou(one: Mask, other: Mask) -> float:
+    first, second = one.to_array(), other.to_array()
+    return float((first & second).sum() / max(1, (first | second).sum()))
+
+
+def _put(conversation: Conversation, reference: Reference, target: Target) -> Conversation:
+    round_ = conversation.rounds[reference.round - 1]
+    targets = [target if k == reference.target else t for k, t in enumerate(round_.targets, 1)]
+    answer = replace(round_.answer, targets=tuple(targets))
+    rounds = [replace(r, answer=answer) if r is round_ else r for r in conversation.rounds]
+    return replace(conversation, rounds=tuple(rounds))
