@@ -329,7 +329,7 @@ def draw_reliability(judge: dict, side: int = 640) -> Image.Image:
     for (x, y), row in zip(points, judge["bins"], strict=True):
         radius = 4 + 0.05 * side * (row["n"] / judge["n"]) ** 0.5
         draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill="#c02a7b")
-        draw.text((x, y - radius - 6), str(row["n"]), "black", font, "mb")
+        draw.text((x, y - radius - 6), f"{row['n']:.0f}", "black", font, "mb")
     draw.text((low + span / 2, side - 6), "judged IoU (mean of the bin)", "black", font, "mb")
     label = Image.new("L", (side, side // 16), 0)
     ImageDraw.Draw(label).text((low + span / 2, 4), "true IoU (mean of the bin)", 255, font, "mt")

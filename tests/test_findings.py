@@ -38,6 +38,8 @@ def talk(*rows: tuple[str, str, float], **more) -> list[Outcome]:
 def test_small_and_large_structures_and_sets_are_told_apart() -> None:
     named = [outcome(0.4, true=100), outcome(0.8, true=200, question="two/c/0.x", boxed_dice=0.9)]
     text = findings.find_text(named, 0)
+    many = [*named, outcome(0.5, true=200), outcome(0.6, true=200, question="two/c/1.x")]
+    assert findings.find_text(many, 0)["balanced"] == 0.6
     assert {k: (v["n"], v["mean"]) for k, v in text["groups"].items()} == {
         "all": (2, 0.6),
         "from 200 px": (1, 0.8),

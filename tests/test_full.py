@@ -89,6 +89,14 @@ def test_dialogues_are_spread_over_a_set(tmp_path: Path, talker, monkeypatch) ->
     assert led == ["set/case_0/3", "set/case_0/7", "set/case_1/0"]
 
 
+def test_no_more_dialogues_than_wanted_are_led_about_many_cases(tmp_path: Path, talker, monkeypatch) -> None:
+    led = []
+    monkeypatch.setattr(FullEvaluation, "_lead", lambda self, plane, *_: led.append(plane.source) or ())
+    folder = write_set(tmp_path / "set", [stripes(1, 2, size=16)] * 6)
+    evaluate_dataset(talker, folder, kind=partial(FullEvaluation, dialogues=2))
+    assert led == ["set/case_1/0", "set/case_4/0"]
+
+
 def test_the_same_seed_asks_the_same(tmp_path: Path, talker) -> None:
     folder, runs = write_set(tmp_path / "set", [stripes(1, 2, 4, size=12)]), []
     for seed in (1, 1, 2):

@@ -143,8 +143,19 @@ def _ratio(one: np.ndarray, other: np.ndarray) -> float:
     return one.mean() / other.mean() if other.mean() else np.nan
 
 
+def _balance(group: Group, value: Callable[[Outcome], float]) -> float | None:
+    """Return a mean in which every set weighs the same, however many masks it has."""
+    values: dict[str, list[float]] = {}
+    for outcome in group:
+        values.setdefault(outcome.set, []).append(value(outcome))
+    return _round(np.mean([np.mean(own) for own in values.values()])) if values else None
+
+
 def find_text(named: Group, seed: int) -> dict:
-    """Return Dice by words alone and of the baselines: all, from `LARGE_PX`, below, by modality, by set."""
+    """Return Dice by words alone and of the baselines: all, from `LARGE_PX`, below, by modality, by set.
+
+    "balanced" is the mean from `LARGE_PX` with every set weighing the same.
+    """
     groups = {
         "all": named,
         f"from {LARGE_PX} px": [o for o in named if o.score.true >= LARGE_PX],
@@ -153,6 +164,7 @@ def find_text(named: Group, seed: int) -> dict:
     by_modality = {m: [o for o in named if o.modality == m] for m in sorted({o.modality for o in named})}
     by_set = {s: [o for o in named if o.set == s] for s in sorted({o.set for o in named})}
     return {
+        "balanced": _balance(groups[f"from {LARGE_PX} px"], _dice),
         "groups": {k: _text_row(v, seed) for k, v in groups.items() if v},
         "modalities": {k or "picture": _text_row(v, seed) for k, v in by_modality.items()},
         "sets": {k: _text_row(v, seed) for k, v in by_set.items()},
@@ -284,12 +296,11 @@ def find_clicks(clicked: Group, seed: int) -> dict:
     words, alone = ([o for o in clicked if o.way == way] for way in ("words", "alone"))
     if not words:
         return {}
+    large = [o for o in words if o.score.true >= LARGE_PX]
     return {
         "dice": {str(k): find_mean(words, lambda o, k=k: o.dices[k], seed) for k in range(CLICKS + 1)},
-        "large": {
-            str(k): find_mean([o for o in words if o.score.true >= LARGE_PX], lambda o, k=k: o.dices[k], seed)
-            for k in range(CLICKS + 1)
-        },
+        "large": {str(k): find_mean(large, lambda o, k=k: o.dices[k], seed) for k in range(CLICKS + 1)},
+        "balanced": {str(k): _balance(large, lambda o, k=k: o.dices[k]) for k in range(CLICKS + 1)},
         "alone": find_mean(alone, lambda o: o.dices[1], seed),
         "noc": find_mean(words, lambda o: float(count_clicks(o.dices)), seed),
         "reached": find_rate(words, lambda o: max(o.dices) >= GOAL, seed),

@@ -59,7 +59,7 @@ class FullEvaluation(Evaluation):
     def __post_init__(self) -> None:
         self._told = 0
         self._chats: set[str] = set()
-        self._share: dict[str, int] = {}
+        self._share: dict[str, list[int]] = {}
         self._led: set[int] = set()
         if self.out is not None:
             outcomes_path(self.out).unlink(missing_ok=True)
@@ -90,12 +90,15 @@ class FullEvaluation(Evaluation):
 
     def _entries(self, folder: Path) -> list[int]:
         chosen = super()._entries(folder)
-        self._share[folder.name] = -(-self.dialogues // max(1, len(chosen)))
+        count = max(1, len(chosen))
+        led = set(spread(list(range(count)), self.dialogues))
+        each = -(-self.dialogues // count)
+        self._share[folder.name] = [each if k in led else 0 for k in range(count)]
         return chosen
 
     def _ask_case(self, case: Case, prefix: str) -> list[Score]:
         planes = choose_planes(case.labels, self.settings.planes, self.settings.min_px)
-        self._led = set(spread(planes, self._share[case.source.partition("/")[0]]))
+        self._led = set(spread(planes, self._share[case.source.partition("/")[0]].pop(0)))
         return super()._ask_case(case, prefix)
 
     @cached_property

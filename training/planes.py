@@ -58,13 +58,14 @@ class Planes:
         subjects: dict[str, set[str]] = {}
         for entry in table:
             subjects.setdefault(set_of(entry), set()).add(entry["subject"])
-        self._folder, wanted = folder, []
+        self._folder, self._unbent, wanted = folder, set(), []
         for row, entry in enumerate(table):
             name = set_of(entry)
             few = len(subjects[name]) < 4
             kept = not few and kept_for_judging(f"{name}/{entry['subject']}")
             if (kept or few) if judging else not kept:
                 wanted.append(row)
+            self._unbent |= {row} if judging and kept else set()
         values = {row: self._structures(row, min_px) for row in wanted}
         self.values = {row: found for row, found in values.items() if found}
         self._known: dict[str, set[str]] = {}
@@ -132,9 +133,13 @@ class Planes:
         return np.isin(self._labels[row], values)
 
     def view(self, row: int, rng: np.random.Generator) -> View:
-        """Return a plane as one step sees it, mostly bent; what it showed may have left it."""
-        embedding = self.embedding(row).astype(np.float32)
-        return warp(View(embedding, self.pixels(row), self._labels[row]), rng)
+        """Return a plane as one step sees it, mostly bent; what it showed may have left it.
+
+        Planes of subjects that stage 1 did not see are as they are half of the time: the judge must know how
+        well the model does on these, and bent ones are harder.
+        """
+        view = View(self.embedding(row).astype(np.float32), self.pixels(row), self._labels[row])
+        return view if row in self._unbent and rng.random() < 0.5 else warp(view, rng)
 
     def embedding(self, row: int) -> NDArray[np.float16]:
         """Return (256, 64, 64)."""

@@ -357,6 +357,8 @@ class MediRound(nn.Module):
     def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
         """Decode SEG vectors, judge the masks, correct the doubtful ones.
 
+        Where the better mask is kept, the first look is judged beside the corrector's too (ours).
+
         Parameters
         ----------
         features : ImageFeatures
@@ -369,24 +371,21 @@ class MediRound(nn.Module):
         first = self.decode(seen, vectors)
         quality = self.judge_masks(vectors, features.embedding, first)
         first = replace(first, quality=quality, corrected=torch.zeros_like(quality, dtype=torch.bool))
-        doubtful = quality <= settings.threshold
-        if not settings.enabled or not doubtful.any():
+        rows = (quality <= settings.threshold).nonzero()[:, 0]
+        if not settings.enabled or not len(rows):
             return first
-        again = self.corrector(vectors[doubtful])
-        second = self.decode(seen, again)
-        second = replace(second, quality=self.judge_masks(again, features.embedding, second))
-        better = (
-            second.quality > quality[doubtful]
-            if settings.keep_better
-            else torch.ones_like(second.quality).bool()
-        )
-        chosen = doubtful.nonzero()[:, 0][better]
+        again = self.corrector(vectors[rows])
+        others = [(again, self.decode(seen, again))]
+        if settings.keep_better and self.glance is not None:  # what the decoder made worse
+            look = resize(self.glance(seen, vectors[rows]), first.logits.shape[-2:])[:, 0]
+            glanced = replace(first, logits=look, iou=first.iou[rows], token=first.token[rows])
+            others.append((vectors[rows], glanced))
         logits, judged, corrected = first.logits.clone(), quality.clone(), first.corrected.clone()
-        logits[chosen], judged[chosen], corrected[chosen] = (
-            second.logits[better],
-            second.quality[better],
-            True,
-        )
+        for spoken, other in others:
+            found = self.judge_masks(spoken, features.embedding, other)
+            better = found > judged[rows] if settings.keep_better else torch.ones_like(found).bool()
+            chosen = rows[better]
+            logits[chosen], judged[chosen], corrected[chosen] = other.logits[better], found[better], True
         return replace(first, logits=logits, quality=judged, corrected=corrected)
 
     def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
