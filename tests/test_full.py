@@ -43,7 +43,7 @@ def talker() -> Predictor:
         if "about" in question or "what" in question:
             return "", torch.zeros(0, width)
         found = re.findall(names, question)[-1:] or ["liver"]
-        vector = torch.randn(1, width, generator=torch.Generator().manual_seed(len(question)))
+        vector = torch.randn(1, width, generator=torch.Generator().manual_seed(len(question) + 1))
         return f"The {found[0]} [SEG].", vector
 
     predictor._reader.answer = answer
