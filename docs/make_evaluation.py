@@ -239,7 +239,7 @@ def tell_wording(findings: dict) -> str:
 
 def tell_runs(data: dict) -> str:
     """Show what was run."""
-    columns = "data|split|>cases|>planes a volume|>structures a plane|>dialogues a set|>seed|model"
+    columns = "data|split|>cases|>of a set at most|>planes a volume|>structures a plane|>dialogues a set|>seed|model"
     return table(
         columns,
         (
@@ -247,6 +247,7 @@ def tell_runs(data: dict) -> str:
                 run["dataset"],
                 run["split"],
                 f"{run['cases']}{'' if run['complete'] else ' (stopped)'}",
+                show(run["limit"]),
                 show(run["planes"]),
                 show(run["structures"]),
                 show(run["dialogues"]),
