@@ -51,9 +51,9 @@ def test_an_empty_volume_is_black_and_a_missing_plane_is_an_error():
 
 def test_the_question_chooses_the_window():
     assert window_for_question("Segment the nodule in the left lung", None) == "lung"
-    assert window_for_question("the pulmonary artery", None) == "mediastinum"
+    assert window_for_question("the pulmonary artery", None) is None
     assert window_for_question("Outline the lateral ventricles", None) == "brain"
-    assert window_for_question("the third rib", "liver") == "bone"
+    assert window_for_question("the liver and the third rib", "soft_tissue") == "soft_tissue"
     assert window_for_question("hello", "liver") == "liver"
 
 
