@@ -104,6 +104,10 @@ def test_a_run_goes_on_from_trained_weights_with_the_stages_that_it_names(recipe
     assert not torch.equal(went_on.glance.query.weight, begun.glance.query.weight)
     assert torch.equal(went_on.seg_projection[0].weight, begun.seg_projection[0].weight)
     assert went_on.landmarks.names == begun.landmarks.names
+    recipe.write_text(recipe.read_text().replace("[run]", "[run]\nkeep = 0.25"))
+    mean = build_mediround("tiny", trained=main(recipe)).glance.query.weight
+    expected = 0.25 * begun.glance.query.weight + 0.75 * went_on.glance.query.weight
+    assert torch.allclose(mean, expected, atol=1e-3)
     vectors = PixelStage(["kidney"], begun, 0).vectors
     assert torch.equal(vectors[0], begun.landmarks.vectors[begun.landmarks.names.index("kidney")])
 

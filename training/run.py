@@ -15,11 +15,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.build import build_mediround, read_preset
-from napari_mediround.model.checkpoint import load_trained_state, save_trained
+from napari_mediround.model.checkpoint import LANDMARKS, load_trained_state, save_trained, trained_state
 from napari_mediround.model.device import choose_device
+from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.dense import DenseSettings, train_dense
 from napari_mediround.training.joint import JointSettings, collect_landmarks, train_joint
@@ -62,6 +64,9 @@ class RunSettings:
     begin : str
         Folder of trained weights to go on from, with whichever stages the recipe has; "bundled" for the
         preset's own, "" to begin anew.
+    keep : float
+        Share of the weights begun from that stays in the result, 0…1; the rest is what training gave. A mean
+        of both can be better than either (Wortsman et al., WiSE-FT, CVPR 2022).
     """
 
     preset: str = "lite"
@@ -71,6 +76,7 @@ class RunSettings:
     threads: int = 0
     seed: int = 0
     begin: str = ""
+    keep: float = 0.0
 
 
 def read_recipe(path: Path) -> dict[str, object]:
@@ -111,6 +117,27 @@ def load_decoder(model: MediRound, checkpoint: Path) -> None:
         getattr(model, name).load_state_dict(part)
 
 
+def snapshot(model: MediRound) -> dict[str, Tensor]:
+    """Return a copy of all that is trained, and of the landmarks by their names."""
+    known = model.landmarks or Landmarks((), torch.zeros(0, model.channels))
+    marks = {f"{LANDMARKS}.{n}": v for n, v in zip(known.names, known.vectors, strict=True)}
+    return {name: value.detach().clone() for name, value in (trained_state(model) | marks).items()}
+
+
+def average_with(model: MediRound, before: dict[str, Tensor], share: float) -> None:
+    """Put the mean of a model and of its `snapshot` from before into it, `share` of the latter.
+
+    Landmarks that were not known before stay as they are.
+    """
+    now = snapshot(model)
+    mean = {n: torch.lerp(v.float(), before.get(n, v).to(v).float(), share) for n, v in now.items()}
+    marks = {n: mean.pop(n) for n in list(mean) if n.startswith(f"{LANDMARKS}.")}
+    with torch.no_grad():
+        load_trained_state(model, mean)
+    if model.landmarks is not None:
+        model.landmarks = Landmarks(model.landmarks.names, torch.stack(list(marks.values())))
+
+
 def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     """Run a recipe's stages in order; return the folder of the trained weights.
 
@@ -135,6 +162,7 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     begin = Path(run.begin) if run.begin not in ("", BUNDLED) else None
     model = build_mediround(run.preset, run.seed, begin, untrained=not run.begin)
     model.to(choose_device(run.device))
+    before = snapshot(model) if run.keep else {}
     if "dense" in recipe:
         say("stage 1a begins: every structure of a plane at once")
         train_dense(model, data, out, recipe["dense"])
@@ -157,6 +185,8 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     if "judging" in recipe:
         say("stage 2: judge and corrector")
         metrics = train_judging(model, data, out, recipe["judging"])
+    if run.keep:
+        average_with(model, before, run.keep)
     folder = out / "weights"
     save_trained(model, folder, make_card(Path(path), run, data, metrics))
     say(f"weights: {folder}")
