@@ -280,6 +280,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "auroc": lambda f: spread(f["judge"]["auroc"], "value", 3),
     "ece": lambda f: spread(f["judge"]["ece"], "value", 3),
     "noc": lambda f: spread(f["clicks"].get("noc", {})),
+    "balanced clicks": lambda f: show(f["clicks"].get("balanced", {}).get("3")),
     "reached": lambda f: percent(f["clicks"].get("reached", {})),
 }
 
