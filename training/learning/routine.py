@@ -109,9 +109,12 @@ class Learner:
     def run(self) -> Learned:
         """Learn, from the last checkpoint on where there is one for the same lessons and recipe."""
         adapter = Adapter(self.model, self.settings.shape, self.settings.seed)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, threads // 2))  # single masks gain little from more; annotation goes on
         try:
             return self._run(adapter)
         finally:
+            torch.set_num_threads(threads)
             adapter.detach()  # without accelerator.free_memory(): to collect garbage stops the viewer
 
     def _run(self, adapter: Adapter) -> Learned:
