@@ -47,6 +47,7 @@ def mend(
         As in `Predictor.refine`.
     origin : Origin, optional
         Of the mask to be made better: its SEG vector, and its logits where there are clicks to change it.
+        There is a vector where there is neither click nor box.
     """
     points = boxes = None
     if points_xy is not None and len(points_xy):
@@ -59,6 +60,8 @@ def mend(
     if points is None or boxes is not None:  # as trained: only clicks change an earlier mask
         logits = None
     vector, logits = (x if x is None else x.to(model.device) for x in (vector, logits))
+    if points is None and boxes is None:
+        return model.segment(features, vector)  # words alone: as they were answered first
     decoded = model.decode(model.see(features), vector, points, boxes, logits)
     spoken = torch.zeros(1, model.channels, device=model.device) if vector is None else vector
     candidates = [decoded]
