@@ -33,7 +33,11 @@ def folder(tmp_path):
 
 
 def hash_answer(predictor) -> str:
-    """Return a hash of an answer's text, masks and qualities, and of what a click gives."""
+    """Return a hash of an answer's text, masks and qualities, and of what a click gives, asked afresh.
+
+    A question asked again is read from the key-value cache, which changes last bits.
+    """
+    predictor.forget()
     script_answers(predictor, "The liver [SEG] and the spleen [SEG].")
     predictor.set_image(make_plane())
     answer = predictor.ask("Segment the liver and the spleen.", Conversation())
