@@ -37,7 +37,7 @@ def hash_answer(predictor) -> str:
 
     A question asked again is read from the key-value cache, which changes last bits.
     """
-    predictor.forget()
+    predictor._reader.forget()
     script_answers(predictor, "The liver [SEG] and the spleen [SEG].")
     predictor.set_image(make_plane())
     answer = predictor.ask("Segment the liver and the spleen.", Conversation())
