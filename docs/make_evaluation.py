@@ -239,7 +239,8 @@ def tell_wording(findings: dict) -> str:
 
 def tell_runs(data: dict) -> str:
     """Show what was run."""
-    columns = "data|split|>cases|>of a set at most|>planes a volume|>structures a plane|>dialogues a set|>seed|model"
+    columns = "data|split|>cases|>of a set at most|>planes a volume|>structures a plane"
+    columns += "|>dialogues a set|>seed|model"
     return table(
         columns,
         (
