@@ -143,12 +143,14 @@ def _ratio(one: np.ndarray, other: np.ndarray) -> float:
     return one.mean() / other.mean() if other.mean() else np.nan
 
 
+def _by_set(group: Group) -> dict[str, list[Outcome]]:
+    return {name: [o for o in group if o.set == name] for name in sorted({o.set for o in group})}
+
+
 def _balance(group: Group, value: Callable[[Outcome], float]) -> float | None:
     """Return a mean in which every set weighs the same, however many masks it has."""
-    values: dict[str, list[float]] = {}
-    for outcome in group:
-        values.setdefault(outcome.set, []).append(value(outcome))
-    return _round(np.mean([np.mean(own) for own in values.values()])) if values else None
+    means = [np.mean([value(o) for o in own]) for own in _by_set(group).values()]
+    return _round(np.mean(means)) if means else None
 
 
 def find_text(named: Group, seed: int) -> dict:
@@ -162,12 +164,11 @@ def find_text(named: Group, seed: int) -> dict:
         f"below {LARGE_PX} px": [o for o in named if o.score.true < LARGE_PX],
     }
     by_modality = {m: [o for o in named if o.modality == m] for m in sorted({o.modality for o in named})}
-    by_set = {s: [o for o in named if o.set == s] for s in sorted({o.set for o in named})}
     return {
         "balanced": _balance(groups[f"from {LARGE_PX} px"], _dice),
         "groups": {k: _text_row(v, seed) for k, v in groups.items() if v},
         "modalities": {k or "picture": _text_row(v, seed) for k, v in by_modality.items()},
-        "sets": {k: _text_row(v, seed) for k, v in by_set.items()},
+        "sets": {k: _text_row(v, seed) for k, v in _by_set(named).items()},
     }
 
 

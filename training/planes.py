@@ -65,7 +65,8 @@ class Planes:
             kept = not few and kept_for_judging(f"{name}/{entry['subject']}")
             if (kept or few) if judging else not kept:
                 wanted.append(row)
-            self._unbent |= {row} if judging and kept else set()
+            if judging and kept:
+                self._unbent.add(row)
         values = {row: self._structures(row, min_px) for row in wanted}
         self.values = {row: found for row, found in values.items() if found}
         self._known: dict[str, set[str]] = {}
