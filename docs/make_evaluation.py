@@ -184,6 +184,21 @@ def tell_references(findings: dict) -> str:
     return table(columns, [*rows, row("**all**", *both)])
 
 
+def tell_conversation(findings: dict) -> str:
+    """Show what the rounds before a question cost it."""
+    names = {
+        "length": "points at no mask: in its round, and asked as the first",
+        "propagation": "points at a mask: the model's own, and the label in its place",
+    }
+    return table(
+        "question of a later round|>masks|>in the dialogue|>otherwise|>ratio (95 %)",
+        (
+            (names[k], show(r["n"]), show(r["one"], 3), show(r["other"], 3), spread(r, "value", 3))
+            for k, r in findings["conversation"].items()
+        ),
+    )
+
+
 def tell_corruption(findings: dict) -> str:
     """Show what bad references cost, and what correction saves of it."""
     names = {"corrupted": "moved, grown, shrunk or halved", "misplaced": "moved by half the image"}
@@ -271,6 +286,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "kinds": tell_kinds,
     "correction": tell_correction,
     "references": tell_references,
+    "conversation": tell_conversation,
     "corruption": tell_corruption,
     "clicks": tell_clicks,
     "absence": tell_absence,

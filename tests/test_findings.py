@@ -81,6 +81,26 @@ def test_the_gain_of_references_is_a_ratio_of_means() -> None:
     assert found["alone"]["value"] is None
 
 
+def test_what_rounds_cost_is_told_of_one_and_the_same_question() -> None:
+    talked = [
+        outcome(d, way, q, part="dialogue", refers=refers, kind=kind, round=round_, subject=q)
+        for d, way, q, refers, kind, round_ in (
+            (0.9, "on", "a", False, "name", 1),
+            (0.1, "alone", "a", False, "name", 1),
+            (0.6, "on", "b", False, "name", 2),
+            (0.8, "alone", "b", False, "name", 2),
+            (0.5, "on", "c", True, "mirror", 3),
+            (0.2, "alone", "c", True, "mirror", 3),
+            (1.0, "labels", "c", True, "mirror", 3),
+        )
+    ]
+    found = findings.find_conversation(talked, 0)
+    assert {k: (v["n"], v["value"]) for k, v in found.items()} == {
+        "length": (1, 0.75),
+        "propagation": (1, 0.5),
+    }
+
+
 def test_correction_saves_a_share_of_the_drop() -> None:
     rows = [("off", "a", 0.9), ("corrupted/off", "a", 0.5), ("on", "a", 0.9), ("corrupted/on", "a", 0.8)]
     harm = findings.find_harm(talk(*rows), "corrupted", 0)

@@ -13,10 +13,10 @@ from napari_mediround.model.mediround import CorrectionSettings
 from napari_mediround.training.propagation import (
     Scenery,
     ask_in_ways,
+    exchange,
     follow_dialogue,
     match_targets,
     misplace,
-    spoil,
 )
 from napari_mediround.training.turns import Dialogue, Turn
 
@@ -74,7 +74,7 @@ def test_a_dialogue_is_led_in_every_way() -> None:
     outcomes = list(follow_dialogue(segmenter, DIALOGUE, SCENERY, [0]))
     ways = {o.way for o in outcomes if o.question.endswith("#2.1")}
     bad = {f"{harm}/{way}" for harm in ("corrupted", "misplaced") for way in ("off", "on")}
-    assert ways == {"off", "on", "replaced", "no masks", "alone"} | bad
+    assert ways == {"off", "on", "replaced", "no masks", "alone", "labels"} | bad
     dices = {o.way: o.score.dice for o in outcomes if o.kind == "mirror"}
     assert (dices["on"], dices["no masks"], dices["alone"]) == (1, 0, 0)
     assert {o.refers for o in outcomes if o.kind == "mirror"} == {True}
@@ -93,10 +93,28 @@ def test_a_round_without_a_mask_is_referred_to_by_nobody() -> None:
     assert not any("/" in o.way or o.score.answered for o in outcomes)
 
 
-def test_only_the_referenced_mask_is_spoiled() -> None:
+def test_a_later_round_is_asked_alone_too_and_with_the_labels_as_references() -> None:
+    dialogue = Dialogue((*DIALOGUE.turns, turn("Right kidney once more", 1)))
+    segmenter, seen = Scripted(), []
+    ask = segmenter.ask
+
+    def wrong(text, conversation, references) -> Answer:
+        seen.append([conversation.target(r).mask.to_array() for r in references])
+        answer = ask(text, conversation, references)
+        moved = tuple(Target(t.structure, Mask.from_array(LABELS == 0), t.quality) for t in answer.targets)
+        return Answer("", moved)
+
+    segmenter.ask = wrong
+    outcomes = list(follow_dialogue(segmenter, dialogue, SCENERY, [0]))
+    alone = [o.question for o in outcomes if o.way == "alone"]
+    assert alone == ["set/case/7#2.1", "set/case/7#3.1"]
+    assert any(masks and np.array_equal(masks[0], LABELS == 1) for masks in seen)
+
+
+def test_only_the_referenced_mask_is_exchanged() -> None:
     targets = tuple(Target(n, Mask.from_array(v == LABELS), 0.9) for v, n in SCENERY.names.items())
     before = Conversation((Round(1, 0, "Both kidneys", (), Answer("", targets)),))
-    after = spoil(before, (Reference(1, 2),), misplace)
+    after = exchange(before, (Reference(1, 2),), [misplace(LABELS == 2)])
     assert after.target(Reference(1, 1)) == before.target(Reference(1, 1))
     moved = after.target(Reference(1, 2)).mask.to_array()
     assert moved.sum() == (LABELS == 2).sum()

@@ -21,7 +21,7 @@ from napari_mediround.training.metrics import (
 )
 from napari_mediround.training.outcomes import Outcome
 from napari_mediround.training.probes import ELSEWHERE, HELD_OUT, SAME_SET, TRAINED
-from napari_mediround.training.propagation import ALONE, CORRECTIONS, OFF, ON, UNSHOWN
+from napari_mediround.training.propagation import ALONE, CORRECTIONS, LABELLED, OFF, ON, UNSHOWN
 
 LARGE_PX = 200
 """Pixels, on the image's own grid, from which a structure counts as not small."""
@@ -54,6 +54,7 @@ def find_all(outcomes: Group, seed: int = 0) -> dict:
         "kinds": find_kinds(told, seed),
         "correction": find_correction(talked, seed),
         "references": find_references(talked, seed),
+        "conversation": find_conversation(talked, seed),
         "corruption": {h: find_harm(talked, h, seed) for h in ("corrupted", "misplaced")},
         "judge": find_judge([*named, *told], seed),
         "clicks": find_clicks(parts.get("clicks", []), seed),
@@ -258,6 +259,20 @@ def find_references(talked: Group, seed: int) -> dict:
             }
         }
         for way in (UNSHOWN, ALONE)
+    }
+
+
+def find_conversation(talked: Group, seed: int) -> dict:
+    """Return what keeps a later round from being as good as it could be, question by question.
+
+    "length": a question that points at no mask, in its round against asked first. "propagation": one that
+    does, with the masks that the model gave against with the labels.
+    """
+    later = [o for o in talked if o.score.round > 1 and not o.refers]
+    pointing = [o for o in talked if o.refers and o.kind != "again"]
+    return {
+        "length": compare(pair(later, ON, ALONE), _ratio, seed),
+        "propagation": compare(pair(pointing, ON, LABELLED), _ratio, seed),
     }
 
 

@@ -10,7 +10,7 @@ MediRound, arXiv 2511.12110: judgment & correction is there to stop an early err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -38,8 +38,9 @@ CORRECTIONS = {
     REPLACED: {"enabled": True, "keep_better": False},
 }
 
-UNSHOWN, ALONE = "no masks", "alone"
-"""The same question without the referenced masks; without these and without the rounds before it."""
+UNSHOWN, ALONE, LABELLED = "no masks", "alone", "labels"
+"""The same question without the referenced masks; without these and without the rounds before it; with the
+labels in their place."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,12 @@ class Talk:
         """Return a turn's references to the model's own masks; those that it never gave are left out."""
         return tuple(Reference(r, self.own[r, t]) for r, t in turn.references if (r, t) in self.own)
 
+    def label_references(self, turn: Turn, dialogue: Dialogue, scenery: Scenery) -> Conversation:
+        """Return the conversation with the labels in the place of the masks that a turn points at."""
+        known = [(r, t) for r, t in turn.references if (r, t) in self.own]
+        labels = (scenery.truth(dialogue.turns[r - 1].targets[t - 1]) for r, t in known)
+        return exchange(self.conversation, self.references(turn), labels)
+
     def add(self, turn: Turn, plane: int, answer: Answer) -> None:
         """Take in an answer."""
         number = len(self.conversation) + 1
@@ -155,21 +162,18 @@ def ask_in_ways(
     return answers
 
 
-def spoil(
-    conversation: Conversation,
-    references: tuple[Reference, ...],
-    change: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+def exchange(
+    conversation: Conversation, references: tuple[Reference, ...], masks: Iterable[NDArray[np.bool_]]
 ) -> Conversation:
-    """Return the conversation with the referenced masks changed."""
+    """Return the conversation with other masks, bool (H, W), in the place of the referenced ones."""
     rounds = list(conversation.rounds)
-    for reference in references:
-        spoiled = rounds[reference.round - 1]
-        targets = list(spoiled.targets)
+    for reference, mask in zip(references, masks, strict=True):
+        changed = rounds[reference.round - 1]
+        targets = list(changed.targets)
         target = targets[reference.target - 1]
-        mask = Mask.from_array(change(target.mask.to_array()))
-        targets[reference.target - 1] = replace(target, mask=mask)
-        answer = replace(spoiled.answer, targets=tuple(targets))
-        rounds[reference.round - 1] = replace(spoiled, answer=answer)
+        targets[reference.target - 1] = replace(target, mask=Mask.from_array(mask))
+        answer = replace(changed.answer, targets=tuple(targets))
+        rounds[reference.round - 1] = replace(changed, answer=answer)
     return replace(conversation, rounds=tuple(rounds))
 
 
@@ -195,8 +199,8 @@ def follow_dialogue(
     Yields
     ------
     Outcome
-        Of every target, in the ways of `CORRECTIONS`; of a question with references also "no masks",
-        "alone", and "corrupted/…" and "misplaced/…" with and without correction.
+        Of every target, in the ways of `CORRECTIONS`; of a later round also "alone"; of a question with
+        references also "no masks", "labels", and "corrupted/…" and "misplaced/…" with and without correction.
     """
     talks = {way: Talk() for way in CORRECTIONS}
     for number, turn in enumerate(dialogue.turns, 1):
@@ -207,12 +211,14 @@ def follow_dialogue(
                 segmenter, turn, asked, np.random.SeedSequence([*seed, number])
             )
             answers[UNSHOWN] = segmenter.ask(turn.question, talks[ON].conversation, ())
+            labels = talks[ON].label_references(turn, dialogue, scenery)
+            answers[LABELLED] = segmenter.ask(turn.question, labels, asked[ON][1])
         for way, answer in answers.items():
             yield from _score_turn(way, turn, number, answer, scenery)
         for way, talk in talks.items():
             talk.add(turn, scenery.plane, answers[way])
     for number, turn in enumerate(dialogue.turns, 1):
-        if turn.references:  # in the end, so that the rounds before stay in the model's memory till then
+        if number > 1:  # in the end, so that the rounds before stay in the model's memory till then
             answer = segmenter.ask(turn.question, Conversation(), ())
             yield from _score_turn(ALONE, turn, number, answer, scenery)
 
@@ -230,7 +236,8 @@ def _ask_with_bad_references(
                 return {}
             rng = np.random.default_rng(seed)
             change = misplace if harm == "misplaced" else lambda mask, rng=rng: corrupt_mask(mask, rng)
-            spoiled[way] = spoil(conversation, references, change), references
+            bad = [change(mask.to_array()) for mask in masks]
+            spoiled[way] = exchange(conversation, references, bad), references
         for way, answer in ask_in_ways(segmenter, turn.question, spoiled).items():
             answers[f"{harm}/{way}"] = answer
     return answers

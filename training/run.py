@@ -65,8 +65,8 @@ class RunSettings:
         Folder of trained weights to go on from, with whichever stages the recipe has; "bundled" for the
         preset's own, "" to begin anew.
     keep : float
-        Share of the weights begun from that stays in the result, 0…1; the rest is what training gave. A mean
-        of both can be better than either (Wortsman et al., WiSE-FT, CVPR 2022).
+        Share of the weights begun from that stays in stage 1's result, 0…1; the rest is what training gave. A
+        mean of both can be better than either (Wortsman et al., WiSE-FT, CVPR 2022).
     """
 
     preset: str = "lite"
@@ -181,12 +181,12 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         train_joint(model, data, out, recipe["joint"])
         load_stage(model, out / "joint.pt")
         model.landmarks = collect_landmarks(model, out / "bank.pt")
+    if run.keep:  # before stage 2, as the judge is to know the masks that are given
+        average_with(model, before, run.keep)
     metrics: dict[str, float] = {}
     if "judging" in recipe:
         say("stage 2: judge and corrector")
         metrics = train_judging(model, data, out, recipe["judging"])
-    if run.keep:
-        average_with(model, before, run.keep)
     folder = out / "weights"
     save_trained(model, folder, make_card(Path(path), run, data, metrics))
     say(f"weights: {folder}")
