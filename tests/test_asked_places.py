@@ -10,7 +10,7 @@ import pytest
 
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.domain.places import asked_place
+from napari_mediround.domain.places import asked_kind, asked_place
 from napari_mediround.domain.relations import DIRECTIONS
 
 PHRASINGS = tomllib.loads((Path(resources.__file__).parent / "phrasings.toml").read_text("utf-8"))
@@ -51,14 +51,41 @@ def test_other_questions_ask_for_no_place(kind: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Segment the vertebra directly below [1]",  # not whatever lies there
-        "the rib above [1]",
-        "the gland on top of [1]",
         "the left kidney",
+        "the kidney behind [1]",  # named: not whatever lies there
+        "the shadow behind [1]",
         "what lies behind and to the left of [1]",  # two at once
         "the structure next to [1]",  # on which side?
     ],
 )
-def test_what_names_a_kind_or_no_single_direction_is_left_to_the_model(text: str) -> None:
+def test_what_names_a_structure_or_no_single_direction_is_left_to_the_model(text: str) -> None:
     for view in DIRECTIONS:
         assert asked_place(text, 1, load_anatomy(), {*DIRECTIONS[view].values()}) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "some", "none"),
+    [
+        ("The vertebra directly behind [1]", "behind", {"L1 vertebra", "T12 vertebra"}, {"sacrum", "aorta"}),
+        ("the rib on the right of the liver", "right", {"right rib 8"}, {"liver"}),
+        ("the vessel in front of [1]", "front", {"aorta", "pulmonary vein"}, {"liver"}),
+        ("the blood vessel in front of [1]", "front", {"blood vessel", "aorta"}, {"nerve"}),
+        ("the artery behind the portal vein", "behind", {"aorta"}, {"inferior vena cava"}),
+        ("the bone behind [1]", "behind", {"bone", "left scapula", "T3 vertebra"}, {"spinal cord"}),
+        ("the gland behind the stomach", "behind", {"pancreas", "left adrenal gland"}, {"stomach"}),
+    ],
+)
+def test_a_kind_of_structure_is_asked_for_at_a_place(text: str, place: str, some: set, none: set) -> None:
+    anatomy = load_anatomy()
+    assert asked_place(text, 1, anatomy, {*DIRECTIONS["axial"].values()}) == place
+    kind = asked_kind(text, anatomy)
+    assert {anatomy[name].name for name in some} <= kind
+    assert not none & kind
+
+
+def test_what_is_left_open_is_of_any_kind() -> None:
+    anatomy = load_anatomy()
+    assert asked_kind("the structure behind the adrenal gland", anatomy) == frozenset()
+    assert asked_kind("the hollow organ between [1] and [2]", anatomy) >= {"stomach", "colon", "duodenum"}
+    assert asked_place("The hollow organ between [1] and [2].", 2, anatomy, set()) == "between"
+    assert asked_place("The vertebra below [1]", 1, anatomy, {*DIRECTIONS["axial"].values()}) == ""

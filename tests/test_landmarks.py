@@ -83,6 +83,13 @@ def test_a_mask_that_is_there_is_surer_than_any_first_look() -> None:
     assert find("the structure on the patient's left of [1]", talk(LIVER, drawn), 1) == "gallbladder"
 
 
+def test_a_kind_leaves_out_what_is_of_another() -> None:
+    drawn = ("left kidney", block(10, 30, 25, 27))  # between liver and stomach, no hollow organ
+    assert find("the structure on the patient's left of [1]", talk(LIVER, drawn), 1) == "left kidney"
+    assert find("the hollow organ on the patient's left of [1]", talk(LIVER, drawn), 1) == "stomach"
+    assert find("the vessel on the patient's left of [1]", talk(LIVER, drawn), 1) == ""
+
+
 def test_the_larger_of_two_is_counted() -> None:
     conversation = talk(LIVER, SPLEEN)
     assert find("the larger of [1] and [2]", conversation, 1, 2) == "liver"

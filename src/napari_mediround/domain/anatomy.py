@@ -89,6 +89,8 @@ class Anatomy:
         In the order of the file.
     adjacent : mapping of str to frozenset of str
         For each region, the regions whose structures may lie in the same image, itself included.
+    kinds : mapping of str to frozenset of str
+        What a structure may be called that is not named ("vessel"), and the structures that are of this kind.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class Anatomy:
 
     structures: tuple[Structure, ...]
     adjacent: Mapping[str, frozenset[str]]
+    kinds: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _index: dict[str, Structure] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -176,6 +179,22 @@ class Anatomy:
         found = (self.find(match[0]) for match in self._synonyms.finditer(text))
         return tuple(dict.fromkeys(structure.name for structure in found if structure))
 
+    def without_names(self, text: str) -> str:
+        """Return a text without the names of structures in it; words that are a kind too ("bone") stay."""
+
+        def drop(match: re.Match) -> str:
+            return match[0] if match[0].casefold() in self.kinds else ""
+
+        return self._synonyms.sub(drop, text)
+
+    def kind_in(self, text: str) -> frozenset[str]:
+        """Return the structures that may be meant by a text that names none, empty where it leaves all open.
+
+        "the vessel behind [1]" gives the vessels; of several kinds the longest word counts.
+        """
+        found = [word for word in self.kinds if re.search(rf"\b{word}s?\b", text, re.IGNORECASE)]
+        return self.kinds[max(found, key=len)] if found else frozenset()
+
     @cached_property
     def _synonyms(self) -> re.Pattern:
         # Preferred names are matched as well, and kept, so that no synonym is found inside a longer name.
@@ -212,7 +231,7 @@ def load_anatomy(path: Path | None = None) -> Anatomy:
     """
     path = path or Path(resources.__file__).parent / "anatomy.toml"
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    regions = tables.pop("regions", {})
+    regions, kinds = tables.pop("regions", {}), tables.pop("kinds", {})
     drafts: list[dict] = []
     for region, structures in tables.items():
         for key, table in structures.items():
@@ -223,7 +242,9 @@ def load_anatomy(path: Path | None = None) -> Anatomy:
             drafts += _pair(key, table) if "pair" in table else [_single(key, table)]
     _link(drafts)
     try:
-        return Anatomy(tuple(_structure(draft) for draft in drafts), _adjacency(regions))
+        return Anatomy(
+            tuple(_structure(draft) for draft in drafts), _adjacency(regions), _kinds(kinds, drafts)
+        )
     except ValueError as error:
         raise SettingsError(f"{path.name}: {error}. Correct the file.") from error
 
@@ -306,6 +327,26 @@ def _adjacency(regions: dict) -> dict[str, frozenset[str]]:
         for other in others:
             links[other].add(name)
     return {name: frozenset(others) for name, others in links.items()}
+
+
+def _kinds(tables: dict, drafts: list[dict]) -> dict[str, frozenset[str]]:
+    """Return word to names: those listed, with their sides and parts, and those of the kinds listed."""
+    children = {draft["name"]: draft["children"] for draft in drafts}
+    named = {_key(n): d["name"] for d in drafts for n in (*d.get("synonyms", ()), d["name"])}
+
+    def spread(name: str) -> set[str]:
+        return {name}.union(*(spread(child) for child in children[name]))
+
+    def collect(table: dict) -> frozenset[str]:
+        if unknown := {_key(n) for n in table.get("structures", [])} - named.keys():
+            raise ValueError(f"there is no structure {', '.join(sorted(unknown))} to be of a kind")
+        own = (spread(named[_key(name)]) for name in table.get("structures", []))
+        others = (collect(tables[kind]) for kind in table.get("kinds", []))
+        return frozenset().union(*own, *others)
+
+    return {
+        word: collect(table) for kind, table in tables.items() for word in (kind, *table.get("words", []))
+    }
 
 
 @lru_cache(maxsize=4096)

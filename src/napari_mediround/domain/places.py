@@ -32,8 +32,8 @@ _REFERENCE = re.compile(r"\[[\d.]+\]")
 def asked_place(text: str, masks: int, anatomy: Anatomy, directions: frozenset[str] | set[str]) -> str:
     """Return the place that a question asks for, "" where it asks for none or for more than one.
 
-    Only of a structure that the question leaves open ("the structure behind [1]"): a vessel, a rib or a
-    gland is not whatever lies there.
+    Only of a structure that the question leaves open, altogether or but for its kind ("the vessel behind
+    [1]"): see `asked_kind`.
 
     Parameters
     ----------
@@ -51,16 +51,27 @@ def asked_place(text: str, masks: int, anatomy: Anatomy, directions: frozenset[s
     str
         LARGER, SMALLER, BETWEEN, one of `directions`, or "".
     """
-    text = anatomy.spell_out(text)
-    for name in sorted(anatomy.names_in(text), key=len, reverse=True):
-        text = re.sub(rf"\b{re.escape(name)}\b", "", text, flags=re.IGNORECASE)
-    text = _REFERENCE.sub("", text)
+    text = _leave_open(text, anatomy)
     found = [place for place, words in {1: _BESIDE, 2: _OF_TWO}.get(masks, {}).items() if _says(text, words)]
     sized = any(_says(text, _OF_TWO[size]) for size in (LARGER, SMALLER))
-    if len(found) != 1 or (sized and masks == 1) or not (sized or _ANYTHING.search(text)):
+    if (
+        len(found) != 1
+        or (sized and masks == 1)
+        or not (sized or _ANYTHING.search(text) or anatomy.kind_in(text))
+    ):
         return ""  # the largest thing beside a mask is not the first one there
     named = {*directions, *_OF_TWO}
     return next((name for name in (found[0], f"image_{found[0]}") if name in named), "")
+
+
+def asked_kind(text: str, anatomy: Anatomy) -> frozenset[str]:
+    """Return the structures that a question which asks for a place can mean; empty where all of them."""
+    return anatomy.kind_in(_leave_open(text, anatomy))
+
+
+def _leave_open(text: str, anatomy: Anatomy) -> str:
+    """Return a question without the structures that it names and the masks that it points at."""
+    return _REFERENCE.sub("", anatomy.without_names(text))
 
 
 def _says(text: str, words: str) -> bool:

@@ -6,7 +6,7 @@ structure at once, and the anatomy tells which of them are likely.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mediround.domain.anatomy import Anatomy, Structure, load_anatomy
-from napari_mediround.domain.places import BETWEEN, LARGER, SMALLER, asked_place
+from napari_mediround.domain.places import BETWEEN, LARGER, SMALLER, asked_kind, asked_place
 from napari_mediround.domain.relations import DIRECTIONS, find_between, find_neighbour
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.model.sam import fit_to_square
@@ -57,6 +57,7 @@ class Landmarks:
         masks: Sequence[tuple[str, NDArray[np.bool_]]],
         count: int,
         anatomy: Anatomy,
+        kind: Container[str] = (),
     ) -> str:
         """Return the structure at a place, "" where none is clear.
 
@@ -74,13 +75,16 @@ class Landmarks:
         count : int
             How many of these, from the start, the question points at.
         anatomy : Anatomy
+        kind : container of str, optional
+            Structures that can be meant; all of them where it is empty.
         """
+        masks = [*masks[:count], *(m for m in masks[count:] if not kind or m[0] in kind)]
         asked, first = masks[:count], len(masks) + 1
         if place in (LARGER, SMALLER):
             return sorted(asked, key=lambda mask: mask[1].sum())[-1 if place == LARGER else 0][0]
         bases = [anatomy.find(name) for name, _ in asked]
         likely = _likely(self.names, bases, anatomy) if all(bases) else {}
-        rows = [row for row, name in enumerate(self.names) if name in likely]
+        rows = [r for r, name in enumerate(self.names) if name in likely and (not kind or name in kind)]
         if not rows:
             return ""
         looks = model.glance(seen, self.vectors[rows].to(seen.embedding))[:, 0].cpu()
@@ -132,7 +136,8 @@ def find_asked(
     others = [t for t in here if t.verdict != "rejected" and not any(t is other for other in asked)]
     features = look()
     masks = [(t.structure, features.frame.cut(t.mask.to_array())) for t in (*asked, *others)]
-    return landmarks.find(model, features.seen, place, view, masks, len(asked), anatomy)
+    kind = asked_kind(text, anatomy)
+    return landmarks.find(model, features.seen, place, view, masks, len(asked), anatomy, kind)
 
 
 def _likely(names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy) -> dict[str, float]:
