@@ -357,7 +357,7 @@ class MediRound(nn.Module):
     def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
         """Decode SEG vectors, judge the masks, correct the doubtful ones.
 
-        Where the better mask is kept, the first look is judged beside the corrector's too (ours).
+        Where the better one is kept, the first look and a second pass, the mask a prompt, are judged too.
 
         Parameters
         ----------
@@ -366,23 +366,22 @@ class MediRound(nn.Module):
         vectors : Tensor
             (N, C) SEG vectors.
         """
-        settings = self.correction
-        seen = self.see(features)
+        settings, seen = self.correction, self.see(features)
         first = self.decode(seen, vectors)
         quality = self.judge_masks(vectors, features.embedding, first)
         first = replace(first, quality=quality, corrected=torch.zeros_like(quality, dtype=torch.bool))
         rows = (quality <= settings.threshold).nonzero()[:, 0]
         if not settings.enabled or not len(rows):
             return first
-        again = self.corrector(vectors[rows])
-        others = [(again, self.decode(seen, again))]
-        if settings.keep_better and self.glance is not None:  # what the decoder made worse
-            look = resize(self.glance(seen, vectors[rows]), first.logits.shape[-2:])[:, 0]
-            glanced = replace(first, logits=look, iou=first.iou[rows], token=first.token[rows])
-            others.append((vectors[rows], glanced))
+        spoken, mended = vectors[rows], self.corrector(vectors[rows])
+        others = [(mended, self.decode(seen, mended))]
+        if settings.keep_better and self.glance is not None:
+            look = resize(self.glance(seen, spoken), first.logits.shape[-2:])[:, 0]
+            others.append((spoken, replace(first, logits=look, iou=first.iou[rows], token=first.token[rows])))
+            others.append((spoken, self.decode(seen, spoken, previous=first.logits[rows, None])))
         logits, judged, corrected = first.logits.clone(), quality.clone(), first.corrected.clone()
-        for spoken, other in others:
-            found = self.judge_masks(spoken, features.embedding, other)
+        for told, other in others:
+            found = self.judge_masks(told, features.embedding, other)
             better = found > judged[rows] if settings.keep_better else torch.ones_like(found).bool()
             chosen = rows[better]
             logits[chosen], judged[chosen], corrected[chosen] = other.logits[better], found[better], True
