@@ -10,7 +10,7 @@ import torch
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.mending import change_near, mend, origin_of_drawn
+from napari_mediround.model.mending import change_near, follow_clicks, mend, origin_of_drawn
 
 
 def make_logits(*boxes) -> torch.Tensor:
@@ -47,6 +47,17 @@ def test_an_earlier_click_counts_where_the_mask_does_not_do_it_justice() -> None
 def test_where_nothing_changed_at_the_click_all_of_the_new_mask_is_taken() -> None:
     before, after = make_logits(BEFORE), make_logits(BEFORE, FAR)
     assert torch.equal(change_near(before, after, *click((30, 5, True))), after)
+
+
+def test_a_click_is_followed_and_takes_along_what_was_nearly_so() -> None:
+    logits = make_logits(BEFORE)
+    logits[0, 28:36, 28:36] = -0.2
+    found = follow_clicks(logits, *click((15, 15, True), (32, 32, True), (12, 12, False)))
+    assert (found[0, 32, 32].item(), found[0, 12, 12].item()) == (pytest.approx(1.0), pytest.approx(-1.0))
+    assert (found[0, 31:34, 31:34] > 0).all()
+    assert (found[0, 16:20, 16:20] > 0).all()
+    assert not (found[0] > 0)[24:40, 36:].any()
+    assert torch.equal(follow_clicks(logits, *click((15, 15, True), (60, 3, False))), logits)
 
 
 @pytest.mark.parametrize("better", [0, 1])

@@ -47,7 +47,7 @@ class PromptSettings:
     correction_share: float = 0.4
     worded_share: float = 0.4
     again_share: float = 0.4
-    most_clicks: int = 3
+    most_clicks: int = 5
 
 
 def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:

@@ -177,9 +177,14 @@ class Learner:
 
     @torch.no_grad()
     def _judgements(self) -> list[Judgement]:
-        """Return what the judge says of masks whose worth is known; a rejected one is worth 0."""
+        """Return what the judge says of masks whose worth is known; a rejected one is worth 0.
+
+        Of what was not learned: a mask that was is worth more than those to come.
+        """
         found = []
-        for lesson, states in zip([*self.lessons, *self.rehearsal], self._states, strict=False):
+        for number, (lesson, states) in enumerate(zip(self._everything, self._states, strict=True)):
+            if number < len(self.lessons) and not lesson.refused.any():
+                continue
             decoded, judged = self._stage("decode", lesson, states)
             masks = (decoded.logits > 0).cpu().float()
             worth = iou(masks, torch.from_numpy(lesson.masks))

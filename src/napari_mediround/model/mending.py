@@ -27,6 +27,9 @@ CARRY_GROWTH = 0.1
 REACH = 2
 """Cells between a click and a changed region that still is the click's."""
 
+SPOT, MARGIN = 0.03, 1.0
+"""For a click that was not followed: deviation of the spot, of the plane's side; the least logit there."""
+
 
 def mend(
     model: MediRound,
@@ -63,11 +66,13 @@ def mend(
     if points is None and boxes is None:
         return model.segment(features, vector)  # words alone: as they were answered first
     decoded = model.decode(model.see(features), vector, points, boxes, logits)
+    at, inside = (None, None) if points is None else (points[0][0] / model.size, points[1][0] == 1)
     spoken = torch.zeros(1, model.channels, device=model.device) if vector is None else vector
     candidates = [decoded]
     if logits is not None:
-        near = change_near(logits[:, 0], decoded.logits, points[0][0] / model.size, points[1][0] == 1)
-        candidates.append(replace(decoded, logits=near))
+        candidates.append(replace(decoded, logits=change_near(logits[:, 0], decoded.logits, at, inside)))
+    if points is not None:
+        candidates = [replace(c, logits=follow_clicks(c.logits, at, inside)) for c in candidates]
     judged = [replace(c, quality=model.judge_masks(spoken, features.embedding, c)) for c in candidates]
     return max(judged, key=lambda one: float(one.quality))
 
@@ -94,6 +99,25 @@ def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> 
     asked = np.unique(regions[ndimage.binary_dilation(clicked, iterations=REACH)])
     inside = torch.from_numpy(np.isin(regions, asked[asked > 0])).to(before.device)
     return torch.where(inside, after, before) if inside.any() else after
+
+
+def follow_clicks(logits: Tensor, at: Tensor, positive: Tensor) -> Tensor:
+    """Return logits (1, h, w) that say inside where a click says so, and outside where one says that.
+
+    Where they do not, a spot is added, just high enough: it takes along what was nearly as the click says.
+    The parameters are those of `change_near`.
+    """
+    height, width = logits.shape[-2:]
+    x = (torch.arange(width, device=logits.device) + 0.5) / width
+    y = (torch.arange(height, device=logits.device) + 0.5) / height
+    for (click_x, click_y), inside in zip(at.tolist(), positive.tolist(), strict=True):
+        row, column = (min(max(int(v * n), 0), n - 1) for v, n in ((click_y, height), (click_x, width)))
+        sign = 1.0 if inside else -1.0
+        missing = MARGIN - sign * float(logits[0, row, column])
+        if missing > 0:
+            far = ((x - click_x) ** 2)[None] + ((y - click_y) ** 2)[:, None]
+            logits = logits + sign * missing * torch.exp(-far / (2 * SPOT**2))
+    return logits
 
 
 def origin_of_drawn(model: MediRound, features: ImageFeatures, mask: Mask) -> Origin:
