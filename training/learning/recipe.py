@@ -28,6 +28,9 @@ class LearningSettings:
         Planes that those are drawn from, at most.
     language_rate, head_rate : float
         AdamW learning rates of LoRA on the language model, and on SEG projection and mask decoder.
+    keep : float
+        Share of SEG projection and mask decoder as they were that stays in what goes live, 0…1: a few images
+        are soon learned by heart, and half the way was better than all of it (as `RunSettings.keep`).
     check_every, patience : int
         Steps from check to check, and checks without a gain after which learning stops.
     language_rank, head_rank : int
@@ -45,6 +48,7 @@ class LearningSettings:
     bundled: int = 8
     language_rate: float = 3e-4
     head_rate: float = 1e-3
+    keep: float = 0.5
     check_every: int = 16
     patience: int = 4
     language_rank: int = 8

@@ -277,8 +277,10 @@ class Learner:
     def _check(self) -> tuple[float, float | None]:
         """Return the loss of the lessons to stop by plus how far bundled masks moved, from words alone.
 
-        And the mean Dice of those lessons.
+        And the mean Dice of those lessons. By the weights that would go live.
         """
+        learned = self._adapter.state()
+        self._adapter.load(self._live())
         states, first = self._states, len(self.lessons)
         last = first + len(self.rehearsal)
         items = [
@@ -291,13 +293,22 @@ class Learner:
             for k, lesson in enumerate(self.rehearsal)
         ]
         means = [[x.mean().item() for x in self._stage("masks", part)] for part in (items, kept) if part]
+        self._adapter.load(learned)
         return sum(loss for loss, _ in means), means[0][1] if items else None
 
     def _compare(self, memory: _Memory, score: float, dice: float | None) -> None:
         memory.stale, memory.checked_dice = memory.stale + 1, dice
         if score < memory.after:
             memory.after, memory.best_step, memory.stale = score, memory.step, 0
-            memory.best = self._adapter.state()
+            memory.best = self._live()
+
+    def _live(self) -> dict[str, Tensor]:
+        """Return the adapter as it would go live: masks drawn between as before and as learned."""
+        share = 1 - self.settings.keep
+        return {
+            name: share * value if name.startswith("heads.") and "lora_B" in name else value
+            for name, value in self._adapter.state().items()
+        }
 
     def _take_step(self, phase: str, losses: Tensor, count: int, done: float) -> float:
         """Step down the mean of `count` losses, of which this process has some; return that mean."""
