@@ -12,7 +12,7 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.model.framing import whole_plane
-from napari_mediround.model.landmarks import Landmarks, find_asked
+from napari_mediround.model.landmarks import Landmarks, _likely, find_asked
 
 SIDE = 64
 NAMES = ("liver", "stomach", "spleen", "left kidney", "brainstem", "skin lesion")
@@ -88,6 +88,17 @@ def test_a_kind_leaves_out_what_is_of_another() -> None:
     assert find("the structure on the patient's left of [1]", talk(LIVER, drawn), 1) == "left kidney"
     assert find("the hollow organ on the patient's left of [1]", talk(LIVER, drawn), 1) == "stomach"
     assert find("the vessel on the patient's left of [1]", talk(LIVER, drawn), 1) == ""
+
+
+def test_one_of_a_pair_and_the_next_of_a_row_may_lie_there() -> None:
+    anatomy = load_anatomy()
+    names = ("left kidney", "kidney", "right kidney", "L2 vertebra", "L3 vertebra", "vertebra")
+    assert _likely(names, [anatomy["spleen"]], anatomy).keys() >= {"left kidney", "right kidney"}
+    assert "kidney" not in _likely(names, [anatomy["spleen"]], anatomy)
+    found = _likely(names, [anatomy["L2 vertebra"]], anatomy)
+    assert "L3 vertebra" in found
+    assert not {"L2 vertebra", "vertebra"} & found.keys()
+    assert not _likely(("L2 vertebra",), [anatomy["vertebra"]], anatomy)
 
 
 def test_the_larger_of_two_is_counted() -> None:

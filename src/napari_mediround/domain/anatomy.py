@@ -78,6 +78,11 @@ class Structure:
         if self.mirror and not self.side:
             raise ValueError(f"{self.name} has a mirror but no side")
 
+    @property
+    def is_group(self) -> bool:
+        """Whether it is both sides of a pair together."""
+        return bool(self.plural and not self.side)
+
 
 @dataclass(frozen=True)
 class Anatomy:

@@ -62,7 +62,7 @@ def settle_references(
 def _is_one(name: str, anatomy: Anatomy) -> bool:
     """Whether there is one of it in a body: organs have neighbours or another side, findings have neither."""
     structure = anatomy.find(name)
-    return bool(structure and not structure.plural and (structure.neighbours or structure.mirror))
+    return bool(structure and not structure.is_group and (structure.neighbours or structure.mirror))
 
 
 def _see(model: MediRound, features: ImageFeatures, target: Target, vector: torch.Tensor) -> Mask | None:

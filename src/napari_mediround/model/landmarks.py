@@ -98,7 +98,8 @@ class Landmarks:
             found = find_between(label_map, 1, 2, 0.0, CLEAR)
         else:
             step = next(step for step, name in DIRECTIONS[view].items() if name == place)
-            found = find_neighbour(label_map, 1, step, REACH, LEAST, CLEAR, further=False)
+            wide = (1.0, 0.0, 0.0) if kind else (REACH, LEAST, CLEAR)  # what else lies there does not count
+            found = find_neighbour(label_map, 1, step, *wide, further=False)
         if not found:
             return ""
         return masks[found - 1][0] if found < first else self.names[rows[found - first]]
@@ -143,7 +144,8 @@ def find_asked(
 def _likely(names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy) -> dict[str, float]:
     """Return which structures may lie beside or between some, with what is added to their logits."""
     found = {}
-    kin = {name for base in bases for name in (base.name, *anatomy.ancestors(base.name))}
+    own = {base.name for base in bases}
+    kin = own.union(*(anatomy.ancestors(name) for name in own))
     for structure in filter(None, map(anatomy.find, names)):
         general = {base.region == "general" for base in bases} | {structure.region == "general"}
         foreign = any(anatomy.apart(base.region, structure.region) for base in bases)
@@ -151,11 +153,11 @@ def _likely(names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy) 
             len(general) == 2
             or foreign
             or structure.name in kin
-            or kin & {*anatomy.ancestors(structure.name)}
+            or own & {*anatomy.ancestors(structure.name)}
         ):
             continue
         near = any(structure.name in base.neighbours for base in bases)
         alike = any(structure.region == base.region for base in bases)
         found[structure.name] = NEAR if near else ALIKE if alike else OTHER
     wholes = {whole for name in found for whole in anatomy.ancestors(name)}
-    return {name: logit for name, logit in found.items() if name not in wholes and not anatomy[name].plural}
+    return {name: logit for name, logit in found.items() if name not in wholes and not anatomy[name].is_group}
