@@ -83,6 +83,11 @@ class Structure:
         """Whether it is both sides of a pair together."""
         return bool(self.plural and not self.side)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether a body has one of it: organs have neighbours or another side, findings have neither."""
+        return not self.is_group and bool(self.neighbours or self.mirror)
+
 
 @dataclass(frozen=True)
 class Anatomy:

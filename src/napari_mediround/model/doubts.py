@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from napari_mediround.domain.anatomy import Anatomy, load_anatomy
+from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference, Target
 from napari_mediround.model.mediround import ImageFeatures, MediRound
@@ -48,7 +48,8 @@ def settle_references(
         return conversation, []
     for reference in references:
         round_, target = conversation.rounds[reference.round - 1], conversation.target(reference)
-        if target.verdict or round_.answer.image != image or not _is_one(target.structure, anatomy):
+        structure = anatomy.find(target.structure)
+        if target.verdict or round_.answer.image != image or structure is None or not structure.is_one:
             continue
         if target.structure not in landmarks.names:
             continue
@@ -57,12 +58,6 @@ def settle_references(
             conversation = _put(conversation, reference, replace(target, mask=seen))
             notes.append(ELSEWHERE.format(reference, target.structure))
     return conversation, notes
-
-
-def _is_one(name: str, anatomy: Anatomy) -> bool:
-    """Whether there is one of it in a body: organs have neighbours or another side, findings have neither."""
-    structure = anatomy.find(name)
-    return bool(structure and not structure.is_group and (structure.neighbours or structure.mirror))
 
 
 def _see(model: MediRound, features: ImageFeatures, target: Target, vector: torch.Tensor) -> Mask | None:

@@ -83,8 +83,8 @@ class Landmarks:
         if place in (LARGER, SMALLER):
             return sorted(asked, key=lambda mask: mask[1].sum())[-1 if place == LARGER else 0][0]
         bases = [anatomy.find(name) for name, _ in asked]
-        likely = _likely(self.names, bases, anatomy) if all(bases) else {}
-        rows = [r for r, name in enumerate(self.names) if name in likely and (not kind or name in kind)]
+        likely = _likely(self.names, bases, anatomy, kind) if all(bases) else {}
+        rows = [row for row, name in enumerate(self.names) if name in likely]
         if not rows:
             return ""
         looks = model.glance(seen, self.vectors[rows].to(seen.embedding))[:, 0].cpu()
@@ -141,8 +141,13 @@ def find_asked(
     return landmarks.find(model, features.seen, place, view, masks, len(asked), anatomy, kind)
 
 
-def _likely(names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy) -> dict[str, float]:
-    """Return which structures may lie beside or between some, with what is added to their logits."""
+def _likely(
+    names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy, kind: Container[str] = ()
+) -> dict[str, float]:
+    """Return which structures may lie beside or between some, with what is added to their logits.
+
+    Findings and vessels within an organ do not, unless the question asks for their kind.
+    """
     found = {}
     own = {base.name for base in bases}
     kin = own.union(*(anatomy.ancestors(name) for name in own))
@@ -150,7 +155,8 @@ def _likely(names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy) 
         general = {base.region == "general" for base in bases} | {structure.region == "general"}
         foreign = any(anatomy.apart(base.region, structure.region) for base in bases)
         if (
-            len(general) == 2
+            not (structure.name in kind if kind else structure.is_one)
+            or len(general) == 2
             or foreign
             or structure.name in kin
             or own & {*anatomy.ancestors(structure.name)}
