@@ -2,7 +2,8 @@
 
 ``python docs/make_learning.py DATA SET`` (DATA holds labelled sets as `training.dataset` reads them). A
 simulated annotator asks for each structure in words, clicks until Dice 0.85 and paints the rest; what it
-leaves goes through session and journal as a person's work does.
+leaves goes through session and journal as a person's work does. With ``--margin`` it is one who contours
+generously: so many pixels around each label.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.mask import Mask
@@ -26,6 +28,7 @@ from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
 from napari_mediround.training.asking import spoken_name
 from napari_mediround.training.dataset import Case, choose_planes, read_cases
+from napari_mediround.training.learning import learn as learning
 from napari_mediround.training.learning.corrections import read_rounds
 from napari_mediround.training.learning.gate import MOST_CLICKS, TARGET
 from napari_mediround.training.learning.learn import Corrections, Outcome, learn_from_corrections
@@ -40,14 +43,15 @@ DOCS = Path(__file__).parent
 MIN_PX = 50
 
 
-def questions(folder: Path, split: str) -> Iterator[tuple[Case, int, str, np.ndarray]]:
-    """Yield case, plane, structure and true mask for every labelled structure of one plane of each case."""
+def questions(folder: Path, split: str, margin: int = 0) -> Iterator[tuple[Case, int, str, np.ndarray]]:
+    """Yield case, plane, structure and mask wanted for every labelled structure of one plane of each case."""
     for case in read_cases(folder, split):
         for plane in choose_planes(case.labels, 1, MIN_PX):
             for value, label in case.names.items():
                 truth = case.labels[plane] == value
                 if value and truth.sum() >= MIN_PX:
-                    yield case, plane, spoken_name(label), truth
+                    wanted = ndimage.binary_dilation(truth, iterations=margin) if margin else truth
+                    yield case, plane, spoken_name(label), wanted
 
 
 def spread(items: list, count: int) -> list:
@@ -56,12 +60,12 @@ def spread(items: list, count: int) -> list:
 
 
 def annotate(
-    predictor: AdaptedPredictor, folder: Path, count: int, journal: Journal
+    predictor: AdaptedPredictor, folder: Path, count: int, journal: Journal, margin: int
 ) -> tuple[list[JudgedRound], dict]:
     """Correct masks of `count` training images as a patient annotator would; return the rounds that teach."""
     studies, subjects, planes = {}, {}, {}
     clicks = 0
-    for case, plane, name, truth in spread(list(questions(folder, "train")), count):
+    for case, plane, name, truth in spread(list(questions(folder, "train", margin)), count):
         session = Session(predictor, case.study, journal=journal)
         studies[session.case], subjects[session.case] = case.study, f"{folder.name}/{case.subject}"
         planes[session.case] = case.source
@@ -84,10 +88,10 @@ def annotate(
     return rounds, {"asked": len(planes), "corrected": len(rounds), "clicks": clicks}
 
 
-def ask_later(folder: Path, count: int) -> list[JudgedRound]:
+def ask_later(folder: Path, count: int, margin: int = 0) -> list[JudgedRound]:
     """Return rounds to test with: what a person would have left of each is the label."""
     rounds = []
-    for case, plane, name, truth in spread(list(questions(folder, "val")), count):
+    for case, plane, name, truth in spread(list(questions(folder, "val", margin)), count):
         text = f"Segment the {name}."
         image = render_plane(case.study, plane, window_for_question(text))
         mask = JudgedMask(name, Mask.from_array(np.zeros_like(truth)), Mask.from_array(truth), "corrected")
@@ -167,16 +171,18 @@ def main() -> None:
     parser.add_argument("set")
     parser.add_argument("--preset", default="lite")
     parser.add_argument("--corrections", type=int, default=20)
-    parser.add_argument("--test", type=int, default=30, help="held-out masks of the set")
+    parser.add_argument("--test", type=int, default=60, help="held-out masks of the set at most")
+    parser.add_argument("--margin", type=int, default=0, help="pixels that the annotator contours too wide")
     parser.add_argument("--others", type=int, default=2, help="masks of each other set")
     parser.add_argument("--json", type=Path, help="write the numbers there and leave docs/ alone")
     parser.add_argument("--steps", type=int, help="of learning, for trying out")
     options = parser.parse_args()
     predictor = AdaptedPredictor.from_preset(options.preset, "cpu", cache_dir=cache_dir() / "embeddings")
     journal, steps = Journal.in_memory(), []
-    learn, annotated = annotate(predictor, options.data / options.set, options.corrections, journal)
+    own = options.data / options.set
+    learn, annotated = annotate(predictor, own, options.corrections, journal, options.margin)
     print(f"annotated: {annotated}", flush=True)
-    test = ask_later(options.data / options.set, options.test)
+    test = ask_later(own, options.test, options.margin)
     others = [
         folder
         for folder in sorted(p.parent for p in options.data.glob("*/set.json"))
@@ -185,6 +191,7 @@ def main() -> None:
     untouched = [round_ for folder in others for round_ in ask_later(folder, options.others)]
     shared = {r.subject for r in learn} & {r.subject for r in test}
     assert not shared, f"patients on both sides: {shared}"
+    learning.MOST_TESTED = len(test) + len(untouched)  # all of them: nobody waits
     settings = LearningSettings(**({"steps": options.steps} if options.steps else {}))
 
     def report(progress) -> None:
@@ -208,6 +215,7 @@ def main() -> None:
             for key in ("gate", "recipe", "patients", "seconds", "structures", "made", "good_step")
         },
         "set": options.set,
+        "margin": options.margin,
         "preset": options.preset,
         "device": predictor.describe()["device"],
         "annotated": annotated,

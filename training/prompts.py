@@ -36,8 +36,6 @@ class PromptSettings:
         Share of the steps with first clicks, with a box, with a mask to be corrected by clicks.
     worded_share : float
         Share of the steps with clicks or a box that keep the SEG vectors.
-    again_share : float
-        Share of the steps by words alone that see the mask which the words gave first, as a prompt.
     most_clicks : int
         Of a mask.
     """
@@ -46,7 +44,6 @@ class PromptSettings:
     box_share: float = 0.1
     correction_share: float = 0.4
     worded_share: float = 0.4
-    again_share: float = 0.4
     most_clicks: int = 5
 
 
@@ -132,11 +129,7 @@ def decode_prompted(
     by_words = kind == "words" or not masks.any((1, 2)).all()  # nobody clicks at what is not there
     kept = vectors if by_words or rng.random() < settings.worded_share else None
     if by_words:
-        first = None
-        if rng.random() < settings.again_share:
-            with torch.no_grad():
-                first = model.decode(seen, kept).logits[:, None]
-        decoded = model.decode(seen, kept, previous=first)
+        decoded = model.decode(seen, kept)
     elif kind == "box":
         decoded = model.decode(seen, kept, boxes=jitter_boxes(masks, model.size, rng).to(model.device))
     else:

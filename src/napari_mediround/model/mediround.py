@@ -357,7 +357,7 @@ class MediRound(nn.Module):
     def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
         """Decode SEG vectors, judge the masks, correct the doubtful ones.
 
-        Where the better one is kept, the first look and a second pass, the mask a prompt, are judged too.
+        Where the better mask is kept, the first look is judged beside the corrector's too (ours).
 
         Parameters
         ----------
@@ -378,7 +378,6 @@ class MediRound(nn.Module):
         if settings.keep_better and self.glance is not None:
             look = resize(self.glance(seen, spoken), first.logits.shape[-2:])[:, 0]
             others.append((spoken, replace(first, logits=look, iou=first.iou[rows], token=first.token[rows])))
-            others.append((spoken, self.decode(seen, spoken, previous=first.logits[rows, None])))
         logits, judged, corrected = first.logits.clone(), quality.clone(), first.corrected.clone()
         for told, other in others:
             found = self.judge_masks(told, features.embedding, other)
