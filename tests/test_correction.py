@@ -22,7 +22,14 @@ def model():
 
 @pytest.mark.parametrize(
     ("judged", "winner"),
-    [((0.7,), 0), ((0.3, 0.2, 0.1), 0), ((0.3, 0.5, 0.4), 1), ((0.3, 0.2, 0.5), 2), ((0.3, 0.4, 0.5), 2)],
+    [
+        ((0.7,), 0),
+        ((0.3, 0.2, 0.1), 0),
+        ((0.3, 0.5, 0.4), 1),
+        ((0.3, 0.2, 0.5), 2),
+        ((0.3, 0.4, 0.5), 2),
+        ((0.3, 0.35, 0.34), 0),
+    ],  # hardly better is not better
 )
 def test_the_best_judged_mask_stays(model, monkeypatch, judged, winner) -> None:
     vector = torch.randn(1, model.channels, generator=torch.Generator().manual_seed(0))

@@ -52,7 +52,7 @@ _SECTIONS = {
     "template": {"system", "user", "user_end", "assistant", "assistant_end"},
     "judge": {"hidden", "sees", "activation"},
     "corrector": {"hidden", "residual", "activation"},
-    "correction": {"threshold", "keep_better", "enabled"},
+    "correction": {"threshold", "keep_better", "margin", "enabled"},
     "trained": {"weights"},
 }
 

@@ -107,12 +107,15 @@ class CorrectionSettings:
         Judged IoU at or below which the corrector is asked (0.6 as published).
     keep_better : bool
         Judge the corrected mask too and keep the better one; false is the published way.
+    margin : float
+        By how much a mask must be judged better to be kept in another's place.
     enabled : bool
         False switches judgment-driven correction off; masks are judged all the same.
     """
 
     threshold: float = 0.6
     keep_better: bool = True
+    margin: float = 0.06
     enabled: bool = True
 
 
@@ -344,8 +347,7 @@ class MediRound(nn.Module):
             logits = logits + resize(self.glance.sharpen(seen, token), full)
         for more in (drawn, stays):
             logits = logits if more is None else logits + more
-        nothing = logits.new_zeros(0)
-        return Decoded(logits[:, 0], iou, token, nothing, torch.zeros(len(logits), dtype=torch.bool))
+        return Decoded(logits[:, 0], iou, token, iou[:0], torch.zeros(len(logits), dtype=torch.bool))
 
     # Judgment & correction
 
@@ -381,7 +383,8 @@ class MediRound(nn.Module):
         logits, judged, corrected = first.logits.clone(), quality.clone(), first.corrected.clone()
         for told, other in others:
             found = self.judge_masks(told, features.embedding, other)
-            better = found > judged[rows] if settings.keep_better else torch.ones_like(found).bool()
+            least = judged[rows].maximum(quality[rows] + settings.margin)
+            better = found > least if settings.keep_better else found >= 0
             chosen = rows[better]
             logits[chosen], judged[chosen], corrected[chosen] = other.logits[better], found[better], True
         return replace(first, logits=logits, quality=judged, corrected=corrected)
