@@ -108,7 +108,7 @@ def make_text_dialogue(
     drawn = [pool[i] for i in rng.choice(len(pool), count, replace=False, p=weights / weights.sum())]
     drawn += [anatomy[s.mirror] for s in drawn if s.mirror and rng.random() < 0.6]
     sides = {s.name.removeprefix(f"{s.side} ") for s in drawn if s.side}
-    chosen = dict.fromkeys(s.name for s in drawn if s.side or not s.plural or s.name not in sides)
+    chosen = dict.fromkeys(s.name for s in drawn if not s.is_group or s.name not in sides)
     visible = dict(enumerate(chosen, 1))
     scene = Scene(visible, foreign=foreign_names(chosen, anatomy))
     return Script(scene, anatomy, rng, held_out).write(rounds, absent_rate, chat_rate)

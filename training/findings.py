@@ -244,12 +244,14 @@ def find_correction(talked: Group, seed: int) -> dict:
     }
 
 
-def find_references(talked: Group, seed: int) -> dict:
-    """Return how questions that need an earlier mask fare with their references and without.
+def _needing(talked: Group) -> list[Outcome]:
+    """Return the questions that need an earlier mask; not "again", whose reference is the answer."""
+    return [o for o in talked if o.refers and o.kind != "again"]
 
-    "again" is left out: its reference is the answer.
-    """
-    needing = [o for o in talked if o.refers and o.kind != "again"]
+
+def find_references(talked: Group, seed: int) -> dict:
+    """Return how questions that need an earlier mask fare with their references and without."""
+    needing = _needing(talked)
     kinds = sorted({o.kind for o in needing})
     return {
         way: compare(pair(needing, ON, way), _ratio, seed)
@@ -269,10 +271,9 @@ def find_conversation(talked: Group, seed: int) -> dict:
     does, with the masks that the model gave against with the labels.
     """
     later = [o for o in talked if o.score.round > 1 and not o.refers]
-    pointing = [o for o in talked if o.refers and o.kind != "again"]
     return {
         "length": compare(pair(later, ON, ALONE), _ratio, seed),
-        "propagation": compare(pair(pointing, ON, LABELLED), _ratio, seed),
+        "propagation": compare(pair(_needing(talked), ON, LABELLED), _ratio, seed),
     }
 
 

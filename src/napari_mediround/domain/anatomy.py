@@ -311,9 +311,14 @@ def _without_side(text: str) -> str:
     return " ".join(re.sub(r"\{\w\}|\{side\}", "", text).split())
 
 
+def _named(drafts: list[dict]) -> dict[str, str]:
+    """Return the key of every name to the preferred name."""
+    return {_key(n): d["name"] for d in drafts for n in (*d.get("synonyms", ()), d["name"])}
+
+
 def _link(drafts: list[dict]) -> None:
     """Make neighbours mutual and derive children, on drafts whose links may use a group's other name."""
-    named = {_key(n): d["name"] for d in drafts for n in (*d.get("synonyms", ()), d["name"])}
+    named = _named(drafts)
     for draft in drafts:
         parent = draft.get("parent", "")
         draft["children"] = []
@@ -342,7 +347,7 @@ def _adjacency(regions: dict) -> dict[str, frozenset[str]]:
 def _kinds(tables: dict, drafts: list[dict]) -> dict[str, frozenset[str]]:
     """Return word to names: those listed, with their sides and parts, and those of the kinds listed."""
     children = {draft["name"]: draft["children"] for draft in drafts}
-    named = {_key(n): d["name"] for d in drafts for n in (*d.get("synonyms", ()), d["name"])}
+    named = _named(drafts)
 
     def spread(name: str) -> set[str]:
         return {name}.union(*(spread(child) for child in children[name]))

@@ -89,8 +89,7 @@ class PromptMaps(nn.Module):
         if points is None:
             return detail.new_zeros(shape).repeat(1, 2, 1, 1)
         xy, labels = points[0] / size, points[1]
-        x = (torch.arange(width, device=detail.device) + 0.5) / width
-        y = (torch.arange(height, device=detail.device) + 0.5) / height
+        x, y = pixel_centres(detail)
         far = (x - xy[..., :1, None]) ** 2 + (y[:, None] - xy[..., 1:, None]) ** 2  # (N, P, H, W)
         keys = F.normalize(self.alike(detail), dim=1)
         at = F.grid_sample(keys, 2 * xy[:, :, None] - 1, align_corners=False)[..., 0]  # (N, D, P)
@@ -106,7 +105,12 @@ def draw_boxes(boxes: Tensor | None, like: Tensor, size: int) -> Tensor:
     if boxes is None:
         return like.new_zeros(len(like), 1, height, width)
     low_x, low_y, high_x, high_y = (boxes / size).split(1, 1)
-    x = (torch.arange(width, device=like.device) + 0.5) / width
-    y = (torch.arange(height, device=like.device) + 0.5) / height
+    x, y = pixel_centres(like)
     inside_x, inside_y = (x >= low_x) & (x <= high_x), (y >= low_y) & (y <= high_y)
     return (inside_y[:, :, None] & inside_x[:, None, :])[:, None].to(like.dtype)
+
+
+def pixel_centres(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the x (W,) and y (H,) of the pixels of (…, H, W), 0…1 of its sides."""
+    y, x = ((torch.arange(side, device=like.device) + 0.5) / side for side in like.shape[-2:])
+    return x, y

@@ -17,6 +17,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.model.maps import pixel_centres
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
 from napari_mediround.model.sam import fit_to_square, mask_to_logits
 from napari_mediround.model.store import Origin
@@ -90,7 +91,7 @@ def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> 
         bool (P,). The last click asks for a change, and so does each that `before` does not do justice to.
     """
     height, width = before.shape[-2:]
-    x, y = ((at[:, k] * n).long().clamp(0, n - 1) for k, n in ((0, width), (1, height)))
+    x, y = _cells_at(at, before)
     asking = (before[0, y, x] > 0) != positive
     asking[-1] = True
     clicked = np.zeros((height, width), bool)
@@ -107,17 +108,20 @@ def follow_clicks(logits: Tensor, at: Tensor, positive: Tensor) -> Tensor:
     Where they do not, a spot is added, just high enough: it takes along what was nearly as the click says.
     The parameters are those of `change_near`.
     """
-    height, width = logits.shape[-2:]
-    x = (torch.arange(width, device=logits.device) + 0.5) / width
-    y = (torch.arange(height, device=logits.device) + 0.5) / height
-    for (click_x, click_y), inside in zip(at.tolist(), positive.tolist(), strict=True):
-        row, column = (min(max(int(v * n), 0), n - 1) for v, n in ((click_y, height), (click_x, width)))
+    x, y = pixel_centres(logits)
+    for (click_x, click_y), inside, column, row in zip(at, positive, *_cells_at(at, logits), strict=True):
         sign = 1.0 if inside else -1.0
         missing = MARGIN - sign * float(logits[0, row, column])
         if missing > 0:
             far = ((x - click_x) ** 2)[None] + ((y - click_y) ** 2)[:, None]
             logits = logits + sign * missing * torch.exp(-far / (2 * SPOT**2))
     return logits
+
+
+def _cells_at(at: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the column and row (P,) of places (P, 2), x and y in 0…1, on the grid of logits."""
+    height, width = logits.shape[-2:]
+    return (at[:, 0] * width).long().clamp(0, width - 1), (at[:, 1] * height).long().clamp(0, height - 1)
 
 
 def origin_of_drawn(model: MediRound, features: ImageFeatures, mask: Mask) -> Origin:
