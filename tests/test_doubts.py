@@ -11,10 +11,10 @@ import torch
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
+from napari_mediround.model.correction import CorrectionSettings
 from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.landmarks import Landmarks
-from napari_mediround.model.mediround import CorrectionSettings
 
 NAMES = ("liver", "lung tumour")
 SIDE = 32
@@ -28,19 +28,19 @@ def block(left: int, right: int) -> Mask:
 
 
 class Sure:
-    """A model that sees every structure in columns 2 to 12, with a judged IoU."""
+    """A model that sees every structure in the same columns, with a judged IoU."""
 
-    def __init__(self, quality: float = 0.9, **correction) -> None:
-        self.landmarks, self.quality = Landmarks(NAMES, torch.eye(2)), quality
+    def __init__(self, quality: float = 0.9, columns: tuple[int, int] = (2, 12), **correction) -> None:
+        self.columns, self.landmarks, self.quality = columns, Landmarks(NAMES, torch.eye(2)), quality
         self.correction = CorrectionSettings(**correction)
 
-    def segment(self, features, vectors) -> SimpleNamespace:
+    def segment(self, features, vectors, names) -> SimpleNamespace:
         """Return one mask's logits and quality."""
         return SimpleNamespace(logits=torch.zeros(1), quality=torch.tensor([self.quality]))
 
     def masks_on_plane(self, logits, frame) -> np.ndarray:
         """Return bool (1, 32, 32)."""
-        return block(2, 12).to_array()[None]
+        return block(*self.columns).to_array()[None]
 
 
 def look() -> SimpleNamespace:
@@ -48,11 +48,13 @@ def look() -> SimpleNamespace:
     return SimpleNamespace(embedding=torch.zeros(1), frame=whole_plane((SIDE, SIDE)))
 
 
-def settle(target: Target, model: Sure | None = None, image: str = "x") -> tuple[Target, list[str]]:
+def settle(
+    target: Target, model: Sure | None = None, image: str = "x", text: str = "What is behind [1.2]?"
+) -> tuple[Target, list[str]]:
     """Return what a question about image "x" that points at a target reads in its place, and the notes."""
     liver = Round(1, 0, "a", (), Answer("", (Target("spleen", block(0, 3), 0.5), target), image=image))
     talk = Conversation((liver,))
-    read, notes = settle_references(model or Sure(), look, talk, (Reference(1, 2),), "x")
+    read, notes = settle_references(model or Sure(), look, text, talk, (Reference(1, 2),), "x")
     assert read.rounds[0].targets[0] is liver.targets[0]
     return read.target(Reference(1, 2)), notes
 
@@ -60,10 +62,13 @@ def settle(target: Target, model: Sure | None = None, image: str = "x") -> tuple
 AWAY = Target("liver", block(20, 30), 0.8)
 
 
-def test_a_mask_that_lies_elsewhere_is_read_where_its_structure_is_seen() -> None:
-    found, notes = settle(AWAY)
-    assert found == replace(AWAY, mask=block(2, 12))
-    assert notes == ["[1.2] does not lie where the liver is seen; the question was read as if it did."]
+@pytest.mark.parametrize(
+    "proposal", [AWAY, Target("liver", block(2, 10), 0.9), Target("liver", block(0, 0), 0.1)]
+)
+def test_a_mask_that_agrees_little_is_read_as_its_structure_is_seen(proposal: Target) -> None:
+    found, notes = settle(proposal)
+    assert found == replace(proposal, mask=block(2, 12))
+    assert notes == ["[1.2] is not quite where the liver is seen; the question was read as if it were."]
 
 
 @pytest.mark.parametrize("verdict", ["accepted", "corrected", "rejected"])
@@ -75,13 +80,24 @@ def test_what_a_person_said_something_of_stays(verdict: str) -> None:
 @pytest.mark.parametrize(
     ("target", "model", "image"),
     [
-        (Target("liver", block(8, 18), 0.8), Sure(), "x"),  # part of it is right
+        (Target("liver", block(2, 11), 0.8), Sure(), "x"),  # as close as what is seen is judged to be
+        (Target("liver", block(2, 7), 0.8), Sure(quality=0.4), "x"),
         (Target("lung tumour", block(20, 30), 0.8), Sure(), "x"),  # there may be two
         (Target("spleen", block(20, 30), 0.8), Sure(), "x"),  # no landmark
-        (AWAY, Sure(quality=0.5), "x"),
+        (AWAY, Sure(columns=(0, 0)), "x"),  # nothing is seen
         (AWAY, Sure(enabled=False), "x"),
         (AWAY, Sure(), "y"),  # on another plane
     ],
 )
 def test_otherwise_a_mask_stays_as_it_is(target: Target, model: Sure, image: str) -> None:
     assert settle(target, model, image) == (target, [])
+
+
+def test_which_of_two_is_larger_is_asked_of_masks_as_they_are() -> None:
+    two = (Target("liver", block(20, 30), 0.8), Target("liver", block(20, 24), 0.8))
+    talk, both = (
+        Conversation((Round(1, 0, "a", (), Answer("", two, image="x")),)),
+        (Reference(1, 1), Reference(1, 2)),
+    )
+    asked = settle_references(Sure(), look, "The larger of [1.1] and [1.2].", talk, both, "x")
+    assert asked == (talk, [])

@@ -132,10 +132,10 @@ def test_what_the_decoder_sees_of_a_plane_is_made_once(predictor, monkeypatch):
     conversation = ask(predictor, Conversation(), "Segment the liver.")
     ask(predictor, conversation, "And the others?")
     predictor.refine(np.array([[30.0, 20.0]]), np.array([True]))
-    assert len(seen) == 1
+    assert len(seen) == 2  # the plane and its mirror image
     predictor.set_image(make_plane(1))
     predictor.refine(np.array([[30.0, 20.0]]), np.array([True]))
-    assert len(seen) == 2
+    assert len(seen) == 3
 
 
 def test_embeddings_on_disk_are_found_by_the_next_predictor(predictor, tmp_path):
@@ -143,6 +143,10 @@ def test_embeddings_on_disk_are_found_by_the_next_predictor(predictor, tmp_path)
     key = first.set_image(make_plane())
     second = Predictor(copy.deepcopy(predictor.model), "cpu", tmp_path)
     second.model.encode_image = None
+    for one in (first, second):
+        one.model.correction = replace(
+            one.model.correction, enabled=False
+        )  # no mirror image, which is encoded
     assert second.set_image(make_plane()) == key
     script_answers(first, ANSWERS[0]), script_answers(second, ANSWERS[0])
     one, other = (ask(p, Conversation(), "The liver?").rounds[0].targets[0].mask for p in (first, second))
@@ -187,10 +191,10 @@ def test_short_memory_is_answered_one_by_one_and_said(predictor):
     plenty = ask(predictor, Conversation(), "Both?").rounds[0]
     segment = predictor.model.segment
 
-    def short(features, vectors):
+    def short(features, vectors, names):
         if len(vectors) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return segment(features, vectors)
+        return segment(features, vectors, names)
 
     predictor.model.segment = short
     scarce = ask(predictor, Conversation(), "Both?").rounds[0]
@@ -202,10 +206,10 @@ def test_short_memory_is_answered_one_by_one_and_said(predictor):
 def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
     encode, failures = predictor.model.encode_image, [RuntimeError("CUDA out of memory.")]
 
-    def short(image):
+    def short(image, *frame):
         if failures:
             raise failures.pop()
-        return encode(image)
+        return encode(image, *frame)
 
     predictor.model.encode_image = short
     script_answers(predictor, ANSWERS[0], ANSWERS[0])
@@ -215,7 +219,7 @@ def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
 
 
 def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
-    def nothing(features, vectors):
+    def nothing(features, vectors, names):
         raise MemoryError
 
     script_answers(predictor, ANSWERS[0], ANSWERS[0])

@@ -84,7 +84,7 @@ class Predictor:
         self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
         self._current = self._view = ""
         self._origins = Origins()
-        self._seen: tuple[ImageFeatures, Seen] | None = None
+        self._seen: list[tuple[ImageFeatures, Seen]] = []
         self._lock = threading.RLock()
         self._notes: list[str] = []
         self._move(self.device)
@@ -145,9 +145,7 @@ class Predictor:
         with self._lock:
             self._store.clear()
             self._reader.forget()
-            self._seen = None
-
-    # Segmenter
+            self._seen = []
 
     def set_image(self, image: NDArray[np.uint8], view: str = "") -> str:
         """Encode a rendered plane, unless its embedding is kept already; return its key.
@@ -211,7 +209,7 @@ class Predictor:
             features = self._features(self._current)
             raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
             read, notes = self._careful(
-                lambda: settle_references(self.model, look, conversation, references, self._current)
+                lambda: settle_references(self.model, look, text, conversation, references, self._current)
             )
             self._notes += notes
             asked = text, read, references
@@ -270,24 +268,21 @@ class Predictor:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
-                image, whole = features.image, whole_plane(features.shape)
-                features = self._store.get_whole(
-                    self._current, lambda: self._careful(lambda: self.model.encode_image(image, whole))
-                )
+                whole = partial(self._encode_whole, features.image)
+                features = self._store.get_view(self._current, "whole", whole)
             if previous is not None and (origin is None or features.frame != origin.frame):
-                vector = None if origin is None else origin.vector
-                origin = replace(origin_of_drawn(self.model, features, previous), vector=vector)
+                origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
             return self._mend(features, points_xy, positive, box_xyxy, origin)
 
     def _mend(self, features, points_xy, positive, box_xyxy, origin) -> tuple[Mask, float]:
-        decoded = self._careful(
-            lambda: mend(self.model, self._looked_at(features), points_xy, positive, box_xyxy, origin)
-        )
+        prompts = points_xy, positive, box_xyxy, origin
+        decoded = self._careful(lambda: mend(self.model, self._looked_at(features), *prompts))
         mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.frame)[0])
-        vector = None if origin is None else origin.vector
-        self._origins.keep(self._current, mask, Origin(vector, decoded.logits[:, None], features.frame))
+        logits = decoded.logits[:, None]
+        origin = replace(origin or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
+        self._origins.keep(self._current, mask, origin)
         return mask, float(decoded.quality[0])
 
     def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
@@ -303,38 +298,34 @@ class Predictor:
             Key of that plane.
         """
         with self._lock:
-            features, origin = self._features(self._current), self._origins.get((image, mask))
-            return self._mend(features, None, None, box_to_carry(mask), origin)
+            origin = self._origins.get((image, mask))
+            return self._mend(self._features(self._current), None, None, box_to_carry(mask), origin)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features, array = self._features(image), mask.to_array()
         return self._careful(lambda: self.model.describe_reference(self._on_device(features), array))
 
-    # Masks
-
     def _segment(
         self, features: ImageFeatures, vectors: torch.Tensor, names: list[str], cancelled
     ) -> tuple[Target, ...]:
         found: list[Target] = []
+        names = [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
-            start = len(found)
-            decoded = self._careful(lambda start=start: self._segment_batch(features, vectors[start:]))
+            rest = vectors[len(found) :], names[len(found) :]
+            decoded = self._careful(partial(self._segment_batch, features, *rest))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
-            for i, array in enumerate(masks, start):
-                mask, k = Mask.from_array(array), i - start
-                quality, corrected = float(decoded.quality[k]), bool(decoded.corrected[k])
-                found.append(Target(self.anatomy.normalise(names[i]), mask, quality, corrected))
-                origin = Origin(vectors[i : i + 1], decoded.logits[k : k + 1, None], features.frame)
+            for k, (array, vector, name) in enumerate(zip(masks, *rest, strict=False)):
+                mask, quality = Mask.from_array(array), float(decoded.quality[k])
+                found.append(Target(name, mask, quality, bool(decoded.corrected[k])))
+                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame, name)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
+    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
         """Segment as many of the vectors as memory allows now, where the model is now."""
-        batch = vectors[: self.masks_at_once].to(self.device)
-        return self.model.segment(self._looked_at(features), batch)
-
-    # Device and memory
+        batch = slice(self.masks_at_once)
+        return self.model.segment(self._looked_at(features), vectors[batch].to(self.device), names[batch])
 
     def _features(self, key: str) -> ImageFeatures:
         features = self._store.get(key)
@@ -350,11 +341,19 @@ class Predictor:
         return features.to(self.device, torch.float32)
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
-        here = self._on_device(features)
-        if self._seen is None or self._seen[0] is not features:
-            self._seen = features, self.model.see(here)
-        return replace(here, seen=self._seen[1])
+        """Return features as the decoder sees them; two planes are kept so, 6 MB each at `lite`'s size."""
+        here, kept = self._on_device(features), [pair for pair in self._seen if pair[0] is features]
+        kept = kept or [(features, self.model.see(here))]
+        self._seen = [*kept, *(pair for pair in self._seen if pair[0] is not features)][:2]
+        return replace(here, seen=kept[0][1], mirrored=partial(self._in_mirror, features))
+
+    def _in_mirror(self, features: ImageFeatures) -> ImageFeatures:
+        image = np.ascontiguousarray(features.part[:, ::-1])
+        encode = partial(self._encode_whole, image)
+        return self._looked_at(self._store.get_view(hash_image(image), "mirrored", encode))
+
+    def _encode_whole(self, image: NDArray[np.uint8]) -> ImageFeatures:
+        return self._careful(lambda: self.model.encode_image(image, whole_plane(image.shape[:2])))
 
     def _take_notes(self) -> str:
         notes, self._notes = " ".join(self._notes), []
@@ -362,7 +361,7 @@ class Predictor:
 
     def _move(self, device: torch.device) -> None:
         self._reader.forget()
-        self._seen = None
+        self._seen = []
         self._origins = self._origins.to(device)
         self.model.to(device)
         self.device = device

@@ -12,39 +12,40 @@ import torch
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.places import LARGER, SMALLER, asked_place
 from napari_mediround.domain.rounds import Conversation, Reference, Target
 from napari_mediround.model.mediround import ImageFeatures, MediRound
 
-APART = 0.05
-"""IoU with what is seen of its structure below which a mask lies somewhere else."""
-ELSEWHERE = "{} does not lie where the {} is seen; the question was read as if it did."
+ELSEWHERE = "{} is not quite where the {} is seen; the question was read as if it were."
 
 
 def settle_references(
     model: MediRound,
     look: Callable[[], ImageFeatures],
+    text: str,
     conversation: Conversation,
     references: Sequence[Reference],
     image: str,
 ) -> tuple[Conversation, list[str]]:
     """Return the conversation to read, and a note for each reference whose mask in it is another one.
 
-    A proposal that nobody looked at gives way to what the model sees of the structure now, where it is sure
-    of that (above the threshold of correction) and the two lie apart. What a person accepted or drew stays,
-    and so does what may be there more than once (a lesion).
+    A proposal that nobody looked at gives way to what the model sees of the structure now, where it agrees
+    with that less than that is judged to agree with the truth. What a person accepted or drew stays, and so
+    does what may be there more than once (a lesion). Which of two is larger is asked of masks as they are.
 
     Parameters
     ----------
     model : MediRound
     look : callable
         Returns the plane asked about, as seen.
-    conversation, references
-        The rounds so far, what the question points at.
+    text, conversation, references
+        The question, the rounds before it, what it points at.
     image : str
         Key of the plane; masks on other planes stay.
     """
     anatomy, landmarks, notes = load_anatomy(), model.landmarks, []
-    if landmarks is None or not model.correction.enabled:
+    compared = asked_place(text, len(references), anatomy, set()) in (LARGER, SMALLER)
+    if landmarks is None or not model.correction.enabled or compared:
         return conversation, []
     for reference in references:
         round_, target = conversation.rounds[reference.round - 1], conversation.target(reference)
@@ -53,19 +54,20 @@ def settle_references(
             continue
         if target.structure not in landmarks.names:
             continue
-        seen = _see(model, look(), target, landmarks.vectors[[landmarks.names.index(target.structure)]])
-        if seen is not None and _iou(target.mask, seen) < APART:
+        vector = landmarks.vectors[[landmarks.names.index(target.structure)]]
+        seen, quality = _see(model, look(), target.structure, vector)
+        if seen.area and _iou(target.mask, seen) < quality:
             conversation = _put(conversation, reference, replace(target, mask=seen))
             notes.append(ELSEWHERE.format(reference, target.structure))
     return conversation, notes
 
 
-def _see(model: MediRound, features: ImageFeatures, target: Target, vector: torch.Tensor) -> Mask | None:
-    """Return what is seen of a target's structure, None where that is doubtful."""
-    found = model.segment(features, vector.to(features.embedding))
-    if float(found.quality[0]) <= model.correction.threshold:
-        return None
-    return Mask.from_array(model.masks_on_plane(found.logits, features.frame)[0])
+def _see(
+    model: MediRound, features: ImageFeatures, structure: str, vector: torch.Tensor
+) -> tuple[Mask, float]:
+    """Return what is seen of a structure, and its judged IoU."""
+    found = model.segment(features, vector.to(features.embedding), [structure])
+    return Mask.from_array(model.masks_on_plane(found.logits, features.frame)[0]), float(found.quality[0])
 
 
 def _iou(one: Mask, other: Mask) -> float:

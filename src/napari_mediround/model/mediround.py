@@ -11,7 +11,7 @@ MediRound, arXiv 2511.12110 (ECCV 2026), figure 2; released code Edisonhimself/M
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.context import Context, Glance, Seen, resize
+from napari_mediround.model.correction import CorrectionSettings, correct
 from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.landmarks import Landmarks
@@ -49,6 +50,8 @@ class ImageFeatures:
         The part that the model looks at.
     seen : Seen, optional
         As the mask decoder sees it, where that is known already.
+    mirrored : callable, optional
+        Returns the features of the framed part's mirror image, left and right exchanged.
     """
 
     embedding: Tensor
@@ -56,6 +59,7 @@ class ImageFeatures:
     image: NDArray[np.uint8]
     frame: Frame
     seen: Seen | None = None
+    mirrored: Callable[[], ImageFeatures] | None = None
 
     @property
     def part(self) -> NDArray[np.uint8]:
@@ -95,28 +99,6 @@ class Decoded:
     token: Tensor
     quality: Tensor
     corrected: Tensor
-
-
-@dataclass(frozen=True)
-class CorrectionSettings:
-    """When a mask is corrected and which one stays.
-
-    Parameters
-    ----------
-    threshold : float
-        Judged IoU at or below which the corrector is asked (0.6 as published).
-    keep_better : bool
-        Judge the corrected mask too and keep the better one; false is the published way.
-    margin : float
-        By how much a mask must be judged better to be kept in another's place.
-    enabled : bool
-        False switches judgment-driven correction off; masks are judged all the same.
-    """
-
-    threshold: float = 0.6
-    keep_better: bool = True
-    margin: float = 0.06
-    enabled: bool = True
 
 
 class MediRound(nn.Module):
@@ -356,10 +338,12 @@ class MediRound(nn.Module):
         score = self.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)
         return score.float().sigmoid()
 
-    def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
-        """Decode SEG vectors, judge the masks, correct the doubtful ones.
+    def judged(self, vectors: Tensor, features: ImageFeatures, decoded: Decoded) -> Decoded:
+        """Return masks with their judged quality."""
+        return replace(decoded, quality=self.judge_masks(vectors, features.embedding, decoded))
 
-        Where the better mask is kept, the first look is judged beside the corrector's too (ours).
+    def segment(self, features: ImageFeatures, vectors: Tensor, names: Sequence[str] = ()) -> Decoded:
+        """Decode SEG vectors, judge the masks, correct the doubtful ones (`model.correction`).
 
         Parameters
         ----------
@@ -367,27 +351,11 @@ class MediRound(nn.Module):
             Of the image.
         vectors : Tensor
             (N, C) SEG vectors.
+        names : sequence of str
+            What they are of, N or none; needed for a look at the mirror image.
         """
-        settings, seen = self.correction, self.see(features)
-        first = self.decode(seen, vectors)
-        quality = self.judge_masks(vectors, features.embedding, first)
-        first = replace(first, quality=quality, corrected=torch.zeros_like(quality, dtype=torch.bool))
-        rows = (quality <= settings.threshold).nonzero()[:, 0]
-        if not settings.enabled or not len(rows):
-            return first
-        spoken, mended = vectors[rows], self.corrector(vectors[rows])
-        others = [(mended, self.decode(seen, mended))]
-        if settings.keep_better and self.glance is not None:
-            look = resize(self.glance(seen, spoken), first.logits.shape[-2:])[:, 0]
-            others.append((spoken, replace(first, logits=look, iou=first.iou[rows], token=first.token[rows])))
-        logits, judged, corrected = first.logits.clone(), quality.clone(), first.corrected.clone()
-        for told, other in others:
-            found = self.judge_masks(told, features.embedding, other)
-            least = judged[rows].maximum(quality[rows] + settings.margin)
-            better = found > least if settings.keep_better else found >= 0
-            chosen = rows[better]
-            logits[chosen], judged[chosen], corrected[chosen] = other.logits[better], found[better], True
-        return replace(first, logits=logits, quality=judged, corrected=corrected)
+        first = self.judged(vectors, features, self.decode(self.see(features), vectors))
+        return correct(self, features, vectors, names, first)
 
     def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
         """Bring mask logits (N, 4h, 4w) to bool (N, H, W) of the plane."""

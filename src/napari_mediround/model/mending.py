@@ -65,7 +65,7 @@ def mend(
         logits = None
     vector, logits = (x if x is None else x.to(model.device) for x in (vector, logits))
     if points is None and boxes is None:
-        return model.segment(features, vector)  # words alone: as they were answered first
+        return model.segment(features, vector, [origin.structure])  # as words were answered first
     decoded = model.decode(model.see(features), vector, points, boxes, logits)
     at, inside = (None, None) if points is None else (points[0][0] / model.size, points[1][0] == 1)
     spoken = torch.zeros(1, model.channels, device=model.device) if vector is None else vector
@@ -124,10 +124,16 @@ def _cells_at(at: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     return (at[:, 0] * width).long().clamp(0, width - 1), (at[:, 1] * height).long().clamp(0, height - 1)
 
 
-def origin_of_drawn(model: MediRound, features: ImageFeatures, mask: Mask) -> Origin:
-    """Return the origin of a mask that nobody decoded: it is its own prompt."""
+def origin_of_drawn(
+    model: MediRound, features: ImageFeatures, mask: Mask, known: Origin | None = None
+) -> Origin:
+    """Return the origin of a mask that nobody decoded on these features: it is its own prompt.
+
+    What is known of its words stays.
+    """
     array = torch.tensor(features.frame.cut(mask.to_array()), device=model.device)[None, None].float()
-    return Origin(None, mask_to_logits(fit_to_square(array, model.size)[:, 0]), features.frame)
+    logits = mask_to_logits(fit_to_square(array, model.size)[:, 0])
+    return replace(known or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
 
 
 def box_to_carry(mask: Mask) -> NDArray[np.float64]:

@@ -51,11 +51,14 @@ class Origin:
         (1, 1, 4h, 4w).
     frame : Frame
         The part of the plane that these are on.
+    structure : str
+        What the vector is of.
     """
 
     vector: Tensor | None
     logits: Tensor
     frame: Frame
+    structure: str = ""
 
     def to(self, device: torch.device) -> Origin:
         """Return it on another device."""
@@ -129,12 +132,21 @@ class FeatureStore:
         self._remember(key, features)
         return features
 
-    def get_whole(self, key: str, encode: Callable[[], ImageFeatures]) -> ImageFeatures:
-        """Return the features of an image, nothing left out of its frame; encoded once, kept in memory."""
-        whole = f"{key} whole"
-        if whole not in self._memory:
-            self._remember(whole, encode())
-        return self.get(whole)
+    def get_view(self, key: str, view: str, encode: Callable[[], ImageFeatures]) -> ImageFeatures:
+        """Return the features of another view of an image; encoded once, kept in memory.
+
+        Parameters
+        ----------
+        key : str
+            From `hash_image`.
+        view : str
+            Its name.
+        encode : callable
+            Returns the features.
+        """
+        if f"{key} {view}" not in self._memory:
+            self._remember(f"{key} {view}", encode())
+        return self.get(f"{key} {view}")
 
     def put(self, key: str, features: ImageFeatures) -> None:
         """Keep the features of an image."""
