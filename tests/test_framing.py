@@ -8,6 +8,7 @@ import torch
 
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.framing import MARGIN, find_frame, whole_plane
+from napari_mediround.model.store import FeatureStore
 from napari_mediround.predictor import Predictor
 
 Y, X = np.ogrid[:256, :256]
@@ -97,3 +98,15 @@ def test_a_click_outside_looks_at_the_whole_plane_and_keeps_the_mask(
     assert len(encoded) == 2  # the body, then the whole plane; not once for each click
     again, _ = predictor.refine(far[:1], np.array([True]), previous=whole)
     assert predictor._origins[key, again].frame == find_frame(picture(BODY))
+
+
+def test_features_on_disk_keep_their_frame(tmp_path, predictor: Predictor) -> None:
+    image = picture(BODY)
+    part, whole = find_frame(image), whole_plane(image.shape[:2])
+    store = FeatureStore("encoder", tmp_path)
+    for key, frame in (("part", part), ("whole", whole)):
+        with torch.no_grad():
+            store.put(key, predictor.model.encode_image(image, frame))
+    again = FeatureStore("encoder", tmp_path)
+    assert part != whole
+    assert [again.get(key, image).frame for key in ("part", "whole")] == [part, whole]

@@ -143,10 +143,6 @@ def test_embeddings_on_disk_are_found_by_the_next_predictor(predictor, tmp_path)
     key = first.set_image(make_plane())
     second = Predictor(copy.deepcopy(predictor.model), "cpu", tmp_path)
     second.model.encode_image = None
-    for one in (first, second):
-        one.model.correction = replace(
-            one.model.correction, enabled=False
-        )  # no mirror image, which is encoded
     assert second.set_image(make_plane()) == key
     script_answers(first, ANSWERS[0]), script_answers(second, ANSWERS[0])
     one, other = (ask(p, Conversation(), "The liver?").rounds[0].targets[0].mask for p in (first, second))

@@ -268,8 +268,8 @@ class Predictor:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
-                whole = partial(self._encode_whole, features.image)
-                features = self._store.get_view(self._current, "whole", whole)
+                view = f"{self._current}-whole"
+                features = self._store.get_view(view, features.image, self._encode_whole)
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
@@ -349,8 +349,8 @@ class Predictor:
 
     def _in_mirror(self, features: ImageFeatures) -> ImageFeatures:
         image = np.ascontiguousarray(features.part[:, ::-1])
-        encode = partial(self._encode_whole, image)
-        return self._looked_at(self._store.get_view(hash_image(image), "mirrored", encode))
+        view = f"{hash_image(image)}-mirrored"
+        return self._looked_at(self._store.get_view(view, image, self._encode_whole))
 
     def _encode_whole(self, image: NDArray[np.uint8]) -> ImageFeatures:
         return self._careful(lambda: self.model.encode_image(image, whole_plane(image.shape[:2])))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.model.framing import Frame, find_frame
+from napari_mediround.model.framing import Frame
 from napari_mediround.model.mediround import ImageFeatures
 
 
@@ -111,7 +111,7 @@ class FeatureStore:
         Parameters
         ----------
         key : str
-            From `hash_image`.
+            From `hash_image`, or of a view.
         image : ndarray, optional
             uint8 (H, W, 3), needed to take features from disk.
         """
@@ -124,7 +124,9 @@ class FeatureStore:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 kept = (torch.from_numpy(arrays[n]) for n in ("embedding", "tokens"))
-                features = ImageFeatures(*kept, image, find_frame(image))
+                top, bottom, left, right = arrays["frame"].tolist()
+                frame = Frame(image.shape[:2], slice(top, bottom), slice(left, right))
+                features = ImageFeatures(*kept, image, frame)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start
             return None
@@ -132,21 +134,23 @@ class FeatureStore:
         self._remember(key, features)
         return features
 
-    def get_view(self, key: str, view: str, encode: Callable[[], ImageFeatures]) -> ImageFeatures:
-        """Return the features of another view of an image; encoded once, kept in memory.
+    def get_view(
+        self, key: str, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], ImageFeatures]
+    ) -> ImageFeatures:
+        """Return the features of another view of an image; encoded where they are not kept.
 
         Parameters
         ----------
         key : str
-            From `hash_image`.
-        view : str
-            Its name.
+            Of the view, a file's name.
+        image : ndarray
+            uint8 (H, W, 3), what is encoded.
         encode : callable
-            Returns the features.
+            Takes it and returns the features.
         """
-        if f"{key} {view}" not in self._memory:
-            self._remember(f"{key} {view}", encode())
-        return self.get(f"{key} {view}")
+        if self.get(key, image) is None:
+            self.put(key, encode(image))
+        return self.get(key)
 
     def put(self, key: str, features: ImageFeatures) -> None:
         """Keep the features of an image."""
@@ -155,9 +159,13 @@ class FeatureStore:
         if path is None:
             return
         temporary = path.with_suffix(f".{os.getpid()}.part")
+        rows, columns = features.frame.rows, features.frame.columns
         with open(temporary, "wb") as file:
             np.savez(
-                file, embedding=features.embedding.float().cpu().numpy(), tokens=features.tokens.cpu().numpy()
+                file,
+                embedding=features.embedding.float().cpu().numpy(),
+                tokens=features.tokens.cpu().numpy(),
+                frame=np.array([rows.start, rows.stop, columns.start, columns.stop]),
             )
         temporary.replace(path)
         self._trim()
