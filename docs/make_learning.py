@@ -28,7 +28,7 @@ from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
 from napari_mediround.training.asking import spoken_name
 from napari_mediround.training.dataset import Case, choose_planes, read_cases
-from napari_mediround.training.learning import learn as learning
+from napari_mediround.training.evaluate import spread
 from napari_mediround.training.learning.corrections import read_rounds
 from napari_mediround.training.learning.gate import MOST_CLICKS, TARGET
 from napari_mediround.training.learning.learn import Corrections, Outcome, learn_from_corrections
@@ -52,11 +52,6 @@ def questions(folder: Path, split: str, margin: int = 0) -> Iterator[tuple[Case,
                 if value and truth.sum() >= MIN_PX:
                     wanted = ndimage.binary_dilation(truth, iterations=margin) if margin else truth
                     yield case, plane, spoken_name(label), wanted
-
-
-def spread(items: list, count: int) -> list:
-    """Return at most `count` of the items, evenly spaced."""
-    return items if len(items) <= count else [items[k * len(items) // count] for k in range(count)]
 
 
 def annotate(
@@ -191,7 +186,6 @@ def main() -> None:
     untouched = [round_ for folder in others for round_ in ask_later(folder, options.others)]
     shared = {r.subject for r in learn} & {r.subject for r in test}
     assert not shared, f"patients on both sides: {shared}"
-    learning.MOST_TESTED = len(test) + len(untouched)  # all of them: nobody waits
     settings = LearningSettings(**({"steps": options.steps} if options.steps else {}))
 
     def report(progress) -> None:
@@ -207,6 +201,7 @@ def main() -> None:
             settings,
             report,
             corrections=Corrections(learn, [*test, *untouched], []),
+            most_tested=len(test) + len(untouched),
         )
     print(outcome.words)
     numbers = {

@@ -150,7 +150,7 @@ class Evaluation:
         os.replace(part, path)
 
 
-def spread(items: list[int], limit: int | None) -> list[int]:
+def spread(items: list, limit: int | None) -> list:
     """Return up to `limit` items, evenly spaced."""
     if limit is None or len(items) <= limit:
         return items

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,6 +19,7 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import CancelledError, SettingsError
 from napari_mediround.journal import History, Journal
 from napari_mediround.model.adapter import hash_base
+from napari_mediround.training.evaluate import spread
 from napari_mediround.training.learning.adapters import AdapterStore
 from napari_mediround.training.learning.corrections import judged_rounds, read_rounds
 from napari_mediround.training.learning.gate import decide, measure
@@ -136,6 +137,7 @@ def learn_from_corrections(
     report: Report | None = None,
     cancelled: Cancelled | None = None,
     corrections: Corrections | None = None,
+    most_tested: int = MOST_TESTED,
 ) -> Outcome:
     """Learn an adapter from a project's corrections and let it be live if it wins.
 
@@ -156,6 +158,8 @@ def learn_from_corrections(
         Asked after each step.
     corrections : Corrections, optional
         Read and divided already.
+    most_tested : int
+        Of the rounds that test so many are asked, evenly spaced.
 
     Raises
     ------
@@ -189,6 +193,7 @@ def learn_from_corrections(
         if not learned.finished:
             words = f"Cancelled; {name} is the last good step, and was not measured."
             return Outcome(name, False, False, words, store.card(name), tuple(found.notes))
+        found = replace(found, test=spread(found.test, most_tested))
         return _measure_and_use(project, found, own, name, bundled, report, cancelled)
 
 
@@ -214,6 +219,7 @@ def measure_adapter(
     project = Path(project)
     AdapterStore(project).path(name)
     found = read_corrections(project, journal)
+    found = replace(found, test=spread(found.test, MOST_TESTED))
     own = predictor.copy(project / FOLDER / "embeddings")
     bundled = load_rehearsal()[1]
     gate = _gate(project, found, own, name, bundled, report or (lambda p: None), cancelled or (lambda: False))
@@ -262,14 +268,13 @@ def _measure_and_use(project, found: Corrections, own, name: str, bundled, repor
 
 def _gate(project, found: Corrections, own, name: str, bundled, report: Report, cancelled: Cancelled) -> dict:
     """Measure the live adapter and `name` on the same rounds; return what `decide` says."""
-    store, step = AdapterStore(project), max(1, -(-len(found.test) // MOST_TESTED))
-    rounds, tables = found.test[::step], []
+    store, tables = AdapterStore(project), []
     for phase, adapter in (("measuring before", store.live_path), ("measuring after", store.path(name))):
 
         def show(done: int, total: int, phase: str = phase) -> None:
             report(Progress(phase, done, total, 0.0, None, None, 0.0, 0.0))
 
-        tables.append(measure(own, adapter, rounds, found.touched, bundled, show, cancelled))
+        tables.append(measure(own, adapter, found.test, found.touched, bundled, show, cancelled))
     own.use_adapter(None)
     masks = [m for r in [*found.learn, *found.test] for m in r.masks if m.seconds and m.prompts.points_xy]
     clicks = sum(len(mask.prompts.points_xy) for mask in masks)
