@@ -181,7 +181,8 @@ def tell_references(findings: dict) -> str:
 
     both = findings["references"]["no masks"], findings["references"]["alone"]
     rows = [row(k, both[0]["kinds"][k], both[1]["kinds"][k]) for k in kinds]
-    return table(columns, [*rows, row("**all**", *both)])
+    named = row("all, and those that name it", *(r["named too"] for r in both))
+    return table(columns, [*rows, row("**all**", *both), named])
 
 
 def tell_conversation(findings: dict) -> str:

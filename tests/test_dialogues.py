@@ -160,6 +160,14 @@ def test_a_reference_to_a_missing_mask_is_refused():
         Dialogue((first, turn))
 
 
+def test_a_turn_that_names_what_it_points_at_needs_no_mask():
+    first = Turn("Liver?", (), "The liver [SEG].", (1,), ("liver",), "name")
+    words = {"the organ beside [1]": "place", "what lies beside the Liver": "place", "[1] once more": "again"}
+    turns = [Turn(w, ((1, 1),), "The spleen [SEG].", (2,), ("spleen",), kind) for w, kind in words.items()]
+    dialogue = Dialogue((first, *turns))
+    assert [dialogue.needs_mask(turn) for turn in dialogue.turns] == [False, True, False, False]
+
+
 def test_answers_have_one_format():
     assert compose_answer(("liver",)) == "The liver [SEG]."
     three = "The liver [SEG], the spleen [SEG] and the aorta [SEG]."

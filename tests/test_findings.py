@@ -30,7 +30,7 @@ def outcome(dice: float, way: str = "name", question: str = "set/c/0.liver", **m
 def talk(*rows: tuple[str, str, float], **more) -> list[Outcome]:
     """Return outcomes of dialogues: (way, question, Dice); each question is another subject's."""
     return [
-        outcome(d, way, q, part="dialogue", refers=True, kind="mirror", subject=q, **more)
+        outcome(d, way, q, part="dialogue", refers=True, needs=True, kind="mirror", subject=q, **more)
         for way, q, d in rows
     ]
 
@@ -75,9 +75,12 @@ def test_ways_are_compared_question_by_question() -> None:
 def test_the_gain_of_references_is_a_ratio_of_means() -> None:
     talked = talk(("on", "a", 0.8), ("no masks", "a", 0.2), ("on", "b", 0.8), ("no masks", "b", 0.6))
     talked += [outcome(1, "on", "z", part="dialogue", refers=True, kind="again")]
+    for way, dice in (("on", 0.4), ("no masks", 1)):
+        talked.append(outcome(dice, way, "named", part="dialogue", refers=True, kind="function"))
     found = findings.find_references(talked, 0)
     assert found["no masks"]["value"] == pytest.approx(1.6 / 0.8)
     assert found["no masks"]["kinds"]["mirror"]["n"] == 2
+    assert found["no masks"]["named too"]["value"] == pytest.approx(2 / 1.8, abs=1e-4)
     assert found["alone"]["value"] is None
 
 

@@ -23,7 +23,6 @@ from napari_mediround.training.full import (
     FullEvaluation,
     describe_plane,
     outcomes_path,
-    pointing_turns,
     write_dialogue,
 )
 from napari_mediround.training.outcomes import read_outcomes
@@ -136,7 +135,6 @@ def test_a_dialogue_has_six_rounds_with_masks() -> None:
     dialogue = write_dialogue(describe_plane(plane, "s/a"), plane, np.random.default_rng(0), 20)
     assert len(dialogue.turns) == 6
     assert all(turn.targets for turn in dialogue.turns)
-    assert all(turn.references and turn.kind != "again" for turn in pointing_turns(dialogue))
 
 
 def test_the_command_shows_the_aims(tmp_path: Path, talker, monkeypatch, capsys) -> None:

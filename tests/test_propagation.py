@@ -77,7 +77,7 @@ def test_a_dialogue_is_led_in_every_way() -> None:
     assert ways == {"off", "on", "replaced", "no masks", "alone", "labels"} | bad
     dices = {o.way: o.score.dice for o in outcomes if o.kind == "mirror"}
     assert (dices["on"], dices["no masks"], dices["alone"]) == (1, 0, 0)
-    assert {o.refers for o in outcomes if o.kind == "mirror"} == {True}
+    assert {(o.refers, o.needs) for o in outcomes if o.kind == "mirror"} == {(True, True)}
     assert {o.wrong_side for o in outcomes if o.way == "on"} == {False}
     lone = [row for row in segmenter.asked if row[0].startswith("Mirror") and not row[1]]
     assert [row[2] for row in lone] == [()]

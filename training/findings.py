@@ -244,21 +244,19 @@ def find_correction(talked: Group, seed: int) -> dict:
     }
 
 
-def _needing(talked: Group) -> list[Outcome]:
-    """Return the questions that need an earlier mask; not "again", whose reference is the answer."""
-    return [o for o in talked if o.refers and o.kind != "again"]
-
-
 def find_references(talked: Group, seed: int) -> dict:
-    """Return how questions that need an earlier mask fare with their references and without."""
-    needing = _needing(talked)
-    kinds = sorted({o.kind for o in needing})
+    """Return how questions that need an earlier mask fare with their references and without.
+
+    "named too": with those that name what they point at, but not those that ask for it again.
+    """
+    groups = {k: [o for o in talked if o.needs and o.kind == k] for k in sorted({o.kind for o in talked})}
+    needing = [o for o in talked if o.needs]
+    pointing = [o for o in talked if o.refers and o.kind != "again"]
     return {
         way: compare(pair(needing, ON, way), _ratio, seed)
         | {
-            "kinds": {
-                k: compare(pair([o for o in needing if o.kind == k], ON, way), _ratio, seed) for k in kinds
-            }
+            "kinds": {k: compare(pair(own, ON, way), _ratio, seed) for k, own in groups.items() if own},
+            "named too": compare(pair(pointing, ON, way), _ratio, seed),
         }
         for way in (UNSHOWN, ALONE)
     }
@@ -271,9 +269,10 @@ def find_conversation(talked: Group, seed: int) -> dict:
     does, with the masks that the model gave against with the labels.
     """
     later = [o for o in talked if o.score.round > 1 and not o.refers]
+    pointing = [o for o in talked if o.refers and o.kind != "again"]
     return {
         "length": compare(pair(later, ON, ALONE), _ratio, seed),
-        "propagation": compare(pair(_needing(talked), ON, LABELLED), _ratio, seed),
+        "propagation": compare(pair(pointing, ON, LABELLED), _ratio, seed),
     }
 
 

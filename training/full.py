@@ -22,7 +22,7 @@ from napari_mediround.training.asking import MAX_ROUNDS, Asked, ask_plane, spoke
 from napari_mediround.training.boxed import BoxedLiteMedSam, find_boxed
 from napari_mediround.training.clicks import click_through
 from napari_mediround.training.dataset import Case, LabelledPlane, choose_planes
-from napari_mediround.training.dialogues import Dialogue, Turn, make_dialogue
+from napari_mediround.training.dialogues import Dialogue, make_dialogue
 from napari_mediround.training.evaluate import Evaluation, spread
 from napari_mediround.training.findings import find_all
 from napari_mediround.training.frozen import compare_chat, load_base
@@ -163,7 +163,7 @@ class FullEvaluation(Evaluation):
     def _lead(self, plane: LabelledPlane, scenery: Scenery, seed: list[int]) -> Iterator[Outcome]:
         rng, least = np.random.default_rng(seed), self.settings.min_px
         drafts = [write_dialogue(scenery, plane, rng, least) for _ in range(DRAFTS)]
-        richest = max(drafts, key=lambda dialogue: len(pointing_turns(dialogue)))
+        richest = max(drafts, key=lambda dialogue: sum(map(dialogue.needs_mask, dialogue.turns)))
         yield from follow_dialogue(self.segmenter, richest, scenery, seed)
 
     def _chat(self, scenery: Scenery, seed: list[int]) -> Iterator[Outcome]:
@@ -190,11 +190,6 @@ def write_dialogue(scenery: Scenery, plane: LabelledPlane, rng: np.random.Genera
         chat_rate=0.0,
         plane=plane.view,
     )
-
-
-def pointing_turns(dialogue: Dialogue) -> list[Turn]:
-    """Return the turns that cannot be understood without an earlier mask, and do not just repeat it."""
-    return [turn for turn in dialogue.turns if turn.references and turn.kind != "again"]
 
 
 def describe_plane(plane: LabelledPlane, subject: str) -> Scenery:

@@ -44,6 +44,8 @@ class Outcome:
         Whether the corrector's mask was kept.
     dices : tuple of float
         For "clicks": after 0, 1, … clicks.
+    needs : bool
+        Whether it cannot be understood without an earlier mask: it does not name what it points at.
     """
 
     part: str
@@ -57,6 +59,7 @@ class Outcome:
     boxed_dice: float | None = None
     corrected: bool = False
     dices: tuple[float, ...] = ()
+    needs: bool = False
 
     @property
     def set(self) -> str:

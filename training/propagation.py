@@ -214,13 +214,13 @@ def follow_dialogue(
             labels = talks[ON].label_references(turn, dialogue, scenery)
             answers[LABELLED] = segmenter.ask(turn.question, labels, asked[ON][1])
         for way, answer in answers.items():
-            yield from _score_turn(way, turn, number, answer, scenery)
+            yield from _score_turn(way, dialogue, number, answer, scenery)
         for way, talk in talks.items():
             talk.add(turn, scenery.plane, answers[way])
     for number, turn in enumerate(dialogue.turns, 1):
         if number > 1:  # in the end, so that the rounds before stay in the model's memory till then
             answer = segmenter.ask(turn.question, Conversation(), ())
-            yield from _score_turn(ALONE, turn, number, answer, scenery)
+            yield from _score_turn(ALONE, dialogue, number, answer, scenery)
 
 
 def _ask_with_bad_references(
@@ -243,11 +243,15 @@ def _ask_with_bad_references(
     return answers
 
 
-def _score_turn(way: str, turn: Turn, number: int, answer: Answer, scenery: Scenery) -> Iterator[Outcome]:
+def _score_turn(
+    way: str, dialogue: Dialogue, number: int, answer: Answer, scenery: Scenery
+) -> Iterator[Outcome]:
+    turn = dialogue.turns[number - 1]
     for place, index in enumerate(match_targets(answer, turn.target_names)):
         target = None if index is None else answer.targets[index]
         outcome = score_outcome("dialogue", way, scenery, turn, place, target, number)
-        yield replace(outcome, question=f"{scenery.name}#{number}.{place + 1}")
+        question, needs = f"{scenery.name}#{number}.{place + 1}", dialogue.needs_mask(turn)
+        yield replace(outcome, question=question, needs=needs)
 
 
 def score_outcome(

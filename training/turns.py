@@ -53,6 +53,15 @@ class Dialogue:
                 if not 1 <= round_ < number or not 1 <= target <= len(self.turns[round_ - 1].targets):
                     raise ValueError(f"round {number} refers to [{round_}.{target}], which does not exist")
 
+    def needs_mask(self, turn: Turn) -> bool:
+        """Whether a turn cannot be understood without an earlier round.
+
+        It points at a mask that it does not name, and not to have that again.
+        """
+        names = (self.turns[round_ - 1].target_names[target - 1] for round_, target in turn.references)
+        unnamed = any(name.lower() not in turn.question.lower() for name in names)
+        return turn.kind != "again" and unnamed
+
 
 def join_names(parts: list[str]) -> str:
     """Return "a", "a and b" or "a, b and c"."""

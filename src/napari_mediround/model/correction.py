@@ -33,9 +33,9 @@ class CorrectionSettings:
     Parameters
     ----------
     threshold : float
-        Judged IoU at or below which the corrector is asked (0.6 as published).
+        Judged IoU at or below which another mask is looked for (0.6 as published).
     keep_better : bool
-        Judge the corrected mask too and keep the better one; false is the published way.
+        Judge the others too and keep the best; false is the published way: the corrector's, unseen.
     margin : float
         By how much a mask must be judged better to be kept in another's place.
     enabled : bool
