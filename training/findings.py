@@ -244,6 +244,11 @@ def find_correction(talked: Group, seed: int) -> dict:
     }
 
 
+def _pointing(talked: Group) -> list[Outcome]:
+    """Return the questions that point at an earlier mask; not "again", whose reference is the answer."""
+    return [o for o in talked if o.refers and o.kind != "again"]
+
+
 def find_references(talked: Group, seed: int) -> dict:
     """Return how questions that need an earlier mask fare with their references and without.
 
@@ -251,12 +256,11 @@ def find_references(talked: Group, seed: int) -> dict:
     """
     groups = {k: [o for o in talked if o.needs and o.kind == k] for k in sorted({o.kind for o in talked})}
     needing = [o for o in talked if o.needs]
-    pointing = [o for o in talked if o.refers and o.kind != "again"]
     return {
         way: compare(pair(needing, ON, way), _ratio, seed)
         | {
             "kinds": {k: compare(pair(own, ON, way), _ratio, seed) for k, own in groups.items() if own},
-            "named too": compare(pair(pointing, ON, way), _ratio, seed),
+            "named too": compare(pair(_pointing(talked), ON, way), _ratio, seed),
         }
         for way in (UNSHOWN, ALONE)
     }
@@ -269,10 +273,9 @@ def find_conversation(talked: Group, seed: int) -> dict:
     does, with the masks that the model gave against with the labels.
     """
     later = [o for o in talked if o.score.round > 1 and not o.refers]
-    pointing = [o for o in talked if o.refers and o.kind != "again"]
     return {
         "length": compare(pair(later, ON, ALONE), _ratio, seed),
-        "propagation": compare(pair(pointing, ON, LABELLED), _ratio, seed),
+        "propagation": compare(pair(_pointing(talked), ON, LABELLED), _ratio, seed),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -193,8 +193,7 @@ def learn_from_corrections(
         if not learned.finished:
             words = f"Cancelled; {name} is the last good step, and was not measured."
             return Outcome(name, False, False, words, store.card(name), tuple(found.notes))
-        found = replace(found, test=spread(found.test, most_tested))
-        return _measure_and_use(project, found, own, name, bundled, report, cancelled)
+        return _measure_and_use(project, found, own, name, bundled, report, cancelled, most_tested)
 
 
 def measure_adapter(
@@ -219,7 +218,6 @@ def measure_adapter(
     project = Path(project)
     AdapterStore(project).path(name)
     found = read_corrections(project, journal)
-    found = replace(found, test=spread(found.test, MOST_TESTED))
     own = predictor.copy(project / FOLDER / "embeddings")
     bundled = load_rehearsal()[1]
     gate = _gate(project, found, own, name, bundled, report or (lambda p: None), cancelled or (lambda: False))
@@ -253,10 +251,12 @@ def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]]
     return written
 
 
-def _measure_and_use(project, found: Corrections, own, name: str, bundled, report, cancelled) -> Outcome:
+def _measure_and_use(
+    project, found: Corrections, own, name: str, bundled, report, cancelled, most_tested: int
+) -> Outcome:
     store = AdapterStore(project)
     try:
-        gate = _gate(project, found, own, name, bundled, report, cancelled)
+        gate = _gate(project, found, own, name, bundled, report, cancelled, most_tested)
     except CancelledError:
         words = f"{name} is learned; measuring it was cancelled, so it is not live."
         return Outcome(name, False, False, words, store.card(name), tuple(found.notes))
@@ -266,15 +266,24 @@ def _measure_and_use(project, found: Corrections, own, name: str, bundled, repor
     return Outcome(name, gate["wins"], True, f"{name}: {gate['words']}", card, tuple(found.notes))
 
 
-def _gate(project, found: Corrections, own, name: str, bundled, report: Report, cancelled: Cancelled) -> dict:
+def _gate(
+    project,
+    found: Corrections,
+    own,
+    name: str,
+    bundled,
+    report: Report,
+    cancelled: Cancelled,
+    most_tested: int = MOST_TESTED,
+) -> dict:
     """Measure the live adapter and `name` on the same rounds; return what `decide` says."""
-    store, tables = AdapterStore(project), []
+    store, rounds, tables = AdapterStore(project), spread(found.test, most_tested), []
     for phase, adapter in (("measuring before", store.live_path), ("measuring after", store.path(name))):
 
         def show(done: int, total: int, phase: str = phase) -> None:
             report(Progress(phase, done, total, 0.0, None, None, 0.0, 0.0))
 
-        tables.append(measure(own, adapter, found.test, found.touched, bundled, show, cancelled))
+        tables.append(measure(own, adapter, rounds, found.touched, bundled, show, cancelled))
     own.use_adapter(None)
     masks = [m for r in [*found.learn, *found.test] for m in r.masks if m.seconds and m.prompts.points_xy]
     clicks = sum(len(mask.prompts.points_xy) for mask in masks)

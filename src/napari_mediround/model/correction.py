@@ -113,6 +113,5 @@ def _vector_in_mirror(model: MediRound, name: str, vector: Tensor) -> Tensor | N
     structure, landmarks = load_anatomy().find(name), model.landmarks
     if not (structure.mirror if structure else _SIDED.search(name)):
         return vector
-    if structure is None or landmarks is None or structure.mirror not in landmarks.names:
-        return None
-    return landmarks.vectors[landmarks.names.index(structure.mirror)].to(vector)
+    found = landmarks.vector(structure.mirror) if structure and landmarks else None
+    return None if found is None else found.to(vector)

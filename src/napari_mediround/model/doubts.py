@@ -44,18 +44,19 @@ def settle_references(
         Key of the plane; masks on other planes stay.
     """
     anatomy, landmarks, notes = load_anatomy(), model.landmarks, []
-    compared = asked_place(text, len(references), anatomy, set()) in (LARGER, SMALLER)
-    if landmarks is None or not model.correction.enabled or compared:
+    if not references or landmarks is None or not model.correction.enabled:
+        return conversation, []
+    if asked_place(text, len(references), anatomy, set()) in (LARGER, SMALLER):
         return conversation, []
     for reference in references:
         round_, target = conversation.rounds[reference.round - 1], conversation.target(reference)
         structure = anatomy.find(target.structure)
         if target.verdict or round_.answer.image != image or structure is None or not structure.is_one:
             continue
-        if target.structure not in landmarks.names:
+        vector = landmarks.vector(target.structure)
+        if vector is None:
             continue
-        vector = landmarks.vectors[[landmarks.names.index(target.structure)]]
-        seen, quality = _see(model, look(), target.structure, vector)
+        seen, quality = _see(model, look(), target.structure, vector[None])
         if seen.area and _iou(target.mask, seen) < quality:
             conversation = _put(conversation, reference, replace(target, mask=seen))
             notes.append(ELSEWHERE.format(reference, target.structure))

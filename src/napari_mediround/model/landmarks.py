@@ -48,6 +48,10 @@ class Landmarks:
     names: tuple[str, ...]
     vectors: Tensor
 
+    def vector(self, name: str) -> Tensor | None:
+        """Return a structure's vector (C,), by its preferred name; None where there is none."""
+        return self.vectors[self.names.index(name)] if name in self.names else None
+
     def find(
         self,
         model: MediRound,
