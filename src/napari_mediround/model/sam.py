@@ -8,10 +8,10 @@ Kirillov et al., Segment Anything, 2023; package `segment-anything` 1.0 (Apache-
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import threading
 from functools import partial
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import torch
@@ -21,41 +21,26 @@ from torch import Tensor, nn
 CERTAIN = 6.0
 """Logit of a mask prompt that leaves no doubt."""
 _IMPORT_LOCK = threading.Lock()
-_TORCHVISION_NAMES = {
-    "torchvision": (),
-    "torchvision.ops": (),
-    "torchvision.ops.boxes": ("batched_nms", "box_area"),
-    "torchvision.transforms": (),
-    "torchvision.transforms.functional": ("resize", "to_pil_image"),
-}
 
 
 def _import_modeling() -> ModuleType:
-    """Import `segment_anything.modeling`, also where torchvision is missing or broken.
+    """Import `segment_anything.modeling` without running the package's own `__init__`.
 
-    The package imports torchvision for its automatic mask generator only, which nothing here uses. The
-    stand-ins live in `sys.modules` for the time of the import and no longer.
+    That imports torchvision, for an automatic mask generator that nothing here uses. An empty package stands
+    in `sys.modules` for the time of the import; nothing stands in for torchvision, as another thread that
+    imports transformers meanwhile would take it for the real one.
     """
+    package, wanted = "segment_anything", "segment_anything.modeling"
     with _IMPORT_LOCK:
+        if wanted in sys.modules:
+            return sys.modules[wanted]
+        stand_in = ModuleType(package)
+        stand_in.__path__ = importlib.util.find_spec(package).submodule_search_locations
+        sys.modules[package] = stand_in
         try:
-            return importlib.import_module("segment_anything.modeling")
-        except (ImportError, RuntimeError, OSError):
-            for name in [
-                m for m in sys.modules if m.partition(".")[0] in ("segment_anything", "torchvision")
-            ]:
-                del sys.modules[name]
-        for name, members in _TORCHVISION_NAMES.items():
-            stand_in = ModuleType(name)
-            stand_in.__spec__ = ModuleSpec(name, None, is_package=True)
-            stand_in.__path__ = []
-            for member in members:
-                setattr(stand_in, member, None)
-            sys.modules[name] = stand_in
-        try:
-            return importlib.import_module("segment_anything.modeling")
+            return importlib.import_module(wanted)
         finally:
-            for name in _TORCHVISION_NAMES:
-                sys.modules.pop(name, None)
+            del sys.modules[package]
 
 
 def build_sam_vit(
