@@ -75,6 +75,7 @@ def test_ways_are_compared_question_by_question() -> None:
 def test_the_gain_of_references_is_a_ratio_of_means() -> None:
     talked = talk(("on", "a", 0.8), ("no masks", "a", 0.2), ("on", "b", 0.8), ("no masks", "b", 0.6))
     talked += [outcome(1, "on", "z", part="dialogue", refers=True, kind="again")]
+    talked += talk(("named", "a", 0.7), ("named", "b", 0.9))
     for way, dice in (("on", 0.4), ("no masks", 1)):
         talked.append(outcome(dice, way, "named", part="dialogue", refers=True, kind="function"))
     found = findings.find_references(talked, 0)
@@ -82,6 +83,7 @@ def test_the_gain_of_references_is_a_ratio_of_means() -> None:
     assert found["no masks"]["kinds"]["mirror"]["n"] == 2
     assert found["no masks"]["named too"]["value"] == pytest.approx(2 / 1.8, abs=1e-4)
     assert found["alone"]["value"] is None
+    assert (found["named"]["n"], found["named"]["value"]) == (2, pytest.approx(1.6 / 0.8))
 
 
 def test_what_rounds_cost_is_told_of_one_and_the_same_question() -> None:

@@ -74,10 +74,11 @@ def test_a_dialogue_is_led_in_every_way() -> None:
     outcomes = list(follow_dialogue(segmenter, DIALOGUE, SCENERY, [0]))
     ways = {o.way for o in outcomes if o.question.endswith("#2.1")}
     bad = {f"{harm}/{way}" for harm in ("corrupted", "misplaced") for way in ("off", "on")}
-    assert ways == {"off", "on", "replaced", "no masks", "alone", "labels"} | bad
+    assert ways == {"off", "on", "replaced", "no masks", "alone", "labels", "named"} | bad
     dices = {o.way: o.score.dice for o in outcomes if o.kind == "mirror"}
     assert (dices["on"], dices["no masks"], dices["alone"]) == (1, 0, 0)
     assert {(o.refers, o.needs) for o in outcomes if o.kind == "mirror"} == {(True, True)}
+    assert (segmenter.asked[-1][0], segmenter.asked[-1][1]) == ("Segment the left kidney.", 0)
     assert {o.wrong_side for o in outcomes if o.way == "on"} == {False}
     lone = [row for row in segmenter.asked if row[0].startswith("Mirror") and not row[1]]
     assert [row[2] for row in lone] == [()]

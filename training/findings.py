@@ -21,7 +21,7 @@ from napari_mediround.training.metrics import (
 )
 from napari_mediround.training.outcomes import Outcome
 from napari_mediround.training.probes import ELSEWHERE, HELD_OUT, SAME_SET, TRAINED
-from napari_mediround.training.propagation import ALONE, CORRECTIONS, LABELLED, OFF, ON, UNSHOWN
+from napari_mediround.training.propagation import ALONE, CORRECTIONS, LABELLED, NAMED, OFF, ON, UNSHOWN
 
 LARGE_PX = 200
 """Pixels, on the image's own grid, from which a structure counts as not small."""
@@ -252,7 +252,9 @@ def _pointing(talked: Group) -> list[Outcome]:
 def find_references(talked: Group, seed: int) -> dict:
     """Return how questions that need an earlier mask fare with their references and without.
 
-    "named too": with those that name what they point at, but not those that ask for it again.
+    "named too": with those that name what they point at, but not those that ask for it again. "named": what
+    the answer is, asked for by name, against the question without its references: the gain of who understands
+    every question.
     """
     groups = {k: [o for o in talked if o.needs and o.kind == k] for k in sorted({o.kind for o in talked})}
     needing = [o for o in talked if o.needs]
@@ -263,7 +265,7 @@ def find_references(talked: Group, seed: int) -> dict:
             "named too": compare(pair(_pointing(talked), ON, way), _ratio, seed),
         }
         for way in (UNSHOWN, ALONE)
-    }
+    } | {NAMED: compare(pair(needing, NAMED, UNSHOWN), _ratio, seed)}
 
 
 def find_conversation(talked: Group, seed: int) -> dict:

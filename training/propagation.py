@@ -24,7 +24,7 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference, Roun
 from napari_mediround.training.asking import score_target
 from napari_mediround.training.outcomes import Outcome
 from napari_mediround.training.text import corrupt_mask
-from napari_mediround.training.turns import Dialogue, Turn
+from napari_mediround.training.turns import Dialogue, Turn, join_names
 
 if TYPE_CHECKING:
     from napari_mediround.predictor import Predictor
@@ -38,9 +38,9 @@ CORRECTIONS = {
     REPLACED: {"enabled": True, "keep_better": False},
 }
 
-UNSHOWN, ALONE, LABELLED = "no masks", "alone", "labels"
+UNSHOWN, ALONE, LABELLED, NAMED = "no masks", "alone", "labels", "named"
 """The same question without the referenced masks; without these and without the rounds before it; with the
-labels in their place."""
+labels in their place; and what it is to find, asked for by name as the first question."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,8 @@ def follow_dialogue(
     ------
     Outcome
         Of every target, in the ways of `CORRECTIONS`; of a later round also "alone"; of a question with
-        references also "no masks", "labels", and "corrupted/…" and "misplaced/…" with and without correction.
+        references also "no masks", "labels", and "corrupted/…" and "misplaced/…" with and without correction;
+        of one that cannot do without them also "named".
     """
     talks = {way: Talk() for way in CORRECTIONS}
     for number, turn in enumerate(dialogue.turns, 1):
@@ -221,6 +222,10 @@ def follow_dialogue(
         if number > 1:  # in the end, so that the rounds before stay in the model's memory till then
             answer = segmenter.ask(turn.question, Conversation(), ())
             yield from _score_turn(ALONE, dialogue, number, answer, scenery)
+        if dialogue.needs_mask(turn):
+            wanted = join_names([f"the {name}" for name in turn.target_names])
+            answer = segmenter.ask(f"Segment {wanted}.", Conversation(), ())
+            yield from _score_turn(NAMED, dialogue, number, answer, scenery)
 
 
 def _ask_with_bad_references(
