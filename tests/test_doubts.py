@@ -11,10 +11,10 @@ import torch
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
-from napari_mediround.model.correction import CorrectionSettings
 from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.landmarks import Landmarks
+from napari_mediround.model.mediround import CorrectionSettings
 
 NAMES = ("liver", "lung tumour")
 SIDE = 32

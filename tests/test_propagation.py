@@ -9,7 +9,7 @@ import pytest
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
-from napari_mediround.model.correction import CorrectionSettings
+from napari_mediround.model.mediround import CorrectionSettings
 from napari_mediround.training.propagation import (
     Scenery,
     ask_in_ways,

@@ -84,7 +84,7 @@ class Predictor:
         self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
         self._current = self._view = ""
         self._origins = Origins()
-        self._seen: list[tuple[ImageFeatures, Seen]] = []
+        self._seen: tuple[ImageFeatures, Seen] | None = None
         self._lock = threading.RLock()
         self._notes: list[str] = []
         self._move(self.device)
@@ -145,7 +145,7 @@ class Predictor:
         with self._lock:
             self._store.clear()
             self._reader.forget()
-            self._seen = []
+            self._seen = None
 
     def set_image(self, image: NDArray[np.uint8], view: str = "") -> str:
         """Encode a rendered plane, unless its embedding is kept already; return its key.
@@ -313,19 +313,19 @@ class Predictor:
         while len(found) < len(names):
             stop_if(cancelled)
             rest = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._segment_batch, features, *rest))
+            decoded = self._careful(partial(self._segment_batch, features, rest[0]))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, *rest, strict=False)):
                 mask, quality = Mask.from_array(array), float(decoded.quality[k])
                 found.append(Target(name, mask, quality, bool(decoded.corrected[k])))
-                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame, name)
+                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
+    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
         """Segment as many of the vectors as memory allows now, where the model is now."""
-        batch = slice(self.masks_at_once)
-        return self.model.segment(self._looked_at(features), vectors[batch].to(self.device), names[batch])
+        batch = vectors[: self.masks_at_once].to(self.device)
+        return self.model.segment(self._looked_at(features), batch)
 
     def _features(self, key: str) -> ImageFeatures:
         features = self._store.get(key)
@@ -341,16 +341,11 @@ class Predictor:
         return features.to(self.device, torch.float32)
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features as the decoder sees them; two planes are kept so, 6 MB each at `lite`'s size."""
-        here, kept = self._on_device(features), [pair for pair in self._seen if pair[0] is features]
-        kept = kept or [(features, self.model.see(here))]
-        self._seen = [*kept, *(pair for pair in self._seen if pair[0] is not features)][:2]
-        return replace(here, seen=kept[0][1], mirrored=partial(self._in_mirror, features))
-
-    def _in_mirror(self, features: ImageFeatures) -> ImageFeatures:
-        image = np.ascontiguousarray(features.part[:, ::-1])
-        view = f"{hash_image(image)}-mirrored"
-        return self._looked_at(self._store.get_view(view, image, self._encode_whole))
+        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        here = self._on_device(features)
+        if self._seen is None or self._seen[0] is not features:
+            self._seen = features, self.model.see(here)
+        return replace(here, seen=self._seen[1])
 
     def _encode_whole(self, image: NDArray[np.uint8]) -> ImageFeatures:
         return self._careful(lambda: self.model.encode_image(image, whole_plane(image.shape[:2])))
@@ -361,7 +356,7 @@ class Predictor:
 
     def _move(self, device: torch.device) -> None:
         self._reader.forget()
-        self._seen = []
+        self._seen = None
         self._origins = self._origins.to(device)
         self.model.to(device)
         self.device = device

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
 from napari_mediround.model.context import Context, Glance
-from napari_mediround.model.correction import CorrectionSettings
 from napari_mediround.model.heads import Corrector, Judge
 from napari_mediround.model.language import LanguageModel, build_random_language, load_language_folder
 from napari_mediround.model.maps import PromptMaps
-from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.mediround import CorrectionSettings, MediRound
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
 from napari_mediround.model.tinyvit import TinyViT, fold_batch_norms
@@ -53,7 +52,7 @@ _SECTIONS = {
     "template": {"system", "user", "user_end", "assistant", "assistant_end"},
     "judge": {"hidden", "sees", "activation"},
     "corrector": {"hidden", "residual", "activation"},
-    "correction": {"threshold", "keep_better", "margin", "enabled"},
+    "correction": {"threshold", "keep_better", "enabled"},
     "trained": {"weights"},
 }
 

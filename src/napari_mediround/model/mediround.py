@@ -11,7 +11,7 @@ MediRound, arXiv 2511.12110 (ECCV 2026), figure 2; released code Edisonhimself/M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.context import Context, Glance, Seen, resize
-from napari_mediround.model.correction import CorrectionSettings, correct
 from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.landmarks import Landmarks
@@ -32,6 +31,26 @@ from napari_mediround.model.sam import decode_masks, fit_to_square, fitted_shape
 from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale
 
 _SAM_MEAN, _SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class CorrectionSettings:
+    """When the corrector's mask replaces the first one.
+
+    Parameters
+    ----------
+    threshold : float
+        Judged IoU at or below which a mask is corrected (0.6 as published).
+    keep_better : bool
+        Judge the corrected mask too and keep the better one; false is the published way: the corrector's,
+        unseen.
+    enabled : bool
+        False switches judgment-driven correction off; masks are judged all the same.
+    """
+
+    threshold: float = 0.6
+    keep_better: bool = True
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,8 +69,6 @@ class ImageFeatures:
         The part that the model looks at.
     seen : Seen, optional
         As the mask decoder sees it, where that is known already.
-    mirrored : callable, optional
-        Returns the features of the framed part's mirror image, left and right exchanged.
     """
 
     embedding: Tensor
@@ -59,7 +76,6 @@ class ImageFeatures:
     image: NDArray[np.uint8]
     frame: Frame
     seen: Seen | None = None
-    mirrored: Callable[[], ImageFeatures] | None = None
 
     @property
     def part(self) -> NDArray[np.uint8]:
@@ -342,8 +358,8 @@ class MediRound(nn.Module):
         """Return masks with their judged quality."""
         return replace(decoded, quality=self.judge_masks(vectors, features.embedding, decoded))
 
-    def segment(self, features: ImageFeatures, vectors: Tensor, names: Sequence[str] = ()) -> Decoded:
-        """Decode SEG vectors, judge the masks, correct the doubtful ones (`model.correction`).
+    def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
+        """Decode SEG vectors, judge the masks, correct the doubtful ones.
 
         Parameters
         ----------
@@ -351,11 +367,19 @@ class MediRound(nn.Module):
             Of the image.
         vectors : Tensor
             (N, C) SEG vectors.
-        names : sequence of str
-            What they are of, N or none; needed for a look at the mirror image.
         """
-        first = self.judged(vectors, features, self.decode(self.see(features), vectors))
-        return correct(self, features, vectors, names, first)
+        settings, seen = self.correction, self.see(features)
+        first = self.judged(vectors, features, self.decode(seen, vectors))
+        rows = (first.quality <= settings.threshold).nonzero()[:, 0]
+        if not settings.enabled or not len(rows):
+            return first
+        mended = self.corrector(vectors[rows])
+        other = self.judged(mended, features, self.decode(seen, mended))
+        kept = other.quality > (first.quality[rows] if settings.keep_better else -1)
+        logits, quality, corrected = first.logits.clone(), first.quality.clone(), first.corrected.clone()
+        chosen = rows[kept]
+        logits[chosen], quality[chosen], corrected[chosen] = other.logits[kept], other.quality[kept], True
+        return replace(first, logits=logits, quality=quality, corrected=corrected)
 
     def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
         """Bring mask logits (N, 4h, 4w) to bool (N, H, W) of the plane."""

@@ -51,14 +51,11 @@ class Origin:
         (1, 1, 4h, 4w).
     frame : Frame
         The part of the plane that these are on.
-    structure : str
-        What the vector is of.
     """
 
     vector: Tensor | None
     logits: Tensor
     frame: Frame
-    structure: str = ""
 
     def to(self, device: torch.device) -> Origin:
         """Return it on another device."""
