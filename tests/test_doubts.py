@@ -34,7 +34,7 @@ class Sure:
         self.columns, self.landmarks, self.quality = columns, Landmarks(NAMES, torch.eye(2)), quality
         self.correction = CorrectionSettings(**correction)
 
-    def segment(self, features, vectors, names) -> SimpleNamespace:
+    def segment(self, features, vectors) -> SimpleNamespace:
         """Return one mask's logits and quality."""
         return SimpleNamespace(logits=torch.zeros(1), quality=torch.tensor([self.quality]))
 

@@ -56,18 +56,16 @@ def settle_references(
         vector = landmarks.vector(target.structure)
         if vector is None:
             continue
-        seen, quality = _see(model, look(), target.structure, vector[None])
+        seen, quality = _see(model, look(), vector[None])
         if seen.area and _iou(target.mask, seen) < quality:
             conversation = _put(conversation, reference, replace(target, mask=seen))
             notes.append(ELSEWHERE.format(reference, target.structure))
     return conversation, notes
 
 
-def _see(
-    model: MediRound, features: ImageFeatures, structure: str, vector: torch.Tensor
-) -> tuple[Mask, float]:
-    """Return what is seen of a structure, and its judged IoU."""
-    found = model.segment(features, vector.to(features.embedding), [structure])
+def _see(model: MediRound, features: ImageFeatures, vector: torch.Tensor) -> tuple[Mask, float]:
+    """Return what is seen of a structure by its landmark (1, C), and its judged IoU."""
+    found = model.segment(features, vector.to(features.embedding))
     return Mask.from_array(model.masks_on_plane(found.logits, features.frame)[0]), float(found.quality[0])
 
 
