@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scripted import make_plane
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
+from napari_mediround.model.build import build_mediround
 from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.landmarks import Landmarks
@@ -101,3 +103,21 @@ def test_which_of_two_is_larger_is_asked_of_masks_as_they_are() -> None:
     )
     asked = settle_references(Sure(), look, "The larger of [1.1] and [1.2].", talk, both, "x")
     assert asked == (talk, [])
+
+
+@torch.no_grad()
+def test_a_whole_model_sees_the_structure_by_its_landmark(monkeypatch) -> None:
+    model = build_mediround("tiny", seed=1)
+    model.landmarks = Landmarks(
+        NAMES, torch.randn(2, model.channels, generator=torch.Generator().manual_seed(0))
+    )
+    monkeypatch.setattr(model, "judge_masks", lambda vectors, *_: torch.ones(len(vectors)))
+    features = model.encode_image(make_plane())
+    target = Target("liver", Mask.from_array(np.zeros(features.shape, bool)), 0.5)
+    talk = Conversation((Round(1, 0, "a", (), Answer("", (target,), image="x")),))
+    read, notes = settle_references(model, lambda: features, "Behind [1]?", talk, (Reference(1, 1),), "x")
+    seen = model.segment(features, model.landmarks.vector("liver")[None])
+    expected = model.masks_on_plane(seen.logits, features.frame)[0]
+    assert expected.any()
+    assert np.array_equal(read.target(Reference(1, 1)).mask.to_array(), expected)
+    assert len(notes) == 1
