@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("set")
     parser.add_argument("--preset", default="lite")
+    parser.add_argument("--weights", type=Path, help="folder of trained weights instead of the bundled ones")
     parser.add_argument("--corrections", type=int, default=20)
     parser.add_argument("--test", type=int, default=60, help="held-out masks of the set at most")
     parser.add_argument("--margin", type=int, default=0, help="pixels that the annotator contours too wide")
@@ -172,7 +173,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers there and leave docs/ alone")
     parser.add_argument("--steps", type=int, help="of learning, for trying out")
     options = parser.parse_args()
-    predictor = AdaptedPredictor.from_preset(options.preset, "cpu", cache_dir=cache_dir() / "embeddings")
+    predictor = AdaptedPredictor.from_preset(
+        options.preset, "cpu", options.weights, cache_dir=cache_dir() / "embeddings"
+    )
     journal, steps = Journal.in_memory(), []
     own = options.data / options.set
     learn, annotated = annotate(predictor, own, options.corrections, journal, options.margin)

@@ -108,6 +108,11 @@ def test_a_run_goes_on_from_trained_weights_with_the_stages_that_it_names(recipe
     mean = build_mediround("tiny", trained=main(recipe)).glance.query.weight
     expected = 0.25 * begun.glance.query.weight + 0.75 * went_on.glance.query.weight
     assert torch.allclose(mean, expected, atol=1e-3)
+    recipe.write_text(recipe.read_text().replace("keep = 0.25", 'fresh = ["mask_decoder"]'))
+    blank, forgot = build_mediround("tiny", untrained=True), build_mediround("tiny", trained=main(recipe))
+    tokens = [m.mask_decoder.iou_token.weight for m in (blank, forgot, begun)]
+    assert torch.equal(tokens[0].half(), tokens[1].half())
+    assert not torch.equal(tokens[1].half(), tokens[2].half())
     vectors = PixelStage(["kidney"], begun, 0).vectors
     assert torch.equal(vectors[0], begun.landmarks.vectors[begun.landmarks.names.index("kidney")])
 

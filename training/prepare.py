@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,11 +79,16 @@ def _case_planes(case, quota: dict, rng: np.random.Generator) -> Iterator[Labell
         )
 
 
-def draw_planes(out: Path, roots: list[Path], seed: int) -> None:
-    """Write ``planes.npz`` and ``planes.json``: every plane padded to 256×256, in a shuffled order."""
+def draw_planes(out: Path, roots: list[Path], seed: int, without: Container[str] = ()) -> None:
+    """Write ``planes.npz`` and ``planes.json``: every plane padded to 256×256, in a shuffled order.
+
+    Sets that are in `without` are left out.
+    """
     rng = np.random.default_rng(seed)
     planes = []
     for name, quota in load_quotas().items():
+        if name in without:
+            continue
         folder = next((root / name for root in roots if (root / name / "set.json").exists()), None)
         if folder is None:
             LOG.warning("%s: not found, left out", name)
@@ -170,13 +175,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("roots", type=Path, nargs="+")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without", nargs="+", default=(), metavar="SET", help="sets to leave out")
     parser.add_argument("--worker", type=int, default=0, help="this worker's number, from 0")
     parser.add_argument("--workers", type=int, default=1, help="how many encode side by side")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
     if not (options.out / "planes.json").exists():
-        draw_planes(options.out, options.roots, options.seed)
+        draw_planes(options.out, options.roots, options.seed, options.without)
     encode_planes(options.out, options.worker, options.workers)
 
 

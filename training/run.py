@@ -64,6 +64,8 @@ class RunSettings:
     begin : str
         Folder of trained weights to go on from, with whichever stages the recipe has; "bundled" for the
         preset's own, "" to begin anew.
+    fresh : tuple of str
+        Parts of the model that begin anew all the same: eyes, say, that are not to have seen some set.
     keep : float
         Share of the weights begun from that stays in stage 1's result, 0…1; the rest is what training gave. A
         mean of both can be better than either (Wortsman et al., WiSE-FT, CVPR 2022).
@@ -76,6 +78,7 @@ class RunSettings:
     threads: int = 0
     seed: int = 0
     begin: str = ""
+    fresh: tuple[str, ...] = ()
     keep: float = 0.0
 
 
@@ -161,6 +164,10 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         torch.set_num_threads(run.threads)
     begin = Path(run.begin) if run.begin not in ("", BUNDLED) else None
     model = build_mediround(run.preset, run.seed, begin, untrained=not run.begin)
+    if run.fresh:
+        anew = build_mediround(run.preset, run.seed, untrained=True)
+        for name in run.fresh:
+            getattr(model, name).load_state_dict(getattr(anew, name).state_dict())
     model.to(choose_device(run.device))
     before = snapshot(model) if run.keep else {}
     if "dense" in recipe:
