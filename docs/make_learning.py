@@ -2,8 +2,9 @@
 
 ``python docs/make_learning.py DATA SET`` (DATA holds labelled sets as `training.dataset` reads them). A
 simulated annotator asks for each structure in words, clicks until Dice 0.85 and paints the rest; what it
-leaves goes through session and journal as a person's work does. With ``--margin`` it is one who contours
-generously: so many pixels around each label.
+leaves goes through session and journal as a person's work does. Of a site with few patients
+``--each-patient`` tests one after the other, the others teaching. With ``--margin`` the annotator is one who
+contours generously: so many pixels around each label.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import argparse
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +33,12 @@ from napari_mediround.training.asking import spoken_name
 from napari_mediround.training.dataset import Case, choose_planes, read_cases
 from napari_mediround.training.evaluate import spread
 from napari_mediround.training.learning.corrections import read_rounds
-from napari_mediround.training.learning.gate import MOST_CLICKS, TARGET
-from napari_mediround.training.learning.learn import Corrections, Outcome, learn_from_corrections
+from napari_mediround.training.learning.gate import MOST_CLICKS, TARGET, measure
+from napari_mediround.training.learning.learn import Corrections, learn_from_corrections
 from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
 from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import LearningSettings
+from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.metrics import dice
 from napari_mediround.training.prompts import click_error
 from napari_mediround.weights import cache_dir
@@ -43,60 +47,93 @@ DOCS = Path(__file__).parent
 MIN_PX = 50
 
 
-def questions(folder: Path, split: str, margin: int = 0) -> Iterator[tuple[Case, int, str, np.ndarray]]:
-    """Yield case, plane, structure and mask wanted for every labelled structure of one plane of each case."""
+@dataclass(frozen=True)
+class Question:
+    """A structure to ask for: its case, 0-based plane and name, and the mask wanted, bool (H, W)."""
+
+    case: Case
+    plane: int
+    name: str
+    truth: np.ndarray
+    subject: str
+
+
+def read_questions(folder: Path, split: str | None, margin: int = 0) -> list[Question]:
+    """Return a question for every labelled structure of one plane of each case."""
+    found = []
     for case in read_cases(folder, split):
         for plane in choose_planes(case.labels, 1, MIN_PX):
             for value, label in case.names.items():
                 truth = case.labels[plane] == value
                 if value and truth.sum() >= MIN_PX:
                     wanted = ndimage.binary_dilation(truth, iterations=margin) if margin else truth
-                    yield case, plane, spoken_name(label), wanted
+                    subject = f"{folder.name}/{case.subject}"
+                    found.append(Question(case, plane, spoken_name(label), wanted, subject))
+    return found
+
+
+def divide(folder: Path, margin: int, each_patient: bool) -> list[tuple[list[Question], list[Question]]]:
+    """Return which questions teach and which test: the set's split, or each patient in turn."""
+    if not each_patient:
+        return [tuple(read_questions(folder, split, margin) for split in ("train", "val"))]
+    asked = read_questions(folder, None, margin)
+    return [
+        ([q for q in asked if q.subject != one], [q for q in asked if q.subject == one])
+        for one in sorted({q.subject for q in asked})
+    ]
 
 
 def annotate(
-    predictor: AdaptedPredictor, folder: Path, count: int, journal: Journal, margin: int
+    predictor: AdaptedPredictor, asked: Sequence[Question], journal: Journal
 ) -> tuple[list[JudgedRound], dict]:
-    """Correct masks of `count` training images as a patient annotator would; return the rounds that teach."""
-    studies, subjects, planes = {}, {}, {}
+    """Correct the masks asked for as a patient annotator would; return the rounds that teach."""
+    studies, subjects = {}, {}
     clicks = 0
-    for case, plane, name, truth in spread(list(questions(folder, "train", margin)), count):
-        session = Session(predictor, case.study, journal=journal)
-        studies[session.case], subjects[session.case] = case.study, f"{folder.name}/{case.subject}"
-        planes[session.case] = case.source
-        round_ = session.ask(f"Segment the {name}.", plane)
+    for question in asked:
+        session = Session(predictor, question.case.study, journal=journal)
+        studies[session.case], subjects[session.case] = question.case.study, question.subject
+        round_ = session.ask(f"Segment the {question.name}.", question.plane)
         if not round_.targets:
             continue  # the dock has no mask to mend here either
         value = session.first_label(round_.index)
         mask, points, signs = round_.targets[0].mask, [], []
-        while dice(mask.to_array(), truth) < TARGET and len(points) < MOST_CLICKS:
-            point, sign = click_error(mask.to_array(), truth)
+        while dice(mask.to_array(), question.truth) < TARGET and len(points) < MOST_CLICKS:
+            point, sign = click_error(mask.to_array(), question.truth)
             points, signs = [*points, point], [*signs, sign]
             mask, _ = predictor.refine(np.array(points), np.array(signs), None, mask)
         clicks += len(points)
-        painted = int((mask.to_array() != truth).sum())
-        session.fix(
-            value, Mask.from_array(truth), prompts=Prompts(tuple(points), tuple(signs), None, painted)
-        )
+        painted = int((mask.to_array() != question.truth).sum())
+        prompts = Prompts(tuple(points), tuple(signs), None, painted)
+        session.fix(value, Mask.from_array(question.truth), prompts=prompts)
     rounds, notes = read_rounds(journal, studies.get, subjects.__getitem__)
     assert not notes, notes
-    return rounds, {"asked": len(planes), "corrected": len(rounds), "clicks": clicks}
+    return rounds, {"asked": len(asked), "corrected": len(rounds), "clicks": clicks}
 
 
-def ask_later(folder: Path, count: int, margin: int = 0) -> list[JudgedRound]:
+def ask_later(asked: Sequence[Question]) -> list[JudgedRound]:
     """Return rounds to test with: what a person would have left of each is the label."""
     rounds = []
-    for case, plane, name, truth in spread(list(questions(folder, "val", margin)), count):
-        text = f"Segment the {name}."
-        image = render_plane(case.study, plane, window_for_question(text))
-        mask = JudgedMask(name, Mask.from_array(np.zeros_like(truth)), Mask.from_array(truth), "corrected")
-        subject, key = f"{folder.name}/{case.subject}", hash_image(image)
-        rounds.append(
-            JudgedRound(0, case.source, subject, key, {key: image}, Conversation(), text, (), (mask,))
-        )
+    for question in asked:
+        text = f"Segment the {question.name}."
+        image = render_plane(question.case.study, question.plane, window_for_question(text))
+        empty, wanted = (Mask.from_array(a) for a in (np.zeros_like(question.truth), question.truth))
+        masks, key = (JudgedMask(question.name, empty, wanted, "corrected"),), hash_image(image)
+        place = 0, question.case.source, question.subject, key, {key: image}
+        rounds.append(JudgedRound(*place, Conversation(), text, (), masks))
     return rounds
 
 
+def pool(tables: Sequence[dict]) -> dict:
+    """Return the means of several folds' numbers, every mask weighing the same."""
+    found = [table for table in tables if table.get("n")]
+    count = sum(table["n"] for table in found)
+    keys = [k for k in ("dice", "clicks", "reached", "words") if all(k in table for table in found)]
+    means = {k: sum(table[k] * table["n"] for table in found) / count for k in keys} if count else {}
+    each = [pair for table in found for pair in table.get("each", [])]
+    return {"n": count, "patients": sum(t.get("patients", 0) for t in found), "each": each} | means
+
+
+PARTS = ("touched", "untouched", "bundled")
 ROWS = (
     ("Dice, corrected structures", "touched", "dice"),
     (f"clicks to Dice {TARGET}", "touched", "clicks"),
@@ -109,54 +146,107 @@ ROWS = (
 
 
 def write_document(numbers: dict, path: Path) -> None:
-    """Put the numbers between the marks in docs/learning.md."""
-    gate, annotated = numbers["gate"], numbers["annotated"]
-    old, new = gate["old"], gate["new"]
+    """Put the numbers between the set's marks in docs/learning.md."""
+    old, new, annotated, folds = (numbers[k] for k in ("old", "new", "annotated", "folds"))
     ratio = new["touched"]["clicks"] / max(old["touched"]["clicks"], 1e-9)
     rows = [
         f"| {name} | {old[part][key]:.3f} | {new[part][key]:.3f} | {new[part][key] - old[part][key]:+.3f} |"
         for name, part, key in ROWS
         if key in old.get(part, {})
     ]
+    many = len(folds) > 1
     lines = [
-        f"Set `{numbers['set']}`, preset `{numbers['preset']}`, {numbers['made']}.",
-        f"{annotated['corrected']} of {annotated['asked']} masks asked for on training images of",
-        f"{numbers['patients']['learn']} patients",
+        f"Set `{numbers['set']}`, {numbers['weights']} weights of preset `{numbers['preset']}`,",
+        f"{numbers['made']}." + (f" {len(folds)} times, each patient tested once." if many else ""),
+        f"{annotated['corrected']} of {annotated['asked']} masks asked for",
         f"came and were corrected, with {annotated['clicks']} clicks and by painting. Learned in",
-        f"{numbers['seconds']:.0f} s on {numbers['device']}. {old['touched']['n']} masks of",
-        f"{old['touched']['patients']} other patients were asked for before and after. Untouched:",
-        f"{old['untouched']['n']} masks of {', '.join(numbers['others'])}.",
+        f"{'at most ' if many else ''}{max(f['seconds'] for f in folds):.0f} s on {numbers['device']}.",
+        f"{old['touched']['n']} masks of {old['touched']['patients']} other patients were asked for before",
+        "and after.",
+        f"Untouched: {old['untouched']['n']} masks of {', '.join(numbers['others'])}.",
         "",
         "| | before | after | change |",
         "|---|---|---|---|",
         *rows,
         "",
-        f"Clicks after are {ratio:.2f} of before; a mask",
-        f"that never got there counts {MOST_CLICKS}. Gate: {gate['words']}",
+        f"Clicks after are **{ratio:.2f}** of before; a mask that never got there counts {MOST_CLICKS}.",
+        "Gate:",
+        *(f["words"] for f in folds),
         "",
-        "![Masks that are good after so many clicks; loss and Dice while learning](images/learning.png)",
+        "![Masks that are good after so many clicks; loss and Dice while",
+        f"learning]({picture_of(numbers['set'])})",
     ]
-    marked = "<!-- measured -->\n" + "\n".join(lines) + "\n<!-- end -->"
-    text = re.sub(r"<!-- measured -->.*<!-- end -->", lambda _: marked, path.read_text("utf-8"), flags=re.S)
+    name = numbers["set"]
+    marked = f"<!-- measured {name} -->\n" + "\n".join(lines) + "\n<!-- end -->"
+    pattern = rf"<!-- measured {name} -->.*?<!-- end -->"
+    text, count = re.subn(pattern, lambda _: marked, path.read_text("utf-8"), flags=re.S)
+    assert count == 1, f"{path} has no place for {name}"
     path.write_text(text, "utf-8")
 
 
-def draw(outcome: Outcome, steps: list, path: Path) -> None:
+def picture_of(name: str) -> str:
+    """Return where the plot of a set stands, from docs/."""
+    return f"images/learning_{name}.png"
+
+
+def draw(numbers: dict, path: Path) -> None:
     """Draw how many held-out masks are good after k clicks, before and after; and the loss of learning."""
-    gate = outcome.card["gate"]
     series = {}
-    for name, part in (("before", gate["old"]), ("after", gate["new"])):
-        each = [clicks for _, clicks in part["touched"]["each"]]
+    for name, part in (("before", "old"), ("after", "new")):
+        each = [clicks for _, clicks in numbers[part]["touched"]["each"]]
         series[name] = [
             (k, np.mean([c is not None and c <= k for c in each])) for k in range(MOST_CLICKS + 1)
         ]
-    masks = [p for p in steps if p.phase == "masks"]
+    steps = {f["tested"]: [p for p in f["steps"] if p["phase"] == "masks"] for f in numbers["folds"]}
     panels = [
         Panel(f"Share of masks with Dice from {TARGET}", "clicks", series),
-        Panel("Loss while learning", "step", {"": [(p.step, p.loss) for p in masks]}),
-        Panel("Dice while learning", "step", {"": [(p.step, p.dice) for p in masks]}),
+        *(
+            Panel(title, "step", {k: [(p["step"], p[key]) for p in own] for k, own in steps.items()})
+            for title, key in (("Loss while learning", "loss"), ("Dice while learning", "dice"))
+        ),
     ]
     draw_panels(panels, path)
+
+
+def learn(predictor: AdaptedPredictor, fold: tuple, untouched: list[JudgedRound], options) -> dict:
+    """Annotate, learn and measure once; return the numbers of a fold."""
+    taught, asked = spread(fold[0], options.corrections), spread(fold[1], options.test)
+    assert not {q.subject for q in taught} & {q.subject for q in asked}, "a patient is on both sides"
+    journal, steps = Journal.in_memory(), []
+    rounds, annotated = annotate(predictor, taught, journal)
+    print(f"annotated: {annotated}", flush=True)
+    test = [*ask_later(asked), *untouched]
+
+    def report(progress) -> None:
+        steps.append({k: getattr(progress, k) for k in ("phase", "step", "loss", "dice")})
+        if progress.step % 10 == 0:
+            print(progress, flush=True)
+
+    with tempfile.TemporaryDirectory() as project:
+        outcome = learn_from_corrections(
+            Path(project),
+            journal,
+            predictor,
+            LearningSettings(**({"steps": options.steps} if options.steps else {})),
+            report,
+            corrections=Corrections(rounds, test, []),
+            most_tested=len(test),
+        )
+    print(outcome.words, flush=True)
+    card = outcome.card or keep_as_it_is(predictor, rounds, test, outcome.words)
+    kept = {key: card.get(key) for key in ("gate", "recipe", "patients", "seconds", "good_step", "made")}
+    subjects = sorted({q.subject.rpartition("/")[2] for q in asked})
+    tested = subjects[0] if len(subjects) == 1 else ""
+    words = f"{tested}: {kept['gate']['words']}".removeprefix(": ")
+    return {**kept, "annotated": annotated, "tested": tested, "words": words, "steps": steps}
+
+
+def keep_as_it_is(predictor: AdaptedPredictor, taught: list, test: list, words: str) -> dict:
+    """Return the card of a run in which nothing was better than before: what was there is there after."""
+    touched = Corrections(taught, test, []).touched
+    quiet = lambda *_: None  # noqa: E731
+    table = measure(predictor.copy(), None, test, touched, load_rehearsal()[1], quiet, quiet)
+    return {"gate": {"old": table, "new": table, "words": words}, "seconds": 0.0}
 
 
 def main() -> None:
@@ -167,8 +257,10 @@ def main() -> None:
     parser.add_argument("--preset", default="lite")
     parser.add_argument("--weights", type=Path, help="folder of trained weights instead of the bundled ones")
     parser.add_argument("--corrections", type=int, default=20)
+    parser.add_argument("--each-patient", action="store_true", help="test each in turn; needs no split")
     parser.add_argument("--test", type=int, default=60, help="held-out masks of the set at most")
     parser.add_argument("--margin", type=int, default=0, help="pixels that the annotator contours too wide")
+    parser.add_argument("--without", nargs="+", default=(), metavar="SET", help="not among the untouched")
     parser.add_argument("--others", type=int, default=2, help="masks of each other set")
     parser.add_argument("--json", type=Path, help="write the numbers there and leave docs/ alone")
     parser.add_argument("--steps", type=int, help="of learning, for trying out")
@@ -176,55 +268,39 @@ def main() -> None:
     predictor = AdaptedPredictor.from_preset(
         options.preset, "cpu", options.weights, cache_dir=cache_dir() / "embeddings"
     )
-    journal, steps = Journal.in_memory(), []
-    own = options.data / options.set
-    learn, annotated = annotate(predictor, own, options.corrections, journal, options.margin)
-    print(f"annotated: {annotated}", flush=True)
-    test = ask_later(own, options.test, options.margin)
+    own, apart = options.data / options.set, {options.set, *options.without}
     others = [
         folder
         for folder in sorted(p.parent for p in options.data.glob("*/set.json"))
-        if folder.name != options.set and "label_maps" not in folder.name
+        if folder.name not in apart and "label_maps" not in folder.name
     ]
-    untouched = [round_ for folder in others for round_ in ask_later(folder, options.others)]
-    shared = {r.subject for r in learn} & {r.subject for r in test}
-    assert not shared, f"patients on both sides: {shared}"
-    settings = LearningSettings(**({"steps": options.steps} if options.steps else {}))
-
-    def report(progress) -> None:
-        steps.append(progress)
-        if progress.step % 10 == 0:
-            print(progress, flush=True)
-
-    with tempfile.TemporaryDirectory() as project:
-        outcome = learn_from_corrections(
-            Path(project),
-            journal,
-            predictor,
-            settings,
-            report,
-            corrections=Corrections(learn, [*test, *untouched], []),
-            most_tested=len(test) + len(untouched),
-        )
-    print(outcome.words)
+    untouched = [r for f in others for r in ask_later(spread(read_questions(f, "val"), options.others))]
+    folds = [
+        learn(predictor, fold, untouched, options)
+        for fold in divide(own, options.margin, options.each_patient)
+    ]
+    sides = {
+        side: {part: pool([f["gate"][side].get(part, {}) for f in folds]) for part in PARTS}
+        for side in ("old", "new")
+    }
     numbers = {
-        **{
-            key: outcome.card[key]
-            for key in ("gate", "recipe", "patients", "seconds", "structures", "made", "good_step")
-        },
+        **sides,
+        "folds": folds,
+        "annotated": {k: sum(f["annotated"][k] for f in folds) for k in folds[0]["annotated"]},
         "set": options.set,
         "margin": options.margin,
         "preset": options.preset,
+        "weights": "other" if options.weights else "bundled",
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "device": predictor.describe()["device"],
-        "annotated": annotated,
         "others": [folder.name for folder in others],
     }
     if options.json:
         options.json.write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
-        draw(outcome, steps, options.json.with_suffix(".png"))
+        draw(numbers, options.json.with_suffix(".png"))
         return
-    (DOCS / "learning.json").write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
-    draw(outcome, steps, DOCS / "images/learning.png")
+    (DOCS / f"learning_{options.set}.json").write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
+    draw(numbers, DOCS / picture_of(options.set))
     write_document(numbers, DOCS / "learning.md")
 
 

