@@ -120,3 +120,22 @@ def test_another_recipe_starts_anew(tmp_path, whole):
 def test_a_step_too_small_for_the_processes_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="share a step"):
         make_learner(tmp_path, dataclasses.replace(SETTINGS, masks=0))
+
+
+@pytest.mark.parametrize("whole_is_better", [True, False])
+def test_the_check_says_how_much_of_what_was_learned_goes_live(tmp_path, whole_is_better):
+    settings = dataclasses.replace(SETTINGS, words_steps=0, steps=1, check_every=1, keep=0.75)
+    learner, sizes = make_learner(tmp_path, settings), []
+
+    def size_of(state) -> float:
+        return sum(v.norm().item() for n, v in state.items() if n.startswith("heads.") and "lora_B" in n)
+
+    def check(live) -> tuple[float, float]:
+        sizes.append(size_of(live))
+        return (-sizes[-1] if whole_is_better else sizes[-1] or 1e6), 0.5
+
+    learner._check = check
+    learned = learner.run()
+    assert sizes[0] == 0
+    assert sizes[1] == pytest.approx(0.25 * sizes[2])
+    assert size_of(learned.state) == pytest.approx(sizes[2 if whole_is_better else 1])

@@ -29,8 +29,9 @@ class LearningSettings:
     language_rate, head_rate : float
         AdamW learning rates of LoRA on the language model, and on SEG projection and mask decoder.
     keep : float
-        Share of SEG projection and mask decoder as they were that stays in what goes live, 0…1: a few images
-        are soon learned by heart, and half the way was better than all of it (as `RunSettings.keep`).
+        Share of SEG projection and mask decoder as they were, 0…1, that may stay in what goes live: a few
+        images are soon learned by heart (as `RunSettings.keep`), but where much was wrong much is to be
+        learned. The check says whether that or all that was learned is better.
     check_every, patience : int
         Steps from check to check, and checks without a gain after which learning stops.
     language_rank, head_rank : int

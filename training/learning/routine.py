@@ -243,7 +243,7 @@ class Learner:
             return bend_lesson(self.lessons[k], np.random.default_rng([settings.seed, 3, k, n - 1]))
 
         if memory.before == float("inf"):
-            memory.before, memory.checked_dice = self._check()
+            memory.before, memory.checked_dice = self._check(self._adapter.state())
             memory.after = memory.before
         self._start = time.monotonic(), memory.step
         for step in range(memory.step, settings.steps):
@@ -267,20 +267,20 @@ class Learner:
             line = {"phase": "masks", "step": step + 1, "loss": loss, "dice": taught.mean().item()}
             memory.step, memory.log = step + 1, [*memory.log, line]
             if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
-                self._compare(memory, *self._check())
+                self._compare(memory)
             self._report(memory, settings.steps)
             if self._stop(memory):
                 return False
         return True
 
     @torch.no_grad()
-    def _check(self) -> tuple[float, float | None]:
+    def _check(self, live: dict[str, Tensor]) -> tuple[float, float | None]:
         """Return the loss of the lessons to stop by plus how far bundled masks moved, from words alone.
 
-        And the mean Dice of those lessons. By the weights that would go live.
+        And the mean Dice of those lessons. By an adapter that may go live.
         """
         learned = self._adapter.state()
-        self._adapter.load(self._live())
+        self._adapter.load(live)
         states, first = self._states, len(self.lessons)
         last = first + len(self.rehearsal)
         items = [
@@ -296,15 +296,18 @@ class Learner:
         self._adapter.load(learned)
         return sum(loss for loss, _ in means), means[0][1] if items else None
 
-    def _compare(self, memory: _Memory, score: float, dice: float | None) -> None:
-        memory.stale, memory.checked_dice = memory.stale + 1, dice
-        if score < memory.after:
-            memory.after, memory.best_step, memory.stale = score, memory.step, 0
-            memory.best = self._live()
+    def _compare(self, memory: _Memory) -> None:
+        """Check what was learned, part of it and whole; remember the best."""
+        memory.stale += 1
+        for share in sorted({1 - self.settings.keep, 1.0}):
+            live = self._part(share)
+            score, dice = self._check(live)
+            if score < memory.after:
+                memory.after, memory.best_step, memory.stale = score, memory.step, 0
+                memory.best, memory.checked_dice = live, dice
 
-    def _live(self) -> dict[str, Tensor]:
-        """Return the adapter as it would go live: masks drawn between as before and as learned."""
-        share = 1 - self.settings.keep
+    def _part(self, share: float) -> dict[str, Tensor]:
+        """Return the adapter with masks drawn between as before and, at 1, as learned."""
         return {
             name: share * value if name.startswith("heads.") and "lora_B" in name else value
             for name, value in self._adapter.state().items()
