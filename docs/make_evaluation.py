@@ -185,6 +185,12 @@ def tell_references(findings: dict) -> str:
     return table(columns, [*rows, row("**all**", *both), named])
 
 
+def tell_named(findings: dict) -> str:
+    """Say what understanding every such question would give."""
+    row = findings["references"]["named"]
+    return f"{show(row['one'])}, {spread(row, 'value')} times that without the masks ({row['n']} masks)"
+
+
 def tell_conversation(findings: dict) -> str:
     """Show what the rounds before a question cost it."""
     names = {
@@ -287,6 +293,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "kinds": tell_kinds,
     "correction": tell_correction,
     "references": tell_references,
+    "named": tell_named,
     "conversation": tell_conversation,
     "corruption": tell_corruption,
     "clicks": tell_clicks,
