@@ -19,16 +19,7 @@ from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.routine import Learner
 
 SETTINGS = LearningSettings(
-    words_steps=3,
-    words_lessons=2,
-    looks=2,
-    look_masks=3,
-    steps=6,
-    coarse=4,
-    masks=3,
-    rehearsed=1,
-    check_every=2,
-    patience=9,
+    words_steps=3, words_lessons=2, steps=6, coarse=4, masks=3, rehearsed=1, check_every=2, patience=9
 )
 
 

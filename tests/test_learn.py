@@ -17,7 +17,7 @@ from napari_mediround.training.learning.adapters import AdapterStore
 from napari_mediround.training.learning.learn import Corrections, learn_from_corrections, read_corrections
 from napari_mediround.training.learning.recipe import LearningSettings
 
-QUICK = LearningSettings(words_steps=1, looks=0, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
+QUICK = LearningSettings(words_steps=1, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
 
 
 @pytest.fixture(autouse=True)

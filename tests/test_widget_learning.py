@@ -30,7 +30,7 @@ from napari_mediround.widget.learning_view import Curve
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.reader import read_layers
 
-QUICK = LearningSettings(words_steps=1, looks=0, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
+QUICK = LearningSettings(words_steps=1, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
 LONG = 120000
 
 

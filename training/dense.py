@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.losses import iou, share_loss
+from napari_mediround.training.losses import iou
 from napari_mediround.training.pixels import PixelStage, structure_weights
 from napari_mediround.training.planes import Planes
 from napari_mediround.training.progress import MeanLog, half_precision, set_rates
@@ -62,6 +63,20 @@ def cell_shares(labels: np.ndarray, values: list[tuple[int, ...]], grid: int) ->
     return np.stack([counts[..., [v for v in union if v < most]].sum(-1) for union in values]) / np.float32(
         side * side
     )
+
+
+def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
+    """Return cross entropy × 2 + soft Dice loss, (N,), of logits and shares (N, h, w).
+
+    Foreground weighs more by the root of its rarity: most structures are few cells, and an empty answer to
+    all of them is a plateau that nothing leaves.
+    """
+    probability, share = logits.sigmoid().flatten(1), shares.flatten(1)
+    rarity = (share.mean(1).clamp_min(1e-3) ** -0.5).where(share.sum(1) > 0, share.new_ones(1))
+    weight = 1 + share * (rarity[:, None] - 1)
+    pixel = F.binary_cross_entropy_with_logits(logits.flatten(1), share, weight, reduction="none")
+    dice = 1 - (2 * (probability * share).sum(1) + 1) / (probability.sum(1) + share.sum(1) + 1)
+    return 2 * pixel.mean(1) + dice
 
 
 def plane_targets(

@@ -60,17 +60,3 @@ def cosine_schedule(step: int, steps: int, warmup: int) -> float:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     return 0.5 * (1 + float(torch.cos(torch.tensor(min(done, 1.0) * torch.pi))))
-
-
-def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
-    """Return cross entropy × 2 + soft Dice loss, (N,), of logits and shares (N, h, w).
-
-    Foreground weighs more by the root of its rarity: most structures are few cells, and an empty answer to
-    all of them is a plateau that nothing leaves.
-    """
-    probability, share = logits.sigmoid().flatten(1), shares.flatten(1)
-    rarity = (share.mean(1).clamp_min(1e-3) ** -0.5).where(share.sum(1) > 0, share.new_ones(1))
-    weight = 1 + share * (rarity[:, None] - 1)
-    pixel = F.binary_cross_entropy_with_logits(logits.flatten(1), share, weight, reduction="none")
-    dice = 1 - (2 * (probability * share).sum(1) + 1) / (probability.sum(1) + share.sum(1) + 1)
-    return 2 * pixel.mean(1) + dice

@@ -20,9 +20,6 @@ class LearningSettings:
     ----------
     words_steps, words_lessons : int
         Steps of the language model at most, and lessons of each.
-    looks, look_masks : int
-        Steps of the first look, and masks of each: they cost little, and where a structure is must be learned
-        before its border.
     steps, coarse : int
         Steps of the mask decoder at most; of these, how many at the start on half the grid.
     masks, rehearsed : int
@@ -45,8 +42,6 @@ class LearningSettings:
 
     words_steps: int = 24
     words_lessons: int = 2
-    looks: int = 60
-    look_masks: int = 8
     steps: int = 32
     coarse: int = 32
     masks: int = 4

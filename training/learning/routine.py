@@ -98,13 +98,11 @@ class Learner:
         self._key = _fingerprint(hash_base(model), [*lessons, *checked, *rehearsal], settings)
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step of clicks has no words
         self.accelerator = Accelerator(device_placement=False, kwargs_handlers=[unused])
-        least = min(settings.look_masks, settings.masks, settings.words_lessons)
-        if least < self.accelerator.num_processes:
+        if min(settings.masks, settings.words_lessons) < self.accelerator.num_processes:
             raise SettingsError(
-                f"{self.accelerator.num_processes} processes share a step: set look_masks, masks and "
-                "words_lessons to at least that."
+                f"{self.accelerator.num_processes} processes share a step: set masks and words_lessons to at "
+                "least that."
             )
-        self._looks = settings.looks if model.glance is not None else 0
         self.model = model
         self._began = time.monotonic()
 
@@ -154,23 +152,17 @@ class Learner:
     # What is computed once
 
     @torch.no_grad()
-    def _look_before(self) -> tuple[list[Tensor], dict[str | bool, list[list[Tensor]]]]:
-        """Return each lesson's SEG vectors, and of each bundled mask what the model says before it learns.
-
-        By the grid that it is decoded on, coarse or not; its first look as "look".
-        """
+    def _look_before(self) -> tuple[list[Tensor], dict[bool, list[list[Tensor]]]]:
+        """Return each lesson's SEG vectors, and of each bundled mask what the model says before it learns."""
         reads = [self._stage("read", lesson) for lesson in self._everything]
         self._fluent = all(read.right == 1.0 for read in reads[: len(self.lessons)])
         self._states = [read.states for read in reads]
         aims = [read.vectors for read in reads]
-        kept: dict[str | bool, list[list[Tensor]]] = {}
-        states = self._states[len(self.lessons) :]
-        rehearsed = list(zip(self.rehearsal, states, strict=False))
-        if self._looks:
-            kept["look"] = [list(self._stage("glance", *pair).sigmoid()) for pair in rehearsed]
+        kept: dict[bool, list[list[Tensor]]] = {}
         for coarse in (True, False) if self.settings.coarse < self.settings.steps else (True,):
             kept[coarse] = [
-                list(self._stage("decode", *pair, coarse)[0].logits.sigmoid()) for pair in rehearsed
+                list(self._stage("decode", lesson, read.states, coarse)[0].logits.sigmoid())
+                for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=False)
             ]
         return aims, kept
 
@@ -235,7 +227,7 @@ class Learner:
         return True
 
     def _learn_masks(self, memory: _Memory) -> bool:
-        """Teach SEG projection and mask decoder what to draw, at first look first; False when cancelled."""
+        """Teach SEG projection and mask decoder what to draw; False when cancelled."""
         settings, rank = self.settings, self.accelerator.process_index
         if not self._fluent:
             self._read_again()
@@ -253,34 +245,30 @@ class Learner:
         if memory.before == float("inf"):
             memory.before, memory.checked_dice = self._check(self._adapter.state())
             memory.after = memory.before
-        self._start, looks, last = (time.monotonic(), memory.step), self._looks, self._looks + settings.steps
-        for step in range(memory.step, last):
+        self._start = time.monotonic(), memory.step
+        for step in range(memory.step, settings.steps):
             if memory.stale > settings.patience:
                 break
-            rng, done = np.random.default_rng([settings.seed, 1, step]), step + 1 - looks
-            what, count, share = "masks", settings.masks, (step - looks) / max(1, settings.steps)
-            if step < looks:
-                what, count, share = "looks", settings.look_masks, step / looks
-            coarse = done <= settings.coarse
-            kept = self._kept[coarse if what == "masks" else "look"]
-            picks = [own[k] for k in rng.choice(len(own), count, p=chance / chance.sum())]
+            rng = np.random.default_rng([settings.seed, 1, step])
+            coarse = step < settings.coarse
+            picks = [own[k] for k in rng.choice(len(own), settings.masks, p=chance / chance.sum())]
             picks += [others[rng.integers(len(others))] for _ in range(settings.rehearsed if others else 0)]
             items = [
                 Item(
                     view(k, int(rng.integers(BENT + 1))), i, states[k][i], coarse, (settings.seed, 2, step, n)
                 )
                 if k < first
-                else Item(everything[k], i, states[k][i], coarse, None, kept[k - first][i])
+                else Item(everything[k], i, states[k][i], coarse, None, self._kept[coarse][k - first][i])
                 for n, (k, i) in enumerate(picks)
             ]
-            losses, dices = self._stage(what, items[rank :: self.accelerator.num_processes])
-            loss = self._take_step("masks", losses, len(items), share)
-            taught = dices[: len(range(rank, count, self.accelerator.num_processes))]
+            losses, dices = self._stage("masks", items[rank :: self.accelerator.num_processes])
+            loss = self._take_step("masks", losses, len(items), step / settings.steps)
+            taught = dices[: len(range(rank, settings.masks, self.accelerator.num_processes))]
             line = {"phase": "masks", "step": step + 1, "loss": loss, "dice": taught.mean().item()}
             memory.step, memory.log = step + 1, [*memory.log, line]
-            if done >= 0 and (done % settings.check_every == 0 or step + 1 == last):
+            if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps:
                 self._compare(memory)
-            self._report(memory, last)
+            self._report(memory, settings.steps)
             if self._stop(memory):
                 return False
         return True

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from napari_mediround.model.context import Seen, resize
 from napari_mediround.model.mediround import Decoded, MediRound
 from napari_mediround.training.learning.lessons import Lesson
-from napari_mediround.training.losses import dice_loss, iou, mask_loss, share_loss
+from napari_mediround.training.losses import dice_loss, iou, mask_loss
 from napari_mediround.training.prompts import PromptSettings, decode_prompted
 
 
@@ -86,7 +86,7 @@ class Stage(nn.Module):
         self._seen: dict[tuple[int, bool], tuple[Lesson, Seen]] = {}
 
     def forward(self, what: str, *arguments):
-        """Do "read", "words", "looks", "masks", "glance" or "decode"; see the methods of these names."""
+        """Do "read", "words", "masks" or "decode"; see the methods of these names."""
         return getattr(self, what)(*arguments)
 
     def read(self, lesson: Lesson) -> Read:
@@ -110,14 +110,6 @@ class Stage(nn.Module):
             moved = (read.vectors - aim).pow(2).mean() / aim.var().clamp_min(1e-6)
             losses.append(read.loss + moved)
         return torch.stack(losses)
-
-    def looks(self, items: Sequence[Item]) -> tuple[Tensor, Tensor]:
-        """Return the loss and the Dice of the first look at each item, (I,) both; prompts are not looked at.
-
-        An item's target is then a first look, 0…1.
-        """
-        pairs = [self._look(item) for item in items]
-        return torch.stack([loss for loss, _ in pairs]), torch.stack([dice for _, dice in pairs])
 
     def masks(self, items: Sequence[Item]) -> tuple[Tensor, Tensor]:
         """Return the loss and the Dice of each item, (I,) both."""
@@ -144,16 +136,6 @@ class Stage(nn.Module):
             loss = _emphasised_loss(logits, truth, emphasis) + 0.1 * F.mse_loss(decoded.iou, overlap)
         return loss, (2 * overlap / (1 + overlap))[0]
 
-    def _look(self, item: Item) -> tuple[Tensor, Tensor]:
-        logits = self.glance(item.lesson, item.state[None], item.coarse)
-        share = item.target
-        if share is None:
-            mask = torch.from_numpy(item.lesson.masks[item.index])[None].float()
-            share = F.adaptive_avg_pool2d(mask, logits.shape[-2:])[0]
-        share = share[None].to(logits.device)
-        overlap = iou(logits.detach(), share >= 0.5)[0]
-        return share_loss(logits, share)[0], 2 * overlap / (1 + overlap)
-
     @torch.no_grad()
     def _see(self, lesson: Lesson, coarse: bool) -> Seen:
         """Return a lesson's plane as the decoder sees it, kept from step to step: learning changes it not."""
@@ -164,11 +146,6 @@ class Stage(nn.Module):
             seen = self.model.look(F.avg_pool2d(embedding, 2) if coarse else embedding, pixels)
             self._seen[key] = lesson, seen  # with the lesson, so that no other gets its id
         return self._seen[key][1]
-
-    def glance(self, lesson: Lesson, states: Tensor, coarse: bool = True) -> Tensor:
-        """Return the logits (N, h, w) of the first look at masks of a lesson from their words."""
-        vectors = self.model.project_seg(states.to(self.model.device))
-        return self.model.glance(self._see(lesson, coarse), vectors)[:, 0]
 
     def decode(self, lesson: Lesson, states: Tensor, coarse: bool = False) -> tuple[Decoded, Tensor]:
         """Decode all masks of a lesson from their words; return them with their judged logits (N,)."""
