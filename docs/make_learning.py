@@ -154,9 +154,9 @@ def write_document(numbers: dict, path: Path) -> None:
         for name, part, key in ROWS
         if key in old.get(part, {})
     ]
-    many = len(folds) > 1
+    many, name = len(folds) > 1, numbers["set"]
     lines = [
-        f"Set `{numbers['set']}`, {numbers['weights']} weights of preset `{numbers['preset']}`,",
+        f"Set `{name}`, {numbers['weights']} weights of preset `{numbers['preset']}`,",
         f"{numbers['made']}." + (f" {len(folds)} times, each patient tested once." if many else ""),
         f"{annotated['corrected']} of {annotated['asked']} masks asked for",
         f"came and were corrected, with {annotated['clicks']} clicks and by painting. Learned in",
@@ -171,12 +171,11 @@ def write_document(numbers: dict, path: Path) -> None:
         "",
         f"Clicks after are **{ratio:.2f}** of before; a mask that never got there counts {MOST_CLICKS}.",
         "Gate:",
-        *(f["words"] for f in folds),
         "",
-        "![Masks that are good after so many clicks; loss and Dice while",
-        f"learning]({picture_of(numbers['set'])})",
+        *(f"- {f['words']}" for f in folds),
+        "",
+        f"![Masks good after so many clicks; loss and Dice while learning]({picture_of(name)})",
     ]
-    name = numbers["set"]
     marked = f"<!-- measured {name} -->\n" + "\n".join(lines) + "\n<!-- end -->"
     pattern = rf"<!-- measured {name} -->.*?<!-- end -->"
     text, count = re.subn(pattern, lambda _: marked, path.read_text("utf-8"), flags=re.S)
