@@ -29,7 +29,7 @@ from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.journal import Journal
 from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
-from napari_mediround.training.asking import spoken_name
+from napari_mediround.training.asking import ask_by_name, spoken_name
 from napari_mediround.training.dataset import Case, choose_planes, read_cases
 from napari_mediround.training.evaluate import spread
 from napari_mediround.training.learning.corrections import read_rounds
@@ -92,7 +92,7 @@ def annotate(
     for question in asked:
         session = Session(predictor, question.case.study, journal=journal)
         studies[session.case], subjects[session.case] = question.case.study, question.subject
-        round_ = session.ask(f"Segment the {question.name}.", question.plane)
+        round_ = session.ask(ask_by_name([question.name]), question.plane)
         if not round_.targets:
             continue  # the dock has no mask to mend here either
         value = session.first_label(round_.index)
@@ -114,7 +114,7 @@ def ask_later(asked: Sequence[Question]) -> list[JudgedRound]:
     """Return rounds to test with: what a person would have left of each is the label."""
     rounds = []
     for question in asked:
-        text = f"Segment the {question.name}."
+        text = ask_by_name([question.name])
         image = render_plane(question.case.study, question.plane, window_for_question(text))
         empty, wanted = (Mask.from_array(a) for a in (np.zeros_like(question.truth), question.truth))
         masks, key = (JudgedMask(question.name, empty, wanted, "corrected"),), hash_image(image)
@@ -196,7 +196,7 @@ def draw(numbers: dict, path: Path) -> None:
         series[name] = [
             (k, np.mean([c is not None and c <= k for c in each])) for k in range(MOST_CLICKS + 1)
         ]
-    steps = {f["tested"]: [p for p in f["steps"] if p["phase"] == "masks"] for f in numbers["folds"]}
+    steps = {f["tested"]: f["steps"] for f in numbers["folds"]}
     panels = [
         Panel(f"Share of masks with Dice from {TARGET}", "clicks", series),
         *(
@@ -217,7 +217,8 @@ def learn(predictor: AdaptedPredictor, fold: tuple, untouched: list[JudgedRound]
     test = [*ask_later(asked), *untouched]
 
     def report(progress) -> None:
-        steps.append({k: getattr(progress, k) for k in ("phase", "step", "loss", "dice")})
+        if progress.phase == "masks":
+            steps.append({k: getattr(progress, k) for k in ("step", "loss", "dice")})
         if progress.step % 10 == 0:
             print(progress, flush=True)
 

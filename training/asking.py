@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from napari_mediround.io.mrmedseg import IMAGE, TARGET, MrDialogue, locate
 from napari_mediround.training.baselines import fill_box, threshold_in_box
 from napari_mediround.training.dataset import LabelledPlane
 from napari_mediround.training.metrics import Score, dice
+from napari_mediround.training.turns import join_names
 
 if TYPE_CHECKING:
     from napari_mediround.predictor import Predictor
@@ -130,6 +131,11 @@ def score_target(
     )
 
 
+def ask_by_name(names: Iterable[str]) -> str:
+    """Return the plain question for structures: "Segment the liver and the spleen."."""
+    return f"Segment {join_names([f'the {name}' for name in names])}."
+
+
 def spoken_name(label: str) -> str:
     """Return how a label is asked for: its words without bracketed remarks.
 
@@ -179,7 +185,7 @@ def ask_plane(segmenter: Predictor, plane: LabelledPlane, settings: Settings) ->
     for name in rng.permutation(sorted(truths))[: settings.structures].tolist():
         if len(conversation) == MAX_ROUNDS:
             conversation = Conversation()
-        text = f"Segment the {name}."
+        text = ask_by_name([name])
         answer = segmenter.ask(text, conversation, ())
         conversation = conversation.add(Round(len(conversation) + 1, number, text, (), answer))
         yield Asked(name, plane.image, truths[name], choose_target(answer, name), len(conversation))

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
-from napari_mediround.training.asking import score_target
+from napari_mediround.training.asking import ask_by_name, score_target
 from napari_mediround.training.outcomes import Outcome
 from napari_mediround.training.text import corrupt_mask
-from napari_mediround.training.turns import Dialogue, Turn, join_names
+from napari_mediround.training.turns import Dialogue, Turn
 
 if TYPE_CHECKING:
     from napari_mediround.predictor import Predictor
@@ -223,8 +223,7 @@ def follow_dialogue(
             answer = segmenter.ask(turn.question, Conversation(), ())
             yield from _score_turn(ALONE, dialogue, number, answer, scenery)
         if dialogue.needs_mask(turn):
-            wanted = join_names([f"the {name}" for name in turn.target_names])
-            answer = segmenter.ask(f"Segment {wanted}.", Conversation(), ())
+            answer = segmenter.ask(ask_by_name(turn.target_names), Conversation(), ())
             yield from _score_turn(NAMED, dialogue, number, answer, scenery)
 
 

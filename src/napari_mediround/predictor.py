@@ -168,8 +168,7 @@ class Predictor:
             )
         with self._lock:
             key = hash_image(image)
-            if self._store.get(key, image) is None:
-                self._store.put(key, self._careful(lambda: self.model.encode_image(image)))
+            self._careful(lambda: self._store.get_or_encode(key, image, self.model.encode_image))
             self._current, self._view = key, view
             return key
 
@@ -268,8 +267,8 @@ class Predictor:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
-                view = f"{self._current}-whole"
-                features = self._store.get_view(view, features.image, self._encode_whole)
+                view, image = f"{self._current}-whole", features.image
+                features = self._careful(lambda: self._store.get_or_encode(view, image, self._encode_whole))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
@@ -312,10 +311,10 @@ class Predictor:
         names = [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
-            rest = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._segment_batch, features, rest[0]))
+            left, called = vectors[len(found) :], names[len(found) :]
+            decoded = self._careful(partial(self._segment_batch, features, left))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
-            for k, (array, vector, name) in enumerate(zip(masks, *rest, strict=False)):
+            for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
                 mask, quality = Mask.from_array(array), float(decoded.quality[k])
                 found.append(Target(name, mask, quality, bool(decoded.corrected[k])))
                 origin = Origin(vector[None], decoded.logits[k][None, None], features.frame)
@@ -348,7 +347,7 @@ class Predictor:
         return replace(here, seen=self._seen[1])
 
     def _encode_whole(self, image: NDArray[np.uint8]) -> ImageFeatures:
-        return self._careful(lambda: self.model.encode_image(image, whole_plane(image.shape[:2])))
+        return self.model.encode_image(image, whole_plane(image.shape[:2]))
 
     def _take_notes(self) -> str:
         notes, self._notes = " ".join(self._notes), []

@@ -77,7 +77,7 @@ class Progress:
     dice : float or None
         Of the step's corrected masks.
     checked : float or None
-        Score of the last check, lower is better.
+        Score of the best check so far, lower is better.
     seconds, left : float
         Since the start, and at most to go.
     checked_dice : float or None

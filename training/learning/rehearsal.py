@@ -19,9 +19,9 @@ from napari_mediround import resources
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.model.store import hash_image
+from napari_mediround.training.asking import ask_by_name
 from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
 from napari_mediround.training.planes import Planes, set_of
-from napari_mediround.training.turns import join_names
 
 MOST_STRUCTURES, FEWEST_PIXELS = 4, 150
 WANTED = {
@@ -53,7 +53,7 @@ def load_rehearsal(folder: Path | None = None) -> tuple[list[JudgedRound], list[
         for name, value in entry["names"].items():
             mask = Mask.from_array(labels == value)
             masks.append(JudgedMask(name, mask, mask, "accepted"))
-        key, names = hash_image(image), join_names([f"the {name}" for name in entry["names"]])
+        key = hash_image(image)
         sides[entry["use"]].append(
             JudgedRound(
                 number,
@@ -62,7 +62,7 @@ def load_rehearsal(folder: Path | None = None) -> tuple[list[JudgedRound], list[
                 key,
                 {key: image},
                 Conversation(),
-                f"Segment {names}.",
+                ask_by_name(entry["names"]),
                 (),
                 tuple(masks),
             )

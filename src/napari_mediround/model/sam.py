@@ -26,17 +26,15 @@ _IMPORT_LOCK = threading.Lock()
 def _import_modeling() -> ModuleType:
     """Import `segment_anything.modeling` without running the package's own `__init__`.
 
-    That imports torchvision, for an automatic mask generator that nothing here uses. An empty package stands
-    in `sys.modules` for the time of the import; nothing stands in for torchvision, as another thread that
-    imports transformers meanwhile would take it for the real one.
+    That imports torchvision, for an automatic mask generator that nothing here uses. The package stands in
+    `sys.modules`, not run, for the time of the import; nothing stands in for torchvision, as another thread
+    that imports transformers meanwhile would take it for the real one.
     """
     package, wanted = "segment_anything", "segment_anything.modeling"
     with _IMPORT_LOCK:
         if wanted in sys.modules:
             return sys.modules[wanted]
-        stand_in = ModuleType(package)
-        stand_in.__path__ = importlib.util.find_spec(package).submodule_search_locations
-        sys.modules[package] = stand_in
+        sys.modules[package] = importlib.util.module_from_spec(importlib.util.find_spec(package))
         try:
             return importlib.import_module(wanted)
         finally:

@@ -131,15 +131,15 @@ class FeatureStore:
         self._remember(key, features)
         return features
 
-    def get_view(
+    def get_or_encode(
         self, key: str, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], ImageFeatures]
     ) -> ImageFeatures:
-        """Return the features of another view of an image; encoded where they are not kept.
+        """Return the features of an image, or of a view of it; encoded where they are not kept.
 
         Parameters
         ----------
         key : str
-            Of the view, a file's name.
+            From `hash_image`, or of a view; a file's name.
         image : ndarray
             uint8 (H, W, 3), what is encoded.
         encode : callable
