@@ -50,13 +50,11 @@ def look() -> SimpleNamespace:
     return SimpleNamespace(embedding=torch.zeros(1), frame=whole_plane((SIDE, SIDE)))
 
 
-def settle(
-    target: Target, model: Sure | None = None, image: str = "x", text: str = "What is behind [1.2]?"
-) -> tuple[Target, list[str]]:
+def settle(target: Target, model: Sure | None = None, image: str = "x") -> tuple[Target, list[str]]:
     """Return what a question about image "x" that points at a target reads in its place, and the notes."""
     liver = Round(1, 0, "a", (), Answer("", (Target("spleen", block(0, 3), 0.5), target), image=image))
     talk = Conversation((liver,))
-    read, notes = settle_references(model or Sure(), look, text, talk, (Reference(1, 2),), "x")
+    read, notes = settle_references(model or Sure(), look, talk, (Reference(1, 2),), "x")
     assert read.rounds[0].targets[0] is liver.targets[0]
     return read.target(Reference(1, 2)), notes
 
@@ -95,16 +93,6 @@ def test_otherwise_a_mask_stays_as_it_is(target: Target, model: Sure, image: str
     assert settle(target, model, image) == (target, [])
 
 
-def test_which_of_two_is_larger_is_asked_of_masks_as_they_are() -> None:
-    two = (Target("liver", block(20, 30), 0.8), Target("liver", block(20, 24), 0.8))
-    talk, both = (
-        Conversation((Round(1, 0, "a", (), Answer("", two, image="x")),)),
-        (Reference(1, 1), Reference(1, 2)),
-    )
-    asked = settle_references(Sure(), look, "The larger of [1.1] and [1.2].", talk, both, "x")
-    assert asked == (talk, [])
-
-
 @torch.no_grad()
 def test_a_whole_model_sees_the_structure_by_its_landmark(monkeypatch) -> None:
     model = build_mediround("tiny", seed=1)
@@ -115,7 +103,7 @@ def test_a_whole_model_sees_the_structure_by_its_landmark(monkeypatch) -> None:
     features = model.encode_image(make_plane())
     target = Target("liver", Mask.from_array(np.zeros(features.shape, bool)), 0.5)
     talk = Conversation((Round(1, 0, "a", (), Answer("", (target,), image="x")),))
-    read, notes = settle_references(model, lambda: features, "Behind [1]?", talk, (Reference(1, 1),), "x")
+    read, notes = settle_references(model, lambda: features, talk, (Reference(1, 1),), "x")
     seen = model.segment(features, model.landmarks.vector("liver")[None])
     expected = model.masks_on_plane(seen.logits, features.frame)[0]
     assert expected.any()

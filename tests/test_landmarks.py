@@ -83,6 +83,19 @@ def test_a_mask_that_is_there_is_surer_than_any_first_look() -> None:
     assert find("the structure on the patient's left of [1]", talk(LIVER, drawn), 1) == "gallbladder"
 
 
+@pytest.mark.parametrize(
+    ("name", "found"), [("liver", "stomach"), ("hepatic vessel", "stomach"), ("left kidney", "left kidney")]
+)
+def test_what_is_asked_about_its_parts_and_wholes_do_not_lie_beside_it(name: str, found: str) -> None:
+    drawn = (name, block(10, 30, 25, 27))
+    assert find("the structure on the patient's left of [1]", talk(LIVER, drawn), 1) == found
+
+
+def test_a_second_lesion_may_lie_beside_the_first() -> None:
+    first, second = ("liver tumour", block(10, 30, 10, 20)), ("liver tumour", block(10, 30, 22, 26))
+    assert find("the structure on the patient's left of [1]", talk(first, second), 1) == "liver tumour"
+
+
 def test_a_kind_leaves_out_what_is_of_another() -> None:
     drawn = ("left kidney", block(10, 30, 25, 27))  # between liver and stomach, no hollow organ
     assert find("the structure on the patient's left of [1]", talk(LIVER, drawn), 1) == "left kidney"

@@ -11,10 +11,11 @@ import torch
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.sam import mask_to_logits
-from napari_mediround.training import judging
+from napari_mediround.training import judging, text
 from napari_mediround.training.pixels import PixelStage
 from napari_mediround.training.planes import Planes, kept_for_judging
 from napari_mediround.training.run import main, read_recipe
+from napari_mediround.training.text import TextSettings, draw_lesson
 
 RECIPE = """
 [run]
@@ -77,6 +78,14 @@ def recipe(tmp_path):
     return path
 
 
+def go_on(recipe, folder, stage):
+    """Write the recipe of a run that goes on from the weights of another with one stage."""
+    text = recipe.read_text().replace(folder.parent.as_posix(), (folder.parent.parent / "on").as_posix())
+    text = text.replace("[run]", f"[run]\nbegin = {folder.as_posix()!r}")
+    stages = re.split(r"(?=^\[)", text, flags=re.MULTILINE)
+    recipe.write_text("".join(part for part in stages if part.startswith(("[run]", f"[{stage}]"))))
+
+
 def test_a_recipe_trains_all_stages_and_its_weights_load(recipe):
     folder = main(recipe)
     card = json.loads((folder / "card.json").read_text())
@@ -96,10 +105,7 @@ def test_a_finished_run_started_again_gives_the_same_weights(recipe):
 def test_a_run_goes_on_from_trained_weights_with_the_stages_that_it_names(recipe):
     folder = main(recipe)
     begun = build_mediround("tiny", trained=folder)
-    text = recipe.read_text().replace(folder.parent.as_posix(), (folder.parent.parent / "on").as_posix())
-    text = text.replace("[run]", f"[run]\nbegin = {folder.as_posix()!r}")
-    stages = re.split(r"(?=^\[)", text, flags=re.MULTILINE)
-    recipe.write_text("".join(stage for stage in stages if stage.startswith(("[run]", "[dense]"))))
+    go_on(recipe, folder, "dense")
     went_on = build_mediround("tiny", trained=main(recipe))
     assert not torch.equal(went_on.glance.query.weight, begun.glance.query.weight)
     assert torch.equal(went_on.seg_projection[0].weight, begun.seg_projection[0].weight)
@@ -115,6 +121,27 @@ def test_a_run_goes_on_from_trained_weights_with_the_stages_that_it_names(recipe
     assert not torch.equal(tokens[1].half(), tokens[2].half())
     vectors = PixelStage(["kidney"], begun, 0).vectors
     assert torch.equal(vectors[0], begun.landmarks.vectors[begun.landmarks.names.index("kidney")])
+
+
+def test_the_language_model_alone_goes_on_towards_the_landmarks(recipe):
+    folder = main(recipe)
+    begun = build_mediround("tiny", trained=folder)
+    go_on(recipe, folder, "text")
+    went_on = build_mediround("tiny", trained=main(recipe))
+    before, after = (m.language.network.state_dict() for m in (begun, went_on))
+    assert any("lora_B" in name and not torch.equal(before[name], after[name]) for name in before)
+    assert not torch.equal(went_on.seg_projection[0].weight, begun.seg_projection[0].weight)
+    assert torch.equal(went_on.glance.query.weight, begun.glance.query.weight)
+    assert went_on.landmarks.names == begun.landmarks.names
+    assert torch.equal(went_on.landmarks.vectors, begun.landmarks.vectors)
+
+
+def test_dialogues_of_wanted_kinds_are_met_more_often(recipe, monkeypatch):
+    monkeypatch.setattr(text, "write_lesson", lambda model, dialogue, *_: dialogue)
+    planes, wanted = Planes(recipe.parent / "data"), TextSettings(text_share=1.0, kinds=("part", "whole"))
+    for seed in range(8):
+        dialogue = draw_lesson(None, planes, wanted, np.random.default_rng(seed))
+        assert {turn.kind for turn in dialogue.turns} & {"part", "whole"}
 
 
 def test_an_unknown_setting_is_refused_by_name(recipe):

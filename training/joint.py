@@ -92,7 +92,7 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
     if not (out / "bank.pt").exists():
         torch.save(collect_bank(model, planes, names, settings), out / "bank.pt")
     bank = torch.load(out / "bank.pt", map_location=model.device, weights_only=True)
-    table, row_of = read_vectors(out / "pixels.pt", model.device)
+    table, row_of = read_vectors(out / "pixels.pt", model)
     right = fit_projection(model, bank, table, row_of, settings.projection_steps)
     (out / "projection.json").write_text(json.dumps({"nearest_is_right": round(right, 4)}))
     model.context.requires_grad_(False)

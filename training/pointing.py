@@ -18,9 +18,12 @@ from napari_mediround.training.losses import cosine_schedule, vector_loss
 OPENINGS = ("Segment the {}.", "{}", "Where is the {}?", "Outline {} please.")
 
 
-def read_vectors(path: Path, device: torch.device) -> tuple[Tensor, dict[str, int]]:
-    """Return stage 1a's vectors (S, C) and the row of each structure."""
-    saved = torch.load(path, map_location=device, weights_only=True)
+def read_vectors(path: Path, model: MediRound) -> tuple[Tensor, dict[str, int]]:
+    """Return the vectors (S, C) of stage 1a, the model's landmarks where it did not run; each one's row."""
+    if not path.exists() and model.landmarks is not None:
+        marks = model.landmarks
+        return marks.vectors.to(model.device), {name: i for i, name in enumerate(marks.names)}
+    saved = torch.load(path, map_location=model.device, weights_only=True)
     return saved["stage"]["vectors"], {name: i for i, name in enumerate(saved["structures"])}
 
 

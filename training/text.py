@@ -44,14 +44,17 @@ class TextSettings:
         AdamW learning rates of LoRA and token rows, of the projectors, of the SEG projection.
     text_share : float
         Share of dialogues without an image.
+    kinds : tuple of str
+        Of these, only dialogues with a turn of one of these kinds are taken, where there are any: what is
+        learned slowly ("function") is met more often.
     corrupt_share : float
         Share of referenced masks that are moved, grown, shrunk or emptied of their name.
     rounds : tuple of int
         Fewest and most rounds of a dialogue.
     refit : int
-        Every so many steps, from the first on, the SEG projection is fitted to all of stage 1a's vectors as
-        they are by then, on plain questions and the latest dialogues; only then does the language model get a
-        gradient that tells structures apart.
+        Every so many steps, from the first on, and before the last, the SEG projection is fitted to all of
+        stage 1a's vectors as they are by then, on plain questions and the latest dialogues; only then does
+        the language model get a gradient that tells structures apart.
     seed : int
         Of every draw.
     bf16 : bool
@@ -64,6 +67,7 @@ class TextSettings:
     head_rate: float = 1e-3
     pointing_rate: float = 3e-5
     text_share: float = 0.5
+    kinds: tuple[str, ...] = ()
     corrupt_share: float = 0.3
     rounds: tuple[int, int] = (1, 4)
     refit: int = 50
@@ -157,7 +161,10 @@ def write_lesson(
 def draw_lesson(model: MediRound, planes: Planes, settings: TextSettings, rng: np.random.Generator) -> Lesson:
     """Draw one dialogue, about a plane or text alone."""
     if rng.random() < settings.text_share:
-        dialogue = make_text_dialogue(rng, planes.anatomy, rounds=settings.rounds)
+        while True:
+            dialogue = make_text_dialogue(rng, planes.anatomy, rounds=settings.rounds)
+            if not settings.kinds or any(turn.kind in settings.kinds for turn in dialogue.turns):
+                break
         return write_lesson(model, dialogue, None, 0, 0.0, rng)
     row = planes.draw(rng)
     entry = planes.table[row]
@@ -202,7 +209,8 @@ def lesson_loss(
 def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, settings: TextSettings) -> None:
     """Train stage 1b; `vectors` (stage 1a's checkpoint) is read again every 25 steps, as it may still learn.
 
-    Logs to ``out/text.jsonl``, saves ``out/text.pt`` every 25 steps.
+    Without that file the structures are pointed at where the model's landmarks are. Logs to
+    ``out/text.jsonl``, saves ``out/text.pt`` every 25 steps.
     """
     planes = Planes(folder)
     model.train()
@@ -222,12 +230,13 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
         optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
     log, began, recent = [], time.monotonic(), deque(maxlen=settings.refit * settings.dialogues * 2)
-    table, row_of = read_vectors(vectors, model.device)
+    table, row_of = read_vectors(vectors, model)
     for step in range(start, settings.steps):
-        if step % settings.refit == 0 or step == start:
+        last = step + 1 == settings.steps
+        if step % settings.refit == 0 or step == start or last:
             opening = OPENINGS[step // settings.refit % len(OPENINGS)]
             model.eval()
-            plain = ask_plainly(model, list(row_of), planes.anatomy, (opening,))
+            plain = ask_plainly(model, list(row_of), planes.anatomy, OPENINGS if last else (opening,))
             model.train()
             bank = {n: torch.cat([s, *(said[n] for said in recent if n in said)]) for n, s in plain.items()}
             fit_projection(model, bank, table, row_of, 200)
@@ -252,9 +261,9 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
                     + "\n"
                 )
             log = []
-        if step % 25 == 24 or step + 1 == settings.steps:
+        if step % 25 == 24 or last:
             planes.refresh()
-            table, row_of = read_vectors(vectors, model.device)
+            table, row_of = read_vectors(vectors, model)
             state = {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1}
             save_checkpoint(checkpoint, state)
     model.eval()

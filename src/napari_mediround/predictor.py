@@ -208,7 +208,7 @@ class Predictor:
             features = self._features(self._current)
             raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
             read, notes = self._careful(
-                lambda: settle_references(self.model, look, text, conversation, references, self._current)
+                lambda: settle_references(self.model, look, conversation, references, self._current)
             )
             self._notes += notes
             asked = text, read, references

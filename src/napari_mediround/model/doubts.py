@@ -12,7 +12,6 @@ import torch
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.places import LARGER, SMALLER, asked_place
 from napari_mediround.domain.rounds import Conversation, Reference, Target
 from napari_mediround.model.mediround import ImageFeatures, MediRound
 
@@ -22,7 +21,6 @@ ELSEWHERE = "{} is not quite where the {} is seen; the question was read as if i
 def settle_references(
     model: MediRound,
     look: Callable[[], ImageFeatures],
-    text: str,
     conversation: Conversation,
     references: Sequence[Reference],
     image: str,
@@ -31,22 +29,20 @@ def settle_references(
 
     A proposal that nobody looked at gives way to what the model sees of the structure now, where it agrees
     with that less than that is judged to agree with the truth. What a person accepted or drew stays, and so
-    does what may be there more than once (a lesion). Which of two is larger is asked of masks as they are.
+    does what may be there more than once (a lesion).
 
     Parameters
     ----------
     model : MediRound
     look : callable
         Returns the plane asked about, as seen.
-    text, conversation, references
-        The question, the rounds before it, what it points at.
+    conversation, references
+        The rounds before the question, what it points at.
     image : str
         Key of the plane; masks on other planes stay.
     """
     anatomy, landmarks, notes = load_anatomy(), model.landmarks, []
     if not references or landmarks is None or not model.correction.enabled:
-        return conversation, []
-    if asked_place(text, len(references), anatomy, set()) in (LARGER, SMALLER):
         return conversation, []
     for reference in references:
         round_, target = conversation.rounds[reference.round - 1], conversation.target(reference)

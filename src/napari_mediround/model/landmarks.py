@@ -18,7 +18,7 @@ from torch import Tensor
 from napari_mediround.domain.anatomy import Anatomy, Structure, load_anatomy
 from napari_mediround.domain.places import BETWEEN, LARGER, SMALLER, asked_kind, asked_place
 from napari_mediround.domain.relations import DIRECTIONS, find_between, find_neighbour
-from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.domain.rounds import Conversation, Reference, Target
 from napari_mediround.model.sam import fit_to_square
 
 if TYPE_CHECKING:
@@ -138,11 +138,22 @@ def find_asked(
     here = [t for r in conversation.rounds for t in r.targets if r.answer.image == image and t.mask.area]
     if not place or landmarks is None or not all(any(t is other for other in here) for t in asked):
         return ""
-    others = [t for t in here if t.verdict != "rejected" and not any(t is other for other in asked)]
+    beside = [t for t in here if not any(_is_within(t, other, anatomy) for other in asked)]
+    others = [t for t in beside if t.verdict != "rejected"]
     features = look()
     masks = [(t.structure, features.frame.cut(t.mask.to_array())) for t in (*asked, *others)]
     kind = asked_kind(text, anatomy)
     return landmarks.find(model, features.seen, place, view, masks, len(asked), anatomy, kind)
+
+
+def _is_within(target: Target, asked: Target, anatomy: Anatomy) -> bool:
+    """Whether a mask is of what is asked about, of a part or of a whole of it, and so not beside it."""
+    structure = anatomy.find(target.structure)
+    if target is asked or structure is None:
+        return target is asked
+    same = target.structure == asked.structure and structure.is_one  # there may be two lesions
+    wholes = anatomy.ancestors(target.structure), anatomy.ancestors(asked.structure)
+    return same or asked.structure in wholes[0] or target.structure in wholes[1]
 
 
 def _likely(
