@@ -91,6 +91,7 @@ def test_a_recipe_trains_all_stages_and_its_weights_load(recipe):
     card = json.loads((folder / "card.json").read_text())
     assert card["planes_of_sets"] == {"demo": 24}
     assert "judge_bce" in card["metrics_of_training"]
+    assert card["begun_from"] == {}
     trained, fresh = build_mediround("tiny", trained=folder), build_mediround("tiny")
     assert not torch.equal(trained.seg_projection[0].weight, fresh.seg_projection[0].weight)
     assert not torch.equal(trained.mask_decoder.iou_token.weight, fresh.mask_decoder.iou_token.weight)
@@ -127,13 +128,17 @@ def test_the_language_model_alone_goes_on_towards_the_landmarks(recipe):
     folder = main(recipe)
     begun = build_mediround("tiny", trained=folder)
     go_on(recipe, folder, "text")
-    went_on = build_mediround("tiny", trained=main(recipe))
+    went_on_at = main(recipe)
+    went_on = build_mediround("tiny", trained=went_on_at)
     before, after = (m.language.network.state_dict() for m in (begun, went_on))
     assert any("lora_B" in name and not torch.equal(before[name], after[name]) for name in before)
     assert not torch.equal(went_on.seg_projection[0].weight, begun.seg_projection[0].weight)
     assert torch.equal(went_on.glance.query.weight, begun.glance.query.weight)
     assert went_on.landmarks.names == begun.landmarks.names
     assert torch.equal(went_on.landmarks.vectors, begun.landmarks.vectors)
+    first, second = (json.loads((at / "card.json").read_text()) for at in (folder, went_on_at))
+    assert second["begun_from"]["sha256"] == first["sha256"]
+    assert second["begun_from"]["metrics_of_training"] == first["metrics_of_training"] != {}
 
 
 def test_dialogues_of_wanted_kinds_are_met_more_often(recipe, monkeypatch):

@@ -19,7 +19,13 @@ from torch import Tensor
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.build import build_mediround, read_preset
-from napari_mediround.model.checkpoint import LANDMARKS, load_trained_state, save_trained, trained_state
+from napari_mediround.model.checkpoint import (
+    CARD,
+    LANDMARKS,
+    load_trained_state,
+    save_trained,
+    trained_state,
+)
 from napari_mediround.model.device import choose_device
 from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
@@ -200,8 +206,18 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     return folder
 
 
+def read_begun(run: RunSettings) -> dict:
+    """Return the card of the weights that a run begins from, but for its landmarks; {} for a new beginning."""
+    if not run.begin:
+        return {}
+    bundled = run.begin == BUNDLED
+    folder = locate(read_preset(run.preset)["trained"]["weights"]) if bundled else Path(run.begin)
+    card = json.loads((folder / CARD).read_text())
+    return {key: value for key, value in card.items() if key != "landmarks"}
+
+
 def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float]) -> dict:
-    """Return the card of a run: recipe, data, bases by hash, metrics."""
+    """Return the card of a run: recipe, data, bases by hash, metrics, and the card of what it began from."""
     planes = json.loads((data / "planes.json").read_text())
     table = [planes[row] for row in encoded_rows(data)]
     preset = read_preset(run.preset)
@@ -226,6 +242,7 @@ def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float
         "planes_of_sets": sets,
         "data": origins,
         "metrics_of_training": metrics,
+        "begun_from": read_begun(run),
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "licence": "Apache-2.0",
         "not": "a medical device",
