@@ -207,7 +207,7 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
 
 
 def read_begun(run: RunSettings) -> dict:
-    """Return the card of the weights that a run begins from, but for its landmarks; {} where it begins anew."""
+    """Return the card of the weights begun from, but for its landmarks; {} where a run begins anew."""
     if not run.begin:
         return {}
     bundled = run.begin == BUNDLED
