@@ -72,6 +72,13 @@ def test_what_names_a_structure_or_no_single_direction_is_left_to_the_model(text
         ("the blood vessel in front of [1]", "front", {"blood vessel", "aorta"}, {"nerve"}),
         ("the artery behind the portal vein", "behind", {"aorta"}, {"inferior vena cava"}),
         ("the bone behind [1]", "behind", {"bone", "left scapula", "T3 vertebra"}, {"spinal cord"}),
+        (
+            "the part of the hippocampus behind [1]",
+            "behind",
+            {"posterior hippocampus", "anterior hippocampus"},
+            {"hippocampus", "amygdala"},
+        ),
+        ("which piece of the right lung is behind [1]?", "behind", {"right lower lung lobe"}, {"right lung"}),
         ("the gland behind the stomach", "behind", {"pancreas", "left adrenal gland"}, {"stomach"}),
     ],
 )

@@ -19,6 +19,7 @@ _SIDES = {
 _SIDE_WORDS = {word: side for side, words in _SIDES.items() for word in words.values()}
 _LISTS = ("synonyms", "neighbours", "functions")
 _FIELDS = frozenset({*_LISTS, "pair", "group", "side", "parent", "modalities", "sct", "left", "right"})
+_PART_OF = re.compile(r"\b(?:part|piece|portion)s? of (?:the )?$", re.IGNORECASE)
 _PLURALS = ((r"ies$", "y"), (r"ses$", "sis"), (r"ae$", "a"), (r"s$", ""))
 
 
@@ -204,6 +205,14 @@ class Anatomy:
         """
         found = [word for word in self.kinds if re.search(rf"\b{word}s?\b", text, re.IGNORECASE)]
         return self.kinds[max(found, key=len)] if found else frozenset()
+
+    def parts_in(self, text: str) -> frozenset[str]:
+        """Return the parts of the structure that a text wants a part of, empty where it wants none.
+
+        "the part of the hippocampus behind [1]" gives the anterior and the posterior hippocampus.
+        """
+        named = [m[0] for m in self._synonyms.finditer(text) if _PART_OF.search(text[: m.start()])]
+        return frozenset(child for whole in filter(None, map(self.find, named)) for child in whole.children)
 
     @cached_property
     def _synonyms(self) -> re.Pattern:

@@ -33,7 +33,7 @@ def asked_place(text: str, masks: int, anatomy: Anatomy, directions: frozenset[s
     """Return the place that a question asks for, "" where it asks for none or for more than one.
 
     Only of a structure that the question leaves open, altogether or but for its kind ("the vessel behind
-    [1]"): see `asked_kind`.
+    [1]", "the part of the liver behind [1]"): see `asked_kind`.
 
     Parameters
     ----------
@@ -51,14 +51,10 @@ def asked_place(text: str, masks: int, anatomy: Anatomy, directions: frozenset[s
     str
         LARGER, SMALLER, BETWEEN, one of `directions`, or "".
     """
-    text = _leave_open(text, anatomy)
+    kind, text = asked_kind(text, anatomy), _leave_open(text, anatomy)
     found = [place for place, words in {1: _BESIDE, 2: _OF_TWO}.get(masks, {}).items() if _says(text, words)]
     sized = any(_says(text, _OF_TWO[size]) for size in (LARGER, SMALLER))
-    if (
-        len(found) != 1
-        or (sized and masks == 1)
-        or not (sized or _ANYTHING.search(text) or anatomy.kind_in(text))
-    ):
+    if len(found) != 1 or (sized and masks == 1) or not (sized or _ANYTHING.search(text) or kind):
         return ""  # the largest thing beside a mask is not the first one there
     named = {*directions, *_OF_TWO}
     return next((name for name in (found[0], f"image_{found[0]}") if name in named), "")
@@ -66,7 +62,7 @@ def asked_place(text: str, masks: int, anatomy: Anatomy, directions: frozenset[s
 
 def asked_kind(text: str, anatomy: Anatomy) -> frozenset[str]:
     """Return the structures that a question which asks for a place can mean; empty where all of them."""
-    return anatomy.kind_in(_leave_open(text, anatomy))
+    return anatomy.parts_in(text) or anatomy.kind_in(_leave_open(text, anatomy))
 
 
 def _leave_open(text: str, anatomy: Anatomy) -> str:
