@@ -149,6 +149,18 @@ def test_dialogues_of_wanted_kinds_are_met_more_often(recipe, monkeypatch):
         assert {turn.kind for turn in dialogue.turns} & {"part", "whole"}
 
 
+def test_to_begin_from_bundled_weights_there_have_to_be_some(recipe):
+    recipe.write_text(recipe.read_text().replace("[run]", '[run]\nbegin = "bundled"'))
+    with pytest.raises(SettingsError, match="preset tiny"):
+        main(recipe)
+
+
+def test_an_unknown_kind_of_turn_does_not_draw_for_ever(recipe, monkeypatch):
+    monkeypatch.setattr(text, "write_lesson", lambda model, dialogue, *_: dialogue)
+    planes, wanted = Planes(recipe.parent / "data"), TextSettings(text_share=1.0, kinds=("functon",))
+    assert draw_lesson(None, planes, wanted, np.random.default_rng(0)).turns
+
+
 def test_an_unknown_setting_is_refused_by_name(recipe):
     recipe.write_text("[pixels]\nstepz = 3\n")
     with pytest.raises(SettingsError, match="stepz"):

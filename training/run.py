@@ -168,8 +168,8 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         )
     if run.threads:
         torch.set_num_threads(run.threads)
-    begin = Path(run.begin) if run.begin not in ("", BUNDLED) else None
-    model = build_mediround(run.preset, run.seed, begin, untrained=not run.begin)
+    begin = find_begun(run)
+    model = build_mediround(run.preset, run.seed, begin, untrained=begin is None)
     if run.fresh:
         anew = build_mediround(run.preset, run.seed, untrained=True)
         for name in run.fresh:
@@ -201,22 +201,36 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         say("stage 2: judge and corrector")
         metrics = train_judging(model, data, out, recipe["judging"])
     folder = out / "weights"
-    save_trained(model, folder, make_card(Path(path), run, data, metrics))
+    save_trained(model, folder, make_card(Path(path), run, begin, data, metrics))
     say(f"weights: {folder}")
     return folder
 
 
-def read_begun(run: RunSettings) -> dict:
+def find_begun(run: RunSettings) -> Path | None:
+    """Return the folder of the weights that a run begins from, None where it begins anew.
+
+    Raises
+    ------
+    SettingsError
+        When the preset has no weights of its own to begin from.
+    """
+    if run.begin != BUNDLED:
+        return Path(run.begin) if run.begin else None
+    trained = read_preset(run.preset).get("trained")
+    if trained is None:
+        raise SettingsError(f"No weights are bundled for the preset {run.preset}: begin is a folder there.")
+    return locate(trained["weights"])
+
+
+def read_begun(folder: Path | None) -> dict:
     """Return the card of the weights begun from, but for its landmarks; {} where a run begins anew."""
-    if not run.begin:
-        return {}
-    bundled = run.begin == BUNDLED
-    folder = locate(read_preset(run.preset)["trained"]["weights"]) if bundled else Path(run.begin)
-    card = json.loads((folder / CARD).read_text())
+    card = json.loads((folder / CARD).read_text()) if folder else {}
     return {key: value for key, value in card.items() if key != "landmarks"}
 
 
-def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float]) -> dict:
+def make_card(
+    path: Path, run: RunSettings, begin: Path | None, data: Path, metrics: dict[str, float]
+) -> dict:
     """Return the card of a run: recipe, data, bases by hash, metrics, and the card of what it began from."""
     planes = json.loads((data / "planes.json").read_text())
     table = [planes[row] for row in encoded_rows(data)]
@@ -242,7 +256,7 @@ def make_card(path: Path, run: RunSettings, data: Path, metrics: dict[str, float
         "planes_of_sets": sets,
         "data": origins,
         "metrics_of_training": metrics,
-        "begun_from": read_begun(run),
+        "begun_from": read_begun(begin),
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "licence": "Apache-2.0",
         "not": "a medical device",

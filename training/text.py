@@ -31,6 +31,9 @@ from napari_mediround.training.planes import Planes
 from napari_mediround.training.pointing import OPENINGS, ask_plainly, fit_projection, read_vectors
 from napari_mediround.training.progress import half_precision, save_checkpoint, set_rates
 
+_TRIES = 100
+"""Most dialogues drawn for one of the wanted kinds; then the last is taken."""
+
 
 @dataclass(frozen=True)
 class TextSettings:
@@ -45,8 +48,8 @@ class TextSettings:
     text_share : float
         Share of dialogues without an image.
     kinds : tuple of str
-        Of these, only dialogues with a turn of one of these kinds are taken, where there are any: what is
-        learned slowly ("function") is met more often.
+        Of these, one without a turn of these kinds is drawn again, if any kinds are named, a few times: what
+        is learned slowly ("function") is met more often.
     corrupt_share : float
         Share of referenced masks that are moved, grown, shrunk or emptied of their name.
     rounds : tuple of int
@@ -161,7 +164,7 @@ def write_lesson(
 def draw_lesson(model: MediRound, planes: Planes, settings: TextSettings, rng: np.random.Generator) -> Lesson:
     """Draw one dialogue, about a plane or text alone."""
     if rng.random() < settings.text_share:
-        while True:
+        for _ in range(_TRIES):
             dialogue = make_text_dialogue(rng, planes.anatomy, rounds=settings.rounds)
             if not settings.kinds or any(turn.kind in settings.kinds for turn in dialogue.turns):
                 break

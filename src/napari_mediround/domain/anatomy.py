@@ -238,6 +238,10 @@ class Anatomy:
             structure = self[structure.parent]
         return tuple(found)
 
+    def share(self, one: str, other: str) -> bool:
+        """Whether two preferred names are of one structure, or of a whole and its part."""
+        return one == other or one in self.ancestors(other) or other in self.ancestors(one)
+
 
 @cache
 def load_anatomy(path: Path | None = None) -> Anatomy:

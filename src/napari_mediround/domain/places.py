@@ -51,11 +51,13 @@ def asked_place(text: str, masks: int, anatomy: Anatomy, directions: frozenset[s
     str
         LARGER, SMALLER, BETWEEN, one of `directions`, or "".
     """
-    kind, text = asked_kind(text, anatomy), _leave_open(text, anatomy)
-    found = [place for place, words in {1: _BESIDE, 2: _OF_TWO}.get(masks, {}).items() if _says(text, words)]
-    sized = any(_says(text, _OF_TWO[size]) for size in (LARGER, SMALLER))
-    if len(found) != 1 or (sized and masks == 1) or not (sized or _ANYTHING.search(text) or kind):
+    left = _leave_open(text, anatomy)
+    found = [place for place, words in {1: _BESIDE, 2: _OF_TWO}.get(masks, {}).items() if _says(left, words)]
+    sized = any(_says(left, _OF_TWO[size]) for size in (LARGER, SMALLER))
+    if len(found) != 1 or (sized and masks == 1):
         return ""  # the largest thing beside a mask is not the first one there
+    if not (sized or _ANYTHING.search(left) or asked_kind(text, anatomy)):
+        return ""
     named = {*directions, *_OF_TWO}
     return next((name for name in (found[0], f"image_{found[0]}") if name in named), "")
 

@@ -148,12 +148,10 @@ def find_asked(
 
 def _is_within(target: Target, asked: Target, anatomy: Anatomy) -> bool:
     """Whether a mask is of what is asked about, of a part or of a whole of it, and so not beside it."""
+    if target.structure != asked.structure:
+        return anatomy.share(target.structure, asked.structure)
     structure = anatomy.find(target.structure)
-    if target is asked or structure is None:
-        return target is asked
-    same = target.structure == asked.structure and structure.is_one  # there may be two lesions
-    wholes = anatomy.ancestors(target.structure), anatomy.ancestors(asked.structure)
-    return same or asked.structure in wholes[0] or target.structure in wholes[1]
+    return target is asked or bool(structure and structure.is_one)  # there may be two lesions
 
 
 def _likely(
@@ -164,8 +162,6 @@ def _likely(
     Findings and vessels within an organ do not, unless the question asks for their kind.
     """
     found = {}
-    own = {base.name for base in bases}
-    kin = own.union(*(anatomy.ancestors(name) for name in own))
     for structure in filter(None, map(anatomy.find, names)):
         general = {base.region == "general" for base in bases} | {structure.region == "general"}
         foreign = any(anatomy.apart(base.region, structure.region) for base in bases)
@@ -173,8 +169,7 @@ def _likely(
             not (structure.name in kind if kind else structure.is_one)
             or len(general) == 2
             or foreign
-            or structure.name in kin
-            or own & {*anatomy.ancestors(structure.name)}
+            or any(anatomy.share(structure.name, base.name) for base in bases)
         ):
             continue
         near = any(structure.name in base.neighbours for base in bases)
