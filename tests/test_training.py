@@ -15,7 +15,7 @@ from napari_mediround.training import judging, text
 from napari_mediround.training.pixels import PixelStage
 from napari_mediround.training.planes import Planes, kept_for_judging
 from napari_mediround.training.run import main, read_recipe
-from napari_mediround.training.text import TextSettings, draw_lesson
+from napari_mediround.training.text import TextSettings, draw_lesson, lessons_loss
 
 RECIPE = """
 [run]
@@ -141,12 +141,33 @@ def test_the_language_model_alone_goes_on_towards_the_landmarks(recipe):
     assert second["begun_from"]["metrics_of_training"] == first["metrics_of_training"] != {}
 
 
-def test_dialogues_of_wanted_kinds_are_met_more_often(recipe, monkeypatch):
+@torch.no_grad()
+def test_lessons_read_at_once_cost_and_say_what_each_alone_does(recipe):
+    model, planes = build_mediround("tiny"), Planes(recipe.parent / "data")
+    drawn = [draw_lesson(model, planes, TextSettings(), np.random.default_rng(seed)) for seed in range(4)]
+    assert len({len(lesson.pieces) for lesson in drawn}) > 1
+    table, row_of = (
+        torch.randn(2, model.seg_projection[-1].out_features),
+        {"left kidney": 0, "right kidney": 1},
+    )
+    _, report, said = lessons_loss(model, drawn, table, row_of)
+    alone = [lessons_loss(model, [lesson], table, row_of) for lesson in drawn]
+    tokens = [len(lesson.supervised) for lesson in drawn]
+    assert report["text"] == pytest.approx(
+        np.average([r["text"] for _, r, _ in alone], weights=tokens), rel=1e-4
+    )
+    for name, states in said.items():
+        torch.testing.assert_close(states, torch.cat([s[name] for _, _, s in alone if name in s]))
+
+
+@pytest.mark.parametrize("text_share", [1.0, 0.0])
+def test_dialogues_of_wanted_kinds_are_met_more_often(recipe, monkeypatch, text_share):
     monkeypatch.setattr(text, "write_lesson", lambda model, dialogue, *_: dialogue)
-    planes, wanted = Planes(recipe.parent / "data"), TextSettings(text_share=1.0, kinds=("part", "whole"))
+    planes = Planes(recipe.parent / "data")
+    wanted = TextSettings(text_share=text_share, kinds=("mirror", "whole"))
     for seed in range(8):
         dialogue = draw_lesson(None, planes, wanted, np.random.default_rng(seed))
-        assert {turn.kind for turn in dialogue.turns} & {"part", "whole"}
+        assert {turn.kind for turn in dialogue.turns} & {"mirror", "whole"}
 
 
 def test_to_begin_from_bundled_weights_there_have_to_be_some(recipe):

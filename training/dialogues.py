@@ -101,7 +101,7 @@ def make_text_dialogue(
     cannot tell what an image lacks. Other parameters as in `make_dialogue`.
     """
     anchor = anatomy.structures[rng.integers(len(anatomy))]
-    pool = [s for s in anatomy if not anatomy.apart(anchor.region, s.region) and s.region != "general"]
+    pool = [s for s in anatomy if not anatomy.apart(anchor.region, s.region)]
     near = [0.2 if re.search(r"\d", s.name) else 1.0 for s in pool]
     weights = np.array([w * (4 if s.region == anchor.region else 1) for w, s in zip(near, pool, strict=True)])
     count = min(int(rng.integers(3, 13)), len(pool))

@@ -304,7 +304,7 @@ def _pair(key: str, table: dict) -> list[dict]:
     ]
     for side, words in _SIDES.items():
         more = table.get(side, {})
-        texts = {k: [t.format(**words) for t in table.get(k, [])] + more.get(k, []) for k in _LISTS}
+        texts = {k: more.get(k, []) + [t.format(**words) for t in table.get(k, [])] for k in _LISTS}
         other = "right" if side == "left" else "left"
         drafts.append(
             plain
