@@ -195,9 +195,9 @@ def _draw_dialogue(
 def lessons_loss(
     model: MediRound, lessons: list[Lesson], table: Tensor, row_of: dict[str, int]
 ) -> tuple[Tensor, dict[str, float], dict[str, Tensor]]:
-    """Return the loss of lessons read at once, what to log of it, and the states (K, D) that said a structure.
+    """Return the loss of lessons read at once, what to log, and the states (K, D) that said a structure.
 
-    Padded on the right, as a causal model does not see what follows: a third to a half of the time of one by one.
+    Padded on the right, as a causal model does not see what follows: half the time of one by one.
     """
     embedded = [model.embed_pieces(lesson.pieces, lesson.raw)[0] for lesson in lessons]
     hidden = model.language.hidden(pad_sequence(embedded, batch_first=True))
