@@ -103,6 +103,18 @@ def test_merged_ones_change_the_weights_by_the_weighted_sum(store):
         store.use("a003")
 
 
+def test_a_weakened_one_changes_the_weights_by_its_share_and_must_be_measured(store):
+    store.note(add(store, 1), gate={"wins": True}, structures=["liver"])
+    weak, shape, card = read_adapter(store.path(store.weaken("a001", 0.5)))
+    whole, key = make_state(1), "heads.x.lora_{}.weight"
+    products = [s[key.format("B")] @ s[key.format("A")] for s in (weak, whole)]
+    assert torch.allclose(products[0], products[1] / 2, atol=1e-6)
+    assert shape == read_adapter(store.path("a001"))[1]
+    assert (card["share"], card["structures"]) == ({"a001": 0.5}, ["liver"])
+    with pytest.raises(AdapterError, match="was not measured"):
+        store.use("a002")
+
+
 def test_ones_of_other_weights_are_not_merged(store):
     names = [add(store, 1), add(store, 2, base="other")]
     with pytest.raises(AdapterError, match="different weights"):

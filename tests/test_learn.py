@@ -42,10 +42,15 @@ def run(tmp_path):
     return call
 
 
-def force(monkeypatch, wins: bool) -> None:
-    monkeypatch.setattr(
-        learn, "decide", lambda old, new, seconds: {"wins": wins, "words": "…", "seconds": seconds}
-    )
+def force(monkeypatch, *wins: bool, better: bool = False) -> None:
+    """Let the first adapter measured win or not, then the next; the last answer stays."""
+    left = list(wins)
+
+    def decide(old, new, seconds) -> dict:
+        won = left.pop(0) if len(left) > 1 else left[0]
+        return {"wins": won, "better": better or won, "words": "…", "seconds": seconds}
+
+    monkeypatch.setattr(learn, "decide", decide)
 
 
 def test_an_adapter_that_wins_goes_live_with_a_card_that_explains_it(run, tmp_path, monkeypatch):
@@ -68,6 +73,23 @@ def test_one_that_does_not_win_is_kept_and_not_live(run, tmp_path, monkeypatch):
     assert not run().live
     assert AdapterStore(tmp_path).live == ""
     assert AdapterStore(tmp_path).names() == ["a001"]
+
+
+def test_where_it_is_better_but_forgot_half_of_it_may_go_live(run, tmp_path, monkeypatch):
+    force(monkeypatch, False, True, better=True)
+    seen = []
+    outcome, store = run(report=seen.append), AdapterStore(tmp_path)
+    assert (outcome.adapter, outcome.live, store.live) == ("a002", True, "a002")
+    assert outcome.card["share"] == {"a001": 0.5}
+    assert outcome.words == "a001: … a002: …"
+    assert [p.phase for p in seen if p.step == 0].count("measuring before") == 1
+
+
+def test_half_of_it_that_forgot_as_well_is_kept_and_not_live(run, tmp_path, monkeypatch):
+    force(monkeypatch, False, better=True)
+    outcome = run()
+    assert (outcome.adapter, outcome.live) == ("a001", False)
+    assert (AdapterStore(tmp_path).live, AdapterStore(tmp_path).names()) == ("", ["a001", "a002"])
 
 
 def test_the_second_is_measured_against_the_live_one(run, tmp_path, monkeypatch):

@@ -200,6 +200,19 @@ class AdapterStore:
         card = {"base": cards[0].get("base"), "merged": dict(zip(names, shares, strict=True))}
         return self.add(merged, AdapterShape(*ranks, shapes[0].language_targets), card)
 
+    def weaken(self, name: str, share: float) -> str:
+        """Keep an adapter that changes the weights by a share of what another does; return its name.
+
+        Raises
+        ------
+        AdapterError
+            When it is damaged.
+        """
+        state, shape, card = read_adapter(self.path(name))
+        weak = {key: _merge(key, [tensor], [share]) for key, tensor in state.items()}
+        own = {k: v for k, v in card.items() if k not in ("name", "made", "sha256", "shape", "gate", "check")}
+        return self.add(weak, shape, {**own, "share": {name: share}})
+
     def export(self, name: str, folder: Path) -> Path:
         """Copy an adapter (safetensors and JSON) to a new folder, verified; return it.
 

@@ -17,6 +17,7 @@ def card_to_html(card: dict) -> str:
         head.append(f"learned from {learned} masks of {patients.get('learn', '?')} patients")
     if "merged" in card:
         head.append("merged from " + escape(", ".join(card["merged"])))
+    head += [escape(f"{share} of {whole}") for whole, share in card.get("share", {}).items()]
     if card.get("imported"):
         head.append("from elsewhere")
     if not card.get("finished", True):

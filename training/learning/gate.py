@@ -177,7 +177,7 @@ def summarise(found: Sequence[Measured], parts: bool = True) -> dict:
 
 
 def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
-    """Return who wins, and why in words.
+    """Return whether the new one wins, whether it is better (it may have forgotten too much), why in words.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
     """
     if not new["touched"]["n"]:
         words = "No held-out patient shows a structure that was corrected. It does not win."
-        return {"wins": False, "words": words, "old": old, "new": new}
+        return {"wins": False, "better": False, "words": words, "old": old, "new": new}
     gain = new["touched"]["dice"] - old["touched"]["dice"]
     saved = old["touched"]["clicks"] - new["touched"]["clicks"]
     lost = {
@@ -203,6 +203,7 @@ def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
     verdict = "It wins." if better and not forgotten else "It does not win."
     return {
         "wins": better and not forgotten,
+        "better": better,
         "words": f"{words}. {verdict}",
         "dice_gain": gain,
         "clicks_saved": saved,

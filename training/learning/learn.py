@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -34,6 +35,8 @@ from napari_mediround.training.learning.split import Split, choose_checks, divid
 FOLDER = "learning"
 MOST_LEARNED, MOST_TESTED = 400, 40
 """Of the rounds that teach the last so many are learned; of those that test so many are asked."""
+HALF = 0.5
+"""Of an adapter that is better and forgot too much this share is tried."""
 
 Report = Callable[[Progress], None]
 Cancelled = Callable[[], bool]
@@ -176,7 +179,7 @@ def learn_from_corrections(
     found = corrections or read_corrections(project, journal)
     own = predictor.copy(project / FOLDER / "embeddings")
     learn, checked = choose_checks(found.learn[-MOST_LEARNED:])
-    rehearsed, bundled = load_rehearsal()
+    rehearsed = load_rehearsal()[0]
     parts = _write_lessons(own, (learn, checked, rehearsed), report, cancelled)
     learner = Learner(own.model, *parts, settings, project / FOLDER, report, cancelled)
     if not learner.accelerator.is_main_process:  # it helps, and keeps nothing
@@ -193,7 +196,7 @@ def learn_from_corrections(
         if not learned.finished:
             words = f"Cancelled; {name} is the last good step, and was not measured."
             return Outcome(name, False, False, words, store.card(name), tuple(found.notes))
-        return _measure_and_use(project, found, own, name, bundled, report, cancelled, most_tested)
+        return _use_the_winner(_Gate(project, found, own, report, cancelled, most_tested), name)
 
 
 def measure_adapter(
@@ -219,9 +222,7 @@ def measure_adapter(
     AdapterStore(project).path(name)
     found = read_corrections(project, journal)
     own = predictor.copy(project / FOLDER / "embeddings")
-    bundled = load_rehearsal()[1]
-    gate = _gate(project, found, own, name, bundled, report or (lambda p: None), cancelled or (lambda: False))
-    return AdapterStore(project).note(name, gate=gate)
+    return _Gate(project, found, own, report, cancelled).measure(name)
 
 
 @contextmanager
@@ -251,44 +252,78 @@ def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]]
     return written
 
 
-def _measure_and_use(
-    project, found: Corrections, own, name: str, bundled, report, cancelled, most_tested: int
-) -> Outcome:
-    store = AdapterStore(project)
+class _Gate:
+    """Measures adapters of a project on the rounds that test, each against the live one.
+
+    Parameters
+    ----------
+    project : Path
+    found : Corrections
+    own : AdaptedPredictor
+        Whose adapter is changed meanwhile.
+    report, cancelled : callable or None
+        As of `learn_from_corrections`.
+    most_tested : int
+        Of the rounds that test so many are asked, evenly spaced.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        found: Corrections,
+        own: AdaptedPredictor,
+        report: Report | None,
+        cancelled: Cancelled | None,
+        most_tested: int = MOST_TESTED,
+    ) -> None:
+        self.store, self.found = AdapterStore(project), found
+        self._own, self._bundled = own, load_rehearsal()[1]
+        self._report, self._cancelled = report or (lambda p: None), cancelled or (lambda: False)
+        self._rounds = spread(found.test, most_tested)
+
+    @cached_property
+    def _before(self) -> dict:
+        return self._ask("measuring before", self.store.live_path)
+
+    def measure(self, name: str) -> dict:
+        """Write into an adapter's card what `decide` says of it; return the card."""
+        before, after = self._before, self._ask("measuring after", self.store.path(name))
+        gate = {"against": self.store.live, **decide(before, after, self._seconds_a_click())}
+        return self.store.note(name, gate=gate)
+
+    def _ask(self, phase: str, adapter: Path | None) -> dict:
+        def show(done: int, total: int) -> None:
+            self._report(Progress(phase, done, total, 0.0, None, None, 0.0, 0.0))
+
+        found, bundled = self.found, self._bundled
+        table = measure(self._own, adapter, self._rounds, found.touched, bundled, show, self._cancelled)
+        self._own.use_adapter(None)
+        return table
+
+    def _seconds_a_click(self) -> float | None:
+        masks = [m for r in [*self.found.learn, *self.found.test] for m in r.masks]
+        masks = [m for m in masks if m.seconds and m.prompts.points_xy]
+        clicks = sum(len(mask.prompts.points_xy) for mask in masks)
+        return sum(mask.seconds for mask in masks) / clicks if clicks else None
+
+
+def _use_the_winner(gate: _Gate, name: str) -> Outcome:
+    """Let what was learned be live if it wins; where it is better but forgot too much, half of it."""
+    store, notes, said = gate.store, tuple(gate.found.notes), []
     try:
-        gate = _gate(project, found, own, name, bundled, report, cancelled, most_tested)
+        for share in (1.0, HALF):
+            measured = name if share == 1.0 else store.weaken(name, share)
+            verdict = gate.measure(measured)["gate"]
+            said.append(f"{measured}: {verdict['words']}")
+            if verdict["wins"]:
+                store.use(measured)
+                return Outcome(measured, True, True, " ".join(said), store.card(measured), notes)
+            if not verdict["better"]:
+                break
     except CancelledError:
         words = f"{name} is learned; measuring it was cancelled, so it is not live."
-        return Outcome(name, False, False, words, store.card(name), tuple(found.notes))
-    card = store.note(name, gate=gate)
-    if gate["wins"]:
-        store.use(name)
-    return Outcome(name, gate["wins"], True, f"{name}: {gate['words']}", card, tuple(found.notes))
-
-
-def _gate(
-    project,
-    found: Corrections,
-    own,
-    name: str,
-    bundled,
-    report: Report,
-    cancelled: Cancelled,
-    most_tested: int = MOST_TESTED,
-) -> dict:
-    """Measure the live adapter and `name` on the same rounds; return what `decide` says."""
-    store, rounds, tables = AdapterStore(project), spread(found.test, most_tested), []
-    for phase, adapter in (("measuring before", store.live_path), ("measuring after", store.path(name))):
-
-        def show(done: int, total: int, phase: str = phase) -> None:
-            report(Progress(phase, done, total, 0.0, None, None, 0.0, 0.0))
-
-        tables.append(measure(own, adapter, rounds, found.touched, bundled, show, cancelled))
-    own.use_adapter(None)
-    masks = [m for r in [*found.learn, *found.test] for m in r.masks if m.seconds and m.prompts.points_xy]
-    clicks = sum(len(mask.prompts.points_xy) for mask in masks)
-    seconds = sum(mask.seconds for mask in masks) / clicks if clicks else None
-    return {"against": store.live, **decide(*tables, seconds)}
+        return Outcome(name, False, False, words, store.card(name), notes)
+    return Outcome(name, False, True, " ".join(said), store.card(name), notes)
 
 
 def _make_card(
