@@ -12,6 +12,7 @@ from scripted import ask, make_plane, script_answers
 
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
+from napari_mediround.model import reader
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mending import CARRY_GROWTH
@@ -66,7 +67,25 @@ def test_the_other_side_is_read_as_if_the_model_had_said_it(predictor):
     assert masks[0] == masks[1]
 
 
-def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor):
+def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypatch):
+    predictor.model.landmarks = Landmarks(("stomach", "spleen"), torch.zeros(2, predictor.model.channels))
+    for wanted in ("stomach", "spleen"):
+        looks = {name: 1e3 * (name == wanted) for name in ("stomach", "spleen")}
+        told = []
+        for said, sure in (("The bag that lunch [SEG].", reader.SURE), (f"The {wanted} [SEG].", 1e-99)):
+            script_answers(predictor, said)
+            predictor.forget()
+            predictor.set_image(make_plane())
+            with monkeypatch.context() as patched:
+                patched.setattr("napari_mediround.predictor.see_structures", lambda *_, looks=looks: looks)
+                patched.setattr(reader, "SURE", sure)
+                told += ask(predictor, Conversation(), "the bag that holds lunch").rounds[0].targets
+        assert [target.structure for target in told] == [wanted] * 2
+        assert told[0].mask == told[1].mask
+
+
+def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor, monkeypatch):
+    monkeypatch.setattr(reader, "SURE", 1e-99)
     script_answers(predictor, "The liver [SEG] and the spleen [SEG].", "The aorta [SEG].")
     predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
     predictor.set_image(make_plane(), "axial")

@@ -33,7 +33,7 @@ from napari_mediround.model.device import (
 )
 from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
-from napari_mediround.model.landmarks import find_asked
+from napari_mediround.model.landmarks import find_asked, see_structures
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
 from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
@@ -215,8 +215,9 @@ class Predictor:
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
             there = self._careful(lambda: find_asked(self.model, look, self._view, *asked, self._current))
+            seen = partial(see_structures, self.model, look)
             said, vectors = self._careful(
-                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there)
+                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there, seen)
             )
             stop_if(cancelled)
             names, absent = parse_answer(said)

@@ -109,6 +109,19 @@ class Landmarks:
         return masks[found - 1][0] if found < first else self.names[rows[found - first]]
 
 
+def see_structures(model: MediRound, look: Callable[[], ImageFeatures]) -> dict[str, float]:
+    """Return how clearly each structure is seen: the highest logit of its first look, -8 to 8.
+
+    Empty for a model that knows none. `look` returns the plane asked about, as seen.
+    """
+    landmarks = model.landmarks
+    if landmarks is None:
+        return {}
+    seen = look().seen
+    highest = model.glance(seen, landmarks.vectors.to(seen.embedding)).flatten(1).amax(1).clamp(-8, 8)
+    return dict(zip(landmarks.names, highest.tolist(), strict=True))
+
+
 def find_asked(
     model: MediRound,
     look: Callable[[], ImageFeatures],

@@ -6,7 +6,8 @@ as without them. Knows no device policy and no mask decoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -25,6 +26,13 @@ from napari_mediround.model.prompt import (
     parse_answer,
 )
 from napari_mediround.model.sides import hold_to_side
+
+SURE = 0.6
+"""Probability of an answer with one mask from which on the language model is believed."""
+EVIDENCE = 0.3
+"""What a logit of a structure's first look counts beside the logarithm of its name's probability."""
+WEIGHED = 12
+"""Names that are read to the end, of those whose first token and first look are likeliest."""
 
 Raw = dict[tuple[str, str], Tensor]
 Describe = Callable[[str, Mask], tuple[Tensor, Tensor]]
@@ -132,15 +140,18 @@ class DialogueReader:
         text: str = "",
         pointed_at: Sequence[str] = (),
         surely: str = "",
+        seen: Callable[[], Mapping[str, float]] = dict,
     ) -> tuple[str, Tensor]:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
         `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
         answer is read with the question (`model.drafts`), when `drafting` is on. `surely` is what lies where
         the question asks (`model.landmarks`): it is read as if the model had said it, and so is the right
-        side where it gave a mask's own and the other was asked for (`model.sides`).
+        side where it gave a mask's own and the other was asked for (`model.sides`). `seen` tells how clearly
+        structures are seen (`model.landmarks`): where the model is unsure what is meant, that counts too.
         """
         language = self.model.language
+        seg = language.new_ids[SEG]
         names, absent, held = [], [], [surely]
         if not surely:
             embeddings = self._embed_new(pieces, raw)
@@ -151,17 +162,55 @@ class DialogueReader:
             said = said.replace(language.tokenizer.eos_token, "")
             names, absent = parse_answer(said)
             held = hold_to_side(names, text, pointed_at, self._anatomy)
+            if len(names) == 1 and held == names and not absent and seg in ids:
+                begun = ids[: ids.index(seg) + 1]
+                held = [self._weigh(pieces, raw, begun, states[: len(begun)], seen) or names[0]]
         if held != names:
             said = compose_answer(held, absent)
             ids = self.model.template.answer(language.encode, said)
-            embeddings = torch.cat([self._embed_new(pieces, raw), self.model.embed_pieces(ids[:-1], {})], 1)
-            states = language.hidden(embeddings, self._keys)[0, -len(ids) :]
-            self._read = [*pieces, *ids[:-1]]
-        seg = language.new_ids[SEG]
+            states = self._say(pieces, raw, ids)
         hidden = [state for token, state in zip(ids, states, strict=True) if token == seg]
         if not hidden:
             return said, torch.zeros(0, self.model.channels)
         return said, self.model.project_seg(torch.stack(hidden)).float()
+
+    def _say(self, pieces: list[int | Slot], raw: Raw, ids: list[int]) -> Tensor:
+        """Return the states (T, D) that would say T tokens; they are read as if they had been said."""
+        embeddings = torch.cat([self._embed_new(pieces, raw), self.model.embed_pieces(ids[:-1], {})], 1)
+        states = self.model.language.hidden(embeddings, self._keys)[0, -len(ids) :]
+        self._read = [*pieces, *ids[:-1]]
+        return states
+
+    def _weigh(
+        self,
+        pieces: list[int | Slot],
+        raw: Raw,
+        ids: list[int],
+        states: Sequence[Tensor],
+        seen: Callable[[], Mapping[str, float]],
+    ) -> str:
+        """Return the structure that an unsure answer means, "" where the model is sure of its own.
+
+        A description that it never read leaves it with several names, or with one that does not exist. Of
+        those that it may say, what is seen here is likelier to be meant.
+        """
+        language, end = self.model.language, ids[-1]
+        chances = language.logits(torch.stack(list(states))).float().log_softmax(-1)
+        if chances[range(len(ids)), ids].sum() > math.log(SURE):
+            return ""
+        looks, answers = seen(), {}
+        for name in looks:
+            answer = language.encode(compose_answer([name]))
+            answers[name] = answer[: answer.index(end) + 1]
+        begun = {
+            n: EVIDENCE * looks[n] + float(chances[1, a[1]]) for n, a in answers.items() if a[0] == ids[0]
+        }
+        worth = {}
+        for name in [n for n, a in answers.items() if a == ids] + sorted(begun, key=begun.get)[-WEIGHED:]:
+            said = language.logits(self._say(pieces, raw, answers[name])).float().log_softmax(-1)
+            chance = said[range(len(answers[name])), answers[name]].sum()
+            worth[name] = EVIDENCE * looks[name] + float(chance)
+        return max(worth, key=worth.get, default="")
 
     def _embed_new(self, pieces: list[int | Slot], raw: Raw) -> Tensor:
         """Take the key-value cache back to where a sequence goes another way; embed the rest of it."""
