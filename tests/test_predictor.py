@@ -79,7 +79,9 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
             with monkeypatch.context() as patched:
                 patched.setattr("napari_mediround.predictor.see_structures", lambda *_, looks=looks: looks)
                 patched.setattr(reader, "SURE", sure)
-                told += ask(predictor, Conversation(), "the bag that holds lunch").rounds[0].targets
+                answer = ask(predictor, Conversation(), "the bag that holds lunch").rounds[0].answer
+            told += answer.targets
+            assert (f"Read as the {wanted}" in answer.note) == (sure != 1e-99)
         assert [target.structure for target in told] == [wanted] * 2
         assert told[0].mask == told[1].mask
 

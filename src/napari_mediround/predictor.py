@@ -44,6 +44,7 @@ from napari_mediround.model.store import FeatureStore, Origin, Origins, hash_ima
 LOG = logging.getLogger(__name__)
 
 NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
+READ_AS = "Read as the {}, going by what is seen here. If something else is meant, say its name."
 
 
 class Predictor:
@@ -226,6 +227,7 @@ class Predictor:
                 reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes())
+            self._notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
             targets = self._segment(features, vectors, names, cancelled)
             targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
             if empty := [target.structure for target in targets if not target.mask.area]:

@@ -52,6 +52,8 @@ class DialogueReader:
     ----------
     drafting : bool
         Whether answers are foreseen; they are the same either way.
+    unsure : bool
+        Whether what is seen decided which structure the last answer is of.
     """
 
     def __init__(
@@ -61,7 +63,8 @@ class DialogueReader:
         chat_limit: int,
     ) -> None:
         self.model = model
-        self.answer_limit, self.chat_limit, self.drafting = answer_limit, chat_limit, True
+        self.answer_limit, self.chat_limit = answer_limit, chat_limit
+        self.drafting, self.unsure = True, False
         self._anatomy = load_anatomy()
         self._drafts = Drafts(model.language.encode, model.template, self._anatomy)
         self.forget()
@@ -152,7 +155,7 @@ class DialogueReader:
         """
         language = self.model.language
         seg = language.new_ids[SEG]
-        names, absent, held = [], [], [surely]
+        names, absent, held, self.unsure = [], [], [surely], False
         if not surely:
             embeddings = self._embed_new(pieces, raw)
             draft = self._drafts.about(text, pointed_at) if self.drafting else None
@@ -164,7 +167,8 @@ class DialogueReader:
             held = hold_to_side(names, text, pointed_at, self._anatomy)
             if len(names) == 1 and held == names and not absent and seg in ids:
                 begun = ids[: ids.index(seg) + 1]
-                held = [self._weigh(pieces, raw, begun, states[: len(begun)], seen) or names[0]]
+                meant = self._weigh(pieces, raw, begun, states[: len(begun)], seen)
+                held, self.unsure = [meant or names[0]], bool(meant)
         if held != names:
             said = compose_answer(held, absent)
             ids = self.model.template.answer(language.encode, said)
