@@ -7,6 +7,7 @@ as without them. Knows no device policy and no mask decoder.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -29,6 +30,8 @@ from napari_mediround.model.sides import hold_to_side
 
 SURE = 0.6
 """Probability of an answer with one mask from which on the language model is believed."""
+LIKELY = 0.1
+"""Least probability of a name that is given for an unsure one: below, nothing known is meant."""
 EVIDENCE = 0.3
 """What a logit of a structure's first look counts beside the logarithm of its name's probability."""
 WEIGHED = 12
@@ -165,7 +168,8 @@ class DialogueReader:
             said = said.replace(language.tokenizer.eos_token, "")
             names, absent = parse_answer(said)
             held = hold_to_side(names, text, pointed_at, self._anatomy)
-            if len(names) == 1 and held == names and not absent and seg in ids:
+            described = len(names) == 1 and held == names and not absent and not self._repeats(names[0], text)
+            if described and seg in ids:
                 begun = ids[: ids.index(seg) + 1]
                 meant = self._weigh(pieces, raw, begun, states[: len(begun)], seen)
                 held, self.unsure = [meant or names[0]], bool(meant)
@@ -214,7 +218,13 @@ class DialogueReader:
             said = language.logits(self._say(pieces, raw, answers[name])).float().log_softmax(-1)
             chance = said[range(len(answers[name])), answers[name]].sum()
             worth[name] = EVIDENCE * looks[name] + float(chance)
-        return max(worth, key=worth.get, default="")
+        best = max(worth, key=worth.get, default="")
+        return best if best and worth[best] - EVIDENCE * looks[best] > math.log(LIKELY) else ""
+
+    def _repeats(self, name: str, text: str) -> bool:
+        """Whether an answer only says words of the question: what was named is not to be guessed."""
+        told, said = (set(re.findall(r"\w+", t.casefold())) for t in (self._anatomy.spell_out(text), name))
+        return said <= told
 
     def _embed_new(self, pieces: list[int | Slot], raw: Raw) -> Tensor:
         """Take the key-value cache back to where a sequence goes another way; embed the rest of it."""
