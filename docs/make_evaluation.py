@@ -181,14 +181,18 @@ def tell_references(findings: dict) -> str:
 
     both = findings["references"]["no masks"], findings["references"]["alone"]
     rows = [row(k, both[0]["kinds"][k], both[1]["kinds"][k]) for k in kinds]
+    placed = row("all but function", *(r["placed"] for r in both))
     named = row("all, and those that name it", *(r["named too"] for r in both))
-    return table(columns, [*rows, row("**all**", *both), named])
+    return table(columns, [*rows, row("**all**", *both), placed, named])
 
 
 def tell_named(findings: dict) -> str:
     """Say what understanding every such question would give."""
     row = findings["references"]["named"]
-    return f"{show(row['one'])}, {spread(row, 'value')} times that without the masks ({row['n']} masks)"
+    return (
+        f"{show(row['one'])}, {spread(row, 'value')} times that without the masks ({row['n']} masks); without those "
+        f"of kind function {show(row['placed']['one'])}, {spread(row['placed'], 'value')} times ({row['placed']['n']})"
+    )
 
 
 def tell_conversation(findings: dict) -> str:

@@ -237,7 +237,7 @@ def learn(predictor: AdaptedPredictor, fold: tuple, untouched: list[JudgedRound]
     kept = {key: card.get(key) for key in ("gate", "recipe", "patients", "seconds", "good_step", "made")}
     subjects = sorted({q.subject.rpartition("/")[2] for q in asked})
     tested = subjects[0] if len(subjects) == 1 else ""
-    words = f"{tested}: {kept['gate']['words']}".removeprefix(": ")
+    words = f"{tested}: {outcome.words}".removeprefix(": ")
     return {**kept, "annotated": annotated, "tested": tested, "words": words, "steps": steps}
 
 

@@ -83,6 +83,8 @@ def test_the_gain_of_references_is_a_ratio_of_means() -> None:
     assert found["no masks"]["kinds"]["mirror"]["n"] == 2
     assert found["no masks"]["named too"]["value"] == pytest.approx(2 / 1.8, abs=1e-4)
     assert found["alone"]["value"] is None
+    assert found["no masks"]["placed"] == found["no masks"]["kinds"]["mirror"]
+    assert found["named"]["placed"]["n"] == 2
     assert (found["named"]["n"], found["named"]["value"]) == (2, pytest.approx(1.6 / 0.8))
 
 

@@ -252,20 +252,25 @@ def _pointing(talked: Group) -> list[Outcome]:
 def find_references(talked: Group, seed: int) -> dict:
     """Return how questions that need an earlier mask fare with their references and without.
 
-    "named too": with those that name what they point at, but not those that ask for it again. "named": what
-    the answer is, asked for by name, against the question without its references: the gain of who understands
-    every question.
+    "named too": with those that name what they point at, but not those that ask for it again. "placed": without
+    those that also describe what they want ("function"), which words alone may tell. "named": what the answer
+    is, asked for by name, against the question without its references: the gain of who understands every question.
     """
     groups = {k: [o for o in talked if o.needs and o.kind == k] for k in sorted({o.kind for o in talked})}
     needing = [o for o in talked if o.needs]
+    placed = [o for o in needing if o.kind != "function"]
     return {
         way: compare(pair(needing, ON, way), _ratio, seed)
         | {
             "kinds": {k: compare(pair(own, ON, way), _ratio, seed) for k, own in groups.items() if own},
             "named too": compare(pair(_pointing(talked), ON, way), _ratio, seed),
+            "placed": compare(pair(placed, ON, way), _ratio, seed),
         }
         for way in (UNSHOWN, ALONE)
-    } | {NAMED: compare(pair(needing, NAMED, UNSHOWN), _ratio, seed)}
+    } | {
+        NAMED: compare(pair(needing, NAMED, UNSHOWN), _ratio, seed)
+        | {"placed": compare(pair(placed, NAMED, UNSHOWN), _ratio, seed)}
+    }
 
 
 def find_conversation(talked: Group, seed: int) -> dict:
