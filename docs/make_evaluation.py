@@ -189,10 +189,11 @@ def tell_references(findings: dict) -> str:
 def tell_named(findings: dict) -> str:
     """Say what understanding every such question would give."""
     row = findings["references"]["named"]
-    return (
-        f"{show(row['one'])}, {spread(row, 'value')} times that without the masks ({row['n']} masks); without those "
-        f"of kind function {show(row['placed']['one'])}, {spread(row['placed'], 'value')} times ({row['placed']['n']})"
+    all_, placed = (
+        f"{show(r['one'])}, {spread(r, 'value')} times that without the masks ({r['n']} masks)"
+        for r in (row, row["placed"])
     )
+    return f"{all_}; without those of kind function {placed}"
 
 
 def tell_conversation(findings: dict) -> str:

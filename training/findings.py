@@ -252,9 +252,10 @@ def _pointing(talked: Group) -> list[Outcome]:
 def find_references(talked: Group, seed: int) -> dict:
     """Return how questions that need an earlier mask fare with their references and without.
 
-    "named too": with those that name what they point at, but not those that ask for it again. "placed": without
-    those that also describe what they want ("function"), which words alone may tell. "named": what the answer
-    is, asked for by name, against the question without its references: the gain of who understands every question.
+    "named too": with those that name what they point at, but not those that ask for it again. "placed":
+    without those that describe what they want ("function"), which words alone may tell. "named": what the
+    answer is, asked for by name, against the question without its references: the gain of who understands
+    every question.
     """
     groups = {k: [o for o in talked if o.needs and o.kind == k] for k in sorted({o.kind for o in talked})}
     needing = [o for o in talked if o.needs]
