@@ -35,7 +35,7 @@ LIKELY = 0.1
 EVIDENCE = 0.3
 """What a logit of a structure's first look counts beside the logarithm of its name's probability."""
 WEIGHED = 12
-"""Names that are read to the end, of those whose first token and first look are likeliest."""
+"""Most names that are read to the end, of those whose first token and first look are likeliest."""
 
 Raw = dict[tuple[str, str], Tensor]
 Describe = Callable[[str, Mask], tuple[Tensor, Tensor]]
@@ -204,20 +204,22 @@ class DialogueReader:
         """
         language, end = self.model.language, ids[-1]
         chances = language.logits(torch.stack(list(states))).float().log_softmax(-1)
-        if chances[range(len(ids)), ids].sum() > math.log(SURE):
+        chance = float(chances[range(len(ids)), ids].sum())
+        if chance > math.log(SURE):
             return ""
         looks, answers = seen(), {}
         for name in looks:
             answer = language.encode(compose_answer([name]))
             answers[name] = answer[: answer.index(end) + 1]
-        begun = {
-            n: EVIDENCE * looks[n] + float(chances[1, a[1]]) for n, a in answers.items() if a[0] == ids[0]
-        }
-        worth = {}
-        for name in [n for n, a in answers.items() if a == ids] + sorted(begun, key=begun.get)[-WEIGHED:]:
+        worth = {n: EVIDENCE * looks[n] + chance for n, a in answers.items() if a == ids}
+        others = {n: a[1] for n, a in answers.items() if a[0] == ids[0] and n not in worth}
+        most = {n: EVIDENCE * looks[n] + float(chances[1, token]) for n, token in others.items()}
+        for name in sorted(most, key=most.get, reverse=True)[:WEIGHED]:
+            if worth and most[name] <= max(worth.values()):  # no name is likelier than its first token
+                break
             said = language.logits(self._say(pieces, raw, answers[name])).float().log_softmax(-1)
-            chance = said[range(len(answers[name])), answers[name]].sum()
-            worth[name] = EVIDENCE * looks[name] + float(chance)
+            chance = float(said[range(len(answers[name])), answers[name]].sum())
+            worth[name] = EVIDENCE * looks[name] + chance
         best = max(worth, key=worth.get, default="")
         return best if best and worth[best] - EVIDENCE * looks[best] > math.log(LIKELY) else ""
 
