@@ -25,6 +25,22 @@ def test_every_structure_has_a_function_and_a_modality():
     assert [s.name for s in ANATOMY if not s.functions or not s.modalities] == []
 
 
+def test_all_but_numbered_structures_have_descriptions_to_learn_and_one_to_keep():
+    described = [s for s in ANATOMY if not any(letter.isdigit() for letter in s.name)]
+    assert len(described) > 200
+    assert [s.name for s in described if len(s.functions) < 5] == []
+
+
+def test_no_description_names_what_it_describes():
+    told = [
+        (structure.name, phrase)
+        for structure in ANATOMY
+        for phrase in structure.functions
+        if f" {structure.name.casefold()} " in f" {phrase.casefold()} "
+    ]
+    assert told == []
+
+
 @pytest.mark.parametrize(
     ("label", "name"),
     [
