@@ -35,6 +35,7 @@ class Drafts:
         self, encode: Callable[[str], list[int]], template: PromptTemplate, anatomy: Anatomy
     ) -> None:
         self._encode, self._template, self._anatomy = encode, template, anatomy
+        self._said: dict[tuple[str, ...], list[int]] = {}
 
     def about(self, text: str, pointed_at: Sequence[str] = ()) -> Callable[[list[int]], list[int]]:
         """Return a function from the tokens said so far to those that may follow, none where nothing fits.
@@ -50,7 +51,7 @@ class Drafts:
         found = [self._anatomy.find(name) for name in pointed_at]
         guesses = [named] if named else []
         guesses += [(s.mirror,) for s in found if s and s.mirror]
-        likely = [self._say(names) for names in (*guesses, *((name,) for name in (*named, *pointed_at)))]
+        likely = [self.say(names) for names in (*guesses, *((name,) for name in (*named, *pointed_at)))]
 
         def go_on(said: list[int]) -> list[int]:
             for answer in (*likely, *self._any):
@@ -60,9 +61,13 @@ class Drafts:
 
         return go_on
 
-    def _say(self, names: Sequence[str]) -> list[int]:
-        return self._template.answer(self._encode, compose_answer(names))
+    def say(self, names: Sequence[str]) -> list[int]:
+        """Return the tokens of the answer that shows structures; each answer is encoded once."""
+        key = tuple(names)
+        if key not in self._said:
+            self._said[key] = self._template.answer(self._encode, compose_answer(names))
+        return self._said[key]
 
     @cached_property
     def _any(self) -> list[list[int]]:
-        return [self._say((structure.name,)) for structure in self._anatomy]
+        return [self.say((structure.name,)) for structure in self._anatomy]

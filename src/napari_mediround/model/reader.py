@@ -207,10 +207,9 @@ class DialogueReader:
         chance = float(chances[range(len(ids)), ids].sum())
         if chance > math.log(SURE):
             return ""
-        looks, answers = seen(), {}
-        for name in looks:
-            answer = language.encode(compose_answer([name]))
-            answers[name] = answer[: answer.index(end) + 1]
+        looks = seen()
+        whole = {name: self._drafts.say((name,)) for name in looks}
+        answers = {name: answer[: answer.index(end) + 1] for name, answer in whole.items()}
         worth = {n: EVIDENCE * looks[n] + chance for n, a in answers.items() if a == ids}
         others = {n: a[1] for n, a in answers.items() if a[0] == ids[0] and n not in worth}
         most = {n: EVIDENCE * looks[n] + float(chances[1, token]) for n, token in others.items()}
