@@ -166,7 +166,7 @@ def tell_correction(findings: dict) -> str:
 
 
 def tell_references(findings: dict) -> str:
-    """Show questions that need an earlier mask, with and without it."""
+    """Show questions that point at an earlier mask, with and without it."""
     kinds = findings["references"]["no masks"]["kinds"]
     columns = "kind|>masks|>with|>without the masks|>ratio (95 %)|>without the rounds before|>ratio (95 %)"
 
@@ -181,19 +181,18 @@ def tell_references(findings: dict) -> str:
 
     both = findings["references"]["no masks"], findings["references"]["alone"]
     rows = [row(k, both[0]["kinds"][k], both[1]["kinds"][k]) for k in kinds]
-    placed = row("all but function", *(r["placed"] for r in both))
-    named = row("all, and those that name it", *(r["named too"] for r in both))
-    return table(columns, [*rows, row("**all**", *both), placed, named])
+    pointing = row("all", *(r["pointing"] for r in both))
+    return table(columns, [*rows, pointing, row("**all that need it**", *both)])
 
 
 def tell_named(findings: dict) -> str:
     """Say what understanding every such question would give."""
     row = findings["references"]["named"]
-    all_, placed = (
+    needing, pointing = (
         f"{show(r['one'])}, {spread(r, 'value')} times that without the masks ({r['n']} masks)"
-        for r in (row, row["placed"])
+        for r in (row, row["pointing"])
     )
-    return f"{all_}; without those of kind function {placed}"
+    return f"{needing}; over all that point at one {pointing}"
 
 
 def tell_conversation(findings: dict) -> str:

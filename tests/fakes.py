@@ -40,6 +40,8 @@ class FakeSegmenter:
     ----------
     images : list of ndarray
         What `set_image` was given.
+    views : list of (str, str)
+        View and modality that came with each image.
     asked : list of (str, tuple of Reference)
         What `ask` was given.
     refined, carried : list of tuple
@@ -53,15 +55,17 @@ class FakeSegmenter:
     ) -> None:
         self.gate, self.error, self.quality = gate, error, quality
         self.images: list[NDArray] = []
+        self.views: list[tuple[str, str]] = []
         self.asked: list[tuple[str, tuple[Reference, ...]]] = []
         self.refined: list[tuple] = []
         self.carried: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
 
-    def set_image(self, image: NDArray[np.uint8], view: str = "") -> str:
+    def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
         """Remember the plane."""
         self.images.append(image)
+        self.views.append((view, modality))
         return f"{zlib.crc32(np.ascontiguousarray(image).tobytes()):08x}"
 
     def ask(

@@ -160,12 +160,13 @@ def test_a_reference_to_a_missing_mask_is_refused():
         Dialogue((first, turn))
 
 
-def test_a_turn_that_names_what_it_points_at_needs_no_mask():
+def test_a_turn_that_names_what_it_points_at_or_describes_what_it_wants_needs_no_mask():
     first = Turn("Liver?", (), "The liver [SEG].", (1,), ("liver",), "name")
     words = {"the organ beside [1]": "place", "what lies beside the Liver": "place", "[1] once more": "again"}
+    words["the purple neighbour of [1]"] = "function"
     turns = [Turn(w, ((1, 1),), "The spleen [SEG].", (2,), ("spleen",), kind) for w, kind in words.items()]
     dialogue = Dialogue((first, *turns))
-    assert [dialogue.needs_mask(turn) for turn in dialogue.turns] == [False, True, False, False]
+    assert [dialogue.needs_mask(turn) for turn in dialogue.turns] == [False, True, False, False, False]
 
 
 def test_answers_have_one_format():

@@ -12,7 +12,7 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.model.framing import whole_plane
-from napari_mediround.model.landmarks import Landmarks, _likely, find_asked
+from napari_mediround.model.landmarks import Landmarks, _likely, find_asked, see_structures
 
 SIDE = 64
 NAMES = ("liver", "stomach", "spleen", "left kidney", "brainstem", "skin lesion")
@@ -147,3 +147,16 @@ def test_without_landmarks_nothing_is_found() -> None:
 
 def test_the_names_are_the_anatomys() -> None:
     assert all(load_anatomy().find(name) for name in NAMES)
+
+
+def test_only_what_images_of_the_modality_show_can_be_seen():
+    assert see_structures(Looking(), look)["skin lesion"] == 4.0
+    assert see_structures(Looking(), look)["left kidney"] == -8.0
+    shown = {m: set(see_structures(Looking(), look, m)) for m in ("", "US", "CT", "XC", "PT")}
+    assert shown == {
+        "": set(NAMES),
+        "US": {"liver", "stomach", "spleen", "left kidney"},
+        "CT": set(NAMES) - {"skin lesion"},
+        "XC": {"skin lesion"},
+        "PT": set(),
+    }

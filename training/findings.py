@@ -252,26 +252,19 @@ def _pointing(talked: Group) -> list[Outcome]:
 def find_references(talked: Group, seed: int) -> dict:
     """Return how questions that need an earlier mask fare with their references and without.
 
-    "named too": with those that name what they point at, but not those that ask for it again. "placed":
-    without those that describe what they want ("function"), which words alone may tell. "named": what the
-    answer is, asked for by name, against the question without its references: the gain of who understands
-    every question.
+    "pointing": all that point at a mask, with those that name it or describe what they want, but not those
+    that ask for it again; "kinds": these, by kind. "named": what the answer is, asked for by name, against
+    the question without its references: the gain of who understands every question.
     """
-    groups = {k: [o for o in talked if o.needs and o.kind == k] for k in sorted({o.kind for o in talked})}
-    needing = [o for o in talked if o.needs]
-    placed = [o for o in needing if o.kind != "function"]
-    return {
-        way: compare(pair(needing, ON, way), _ratio, seed)
-        | {
-            "kinds": {k: compare(pair(own, ON, way), _ratio, seed) for k, own in groups.items() if own},
-            "named too": compare(pair(_pointing(talked), ON, way), _ratio, seed),
-            "placed": compare(pair(placed, ON, way), _ratio, seed),
-        }
-        for way in (UNSHOWN, ALONE)
-    } | {
-        NAMED: compare(pair(needing, NAMED, UNSHOWN), _ratio, seed)
-        | {"placed": compare(pair(placed, NAMED, UNSHOWN), _ratio, seed)}
-    }
+    needing, pointing = [o for o in talked if o.needs], _pointing(talked)
+    groups = {k: [o for o in pointing if o.kind == k] for k in sorted({o.kind for o in pointing})}
+
+    def tell(one: str, other: str) -> dict:
+        rows = {"": needing, "pointing": pointing}
+        told = {k: compare(pair(own, one, other), _ratio, seed) for k, own in (rows | groups).items()}
+        return told.pop("") | {"pointing": told.pop("pointing"), "kinds": told}
+
+    return {way: tell(ON, way) for way in (UNSHOWN, ALONE)} | {NAMED: tell(NAMED, UNSHOWN)}
 
 
 def find_conversation(talked: Group, seed: int) -> dict:

@@ -201,7 +201,7 @@ def follow_dialogue(
     Outcome
         Of every target, in the ways of `CORRECTIONS`; of a later round also "alone"; of a question with
         references also "no masks", "labels", and "corrupted/…" and "misplaced/…" with and without correction;
-        of one that cannot do without them also "named".
+        of one that does not ask for a mask again also "named".
     """
     talks = {way: Talk() for way in CORRECTIONS}
     for number, turn in enumerate(dialogue.turns, 1):
@@ -222,7 +222,7 @@ def follow_dialogue(
         if number > 1:  # in the end, so that the rounds before stay in the model's memory till then
             answer = segmenter.ask(turn.question, Conversation(), ())
             yield from _score_turn(ALONE, dialogue, number, answer, scenery)
-        if dialogue.needs_mask(turn):
+        if turn.references and turn.kind != "again":
             answer = segmenter.ask(ask_by_name(turn.target_names), Conversation(), ())
             yield from _score_turn(NAMED, dialogue, number, answer, scenery)
 

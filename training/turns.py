@@ -54,13 +54,14 @@ class Dialogue:
                     raise ValueError(f"round {number} refers to [{round_}.{target}], which does not exist")
 
     def needs_mask(self, turn: Turn) -> bool:
-        """Whether a turn cannot be understood without an earlier round.
+        """Whether a turn cannot be understood without an earlier mask.
 
-        It points at a mask that it does not name, and not to have that again.
+        It points at one that it does not name, neither to have that again nor beside a description of what
+        it wants: "the hollow neighbour of [1]" says enough by itself.
         """
         names = (self.turns[round_ - 1].target_names[target - 1] for round_, target in turn.references)
         unnamed = any(name.lower() not in turn.question.lower() for name in names)
-        return turn.kind != "again" and unnamed
+        return turn.kind not in ("again", "function") and unnamed
 
 
 def join_names(parts: list[str]) -> str:

@@ -93,9 +93,9 @@ class AdaptedPredictor(Predictor):
     def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
         """Return what is known of a plane, uint8 (H, W, 3); the plane last set stays so."""
         with self._lock:
-            current = self._current, self._view
+            current = self._current, self._view, self._modality
             key = self.set_image(image)
-            self._current, self._view = current
+            self._current, self._view, self._modality = current
             return self._features(key)
 
 

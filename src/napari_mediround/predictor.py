@@ -83,7 +83,7 @@ class Predictor:
         self.masks_at_once = masks_at_once
         self._reader = DialogueReader(model, answer_limit, chat_limit)
         self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
-        self._current = self._view = ""
+        self._current = self._view = self._modality = ""
         self._origins = Origins()
         self._seen: tuple[ImageFeatures, Seen] | None = None
         self._lock = threading.RLock()
@@ -148,7 +148,7 @@ class Predictor:
             self._reader.forget()
             self._seen = None
 
-    def set_image(self, image: NDArray[np.uint8], view: str = "") -> str:
+    def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
         """Encode a rendered plane, unless its embedding is kept already; return its key.
 
         Parameters
@@ -157,6 +157,8 @@ class Predictor:
             uint8 (H, W, 3) in display order.
         view : str
             "axial", "coronal" or "sagittal" where the patient's sides are known, else "".
+        modality : str
+            DICOM's code where it is known, else "".
 
         Raises
         ------
@@ -170,7 +172,7 @@ class Predictor:
         with self._lock:
             key = hash_image(image)
             self._careful(lambda: self._store.get_or_encode(key, image, self.model.encode_image))
-            self._current, self._view = key, view
+            self._current, self._view, self._modality = key, view, modality
             return key
 
     def features(self) -> ImageFeatures:
@@ -216,7 +218,7 @@ class Predictor:
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
             there = self._careful(lambda: find_asked(self.model, look, self._view, *asked, self._current))
-            seen = partial(see_structures, self.model, look)
+            seen = partial(see_structures, self.model, look, self._modality)
             said, vectors = self._careful(
                 lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there, seen)
             )

@@ -89,6 +89,10 @@ class Structure:
         """Whether a body has one of it: organs have neighbours or another side, findings have neither."""
         return not self.is_group and bool(self.neighbours or self.mirror)
 
+    def shows_in(self, modality: str) -> bool:
+        """Whether images of a modality, DICOM's code or "" where it is not known, show it."""
+        return not modality or modality in self.modalities
+
 
 @dataclass(frozen=True)
 class Anatomy:

@@ -84,7 +84,7 @@ def _counterpart(
 
 def _fits(s: Structure, anatomy: Anatomy, geometry: Geometry, modality: str, seen: list[Structure]) -> bool:
     """Whether a structure may show in the image and is a whole, not a part."""
-    if s.region == _EVERYWHERE or (modality and modality not in s.modalities):
+    if s.region == _EVERYWHERE or not s.shows_in(modality):
         return False
     if any(anatomy.apart(s.region, other.region) for other in seen if other.region != _EVERYWHERE):
         return False

@@ -109,17 +109,21 @@ class Landmarks:
         return masks[found - 1][0] if found < first else self.names[rows[found - first]]
 
 
-def see_structures(model: MediRound, look: Callable[[], ImageFeatures]) -> dict[str, float]:
+def see_structures(
+    model: MediRound, look: Callable[[], ImageFeatures], modality: str = ""
+) -> dict[str, float]:
     """Return how clearly each structure is seen: the highest logit of its first look, -8 to 8.
 
-    Empty for a model that knows none. `look` returns the plane asked about, as seen.
+    Of those that images of the modality show, by DICOM's code; empty for a model that knows none. `look`
+    returns the plane asked about, as seen.
     """
     landmarks = model.landmarks
     if landmarks is None:
         return {}
     seen = look().seen
     highest = model.glance(seen, landmarks.vectors.to(seen.embedding)).flatten(1).amax(1).clamp(-8, 8)
-    return dict(zip(landmarks.names, highest.tolist(), strict=True))
+    found, anatomy = zip(landmarks.names, highest.tolist(), strict=True), load_anatomy()
+    return {name: logit for name, logit in found if (s := anatomy.find(name)) and s.shows_in(modality)}
 
 
 def find_asked(

@@ -15,10 +15,11 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference
 class Segmenter(Protocol):
     """`set_image` once, `ask` often."""
 
-    def set_image(self, image: NDArray[np.uint8], view: str = "") -> str:
+    def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
         """Take a rendered plane, uint8 (H, W, 3) in display order; return its key.
 
-        `view` is "axial", "coronal" or "sagittal" where the patient's sides are known.
+        `view` is "axial", "coronal" or "sagittal" where the patient's sides are known, `modality` DICOM's
+        code where that is.
         """
 
     def ask(

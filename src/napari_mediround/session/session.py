@@ -80,7 +80,8 @@ class Session(Record):
         """
         self._check_plane(plane)
         view = self.study.geometry.plane_name.removeprefix("oblique ")
-        key = self.segmenter.set_image(render_plane(self.study, plane, window), view)
+        rendered = render_plane(self.study, plane, window)
+        key = self.segmenter.set_image(rendered, view, self.study.modality)
         self._images.add(key)
         return key
 

@@ -102,9 +102,9 @@ class LazySegmenter:
         self._segmenter = None
         gc.unfreeze()
 
-    def set_image(self, image: NDArray, view: str = "") -> str:
+    def set_image(self, image: NDArray, view: str = "", modality: str = "") -> str:
         """As `Segmenter.set_image`."""
-        return self.load().set_image(image, view)
+        return self.load().set_image(image, view, modality)
 
     def ask(
         self,
