@@ -226,3 +226,52 @@ def test_an_answer_for_a_closed_image_is_kept_and_said(desk):
     desk.worker.run()
     assert desk.view.entries[-1].text == CLOSED
     assert isinstance(desk.session.label(3).mask, Mask)
+
+
+def test_undo_takes_a_click_back_with_its_answer_and_redo_brings_both(desk):
+    fake, click = desk.segmenter.load(), desk.controller._fixing.click
+    layer = begin(desk)
+    click(3.5, 20.5, True)
+    desk.worker.run()
+    paint(layer)
+    desk.press("U", "U")
+    assert not layer.data[2, 20, 3]
+    click(28.5, 3.5, True)
+    desk.worker.run()
+    assert fake.refined[-1][0].tolist() == [[28.5, 3.5]]
+    assert not layer.data[2, 20, 3]
+    desk.press("U", "Shift+U")
+    click(3.5, 20.5, True)
+    desk.worker.run()
+    assert fake.refined[-1][0].tolist() == [[28.5, 3.5], [3.5, 20.5]]
+    desk.press("U", "U", "U", "J")
+    entry = list(desk.session.journal.events())[-1].entry
+    assert (entry.verdict, entry.prompts.points_xy, entry.prompts.painted) == ("accepted", (), 0)
+
+
+def test_napari_s_own_keys_undo_a_click_too(desk):
+    layer = begin(desk)
+    desk.controller._fixing.click(3.5, 20.5, True)
+    desk.worker.run()
+    (undo,) = [action for key, action in layer.keymap.items() if str(key) == "Ctrl+Z"]
+    undo(layer)
+    assert desk.controller._fixing._fix.told.points_xy == ()
+    (undo,) = [action for key, action in desk.mask_layer.keymap.items() if str(key) == "Ctrl+Z"]
+    undo(desk.mask_layer)
+    assert len(desk.replies) == 1, "the round of the mask that is being fixed is not undone under it"
+    desk.press("N")
+    undo(desk.mask_layer)
+    assert not desk.replies
+
+
+def test_a_click_that_is_not_answered_yet_is_no_verdict_and_undo_takes_it_back(desk):
+    layer = begin(desk)
+    desk.controller._fixing.click(3.5, 20.5, True)
+    desk.view.reason_chosen.emit("miss")
+    assert "still looks" in desk.view.entries[-1].text
+    desk.view.step_chosen.emit("undo")
+    desk.worker.run()
+    assert not layer.data[2, 20, 3]
+    desk.press("J")
+    entry = list(desk.session.journal.events())[-1].entry
+    assert (entry.verdict, entry.prompts.points_xy) == ("accepted", ())

@@ -27,8 +27,8 @@ def scratch(request):
     assert list(viewer.layers) == [layer]
 
 
-def drag(scratch, start, *way, alt=False):
-    """Press at (row, column) of the plane, move, and let go at the last place."""
+def drag(scratch, start, *way, alt=False, zoom=8):
+    """Press at (row, column) of the plane, `zoom` screen pixels each, move, and let go at the last place."""
     layer, grid = scratch.layer, scratch._grid
 
     def world(row, column):
@@ -36,10 +36,11 @@ def drag(scratch, start, *way, alt=False):
         return layer.data_to_world([float(n[0]) for n in index])
 
     event = SimpleNamespace(type="mouse_press", position=world(*start), modifiers=("Alt",) if alt else ())
+    event.pos = np.multiply(start, zoom)
     gesture = scratch._on_drag(layer, event)
     steps = [("mouse_move", at) for at in way] + [("mouse_release", (way or (start,))[-1])]
     for kind, at in [("mouse_press", start), *steps]:
-        event.type, event.position = kind, world(*at)
+        event.type, event.position, event.pos = kind, world(*at), np.multiply(at, zoom)
         next(gesture, None)
 
 
@@ -59,6 +60,8 @@ def test_a_drag_moves_the_image_or_draws_a_box(scratch):
     scratch.take("inside")
     drag(scratch, (2, 5), (3, 5))
     assert heard == []
+    drag(scratch, (2, 5), (2.3, 5), (2.1, 5.1))
+    assert np.allclose(heard.pop()[:2], (5.5, 2.5)), "a hand is never quite still"
     scratch.take("box")
     assert not scratch.layer.mouse_pan
     drag(scratch, (4, 6), (3, 3), (1, 2))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 
@@ -20,8 +21,9 @@ from napari_mediround.widget.turn import explain
 from napari_mediround.widget.verdicts import Verdicts
 from napari_mediround.widget.view import FixState, Message
 from napari_mediround.widget.worker import Job
-from napari_mediround.widget.workplace import Workplace
+from napari_mediround.widget.workplace import UNDO_KEYS, Workplace
 
+WAIT = "The model still looks at the last click. End the fix when it has answered, or press Esc first."
 DROPPED = "The layer of the fix was removed, so the fix was dropped. The mask is as it was before."
 HINTS = {
     "": "Choose a tool.",
@@ -34,6 +36,25 @@ HINTS = {
 }
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the model was told in a fix so far, and the mask that it answered: at first the one to be fixed."""
+
+    mask: Mask
+    points_xy: tuple[tuple[float, float], ...] = ()
+    positive: tuple[bool, ...] = ()
+    box_xyxy: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer: the mask that it replaced, strokes and all, and what was told before and with it."""
+
+    over: Mask
+    before: Told
+    told: Told
+
+
 @dataclass(eq=False)
 class Fix:
     """A fix under way.
@@ -44,21 +65,46 @@ class Fix:
         Of the mask.
     value : int
         Its label value.
+    plane : int
+        That it lies on.
     scratch : Scratch
         Its layers.
-    model_mask : Mask
-        The last one that came from the model; what differs from it was drawn by hand.
+    told : Told
+        What shows; what differs from its mask was drawn by hand.
+    asked : Told or None
+        What the model is being told, with the mask before; `job` is its work.
+    answers, undone : list of Answered
+        Those in force, and those that undo took back.
     """
 
     case: Case
     value: int
+    plane: int
     scratch: Scratch
-    model_mask: Mask
-    points_xy: list[tuple[float, float]] = field(default_factory=list)
-    positive: list[bool] = field(default_factory=list)
-    box_xyxy: tuple[float, float, float, float] | None = None
+    told: Told
+    asked: Told | None = None
+    answers: list[Answered] = field(default_factory=list)
+    undone: list[Answered] = field(default_factory=list)
     began: float = field(default_factory=perf_counter)
     job: Job | None = None
+
+    def step_back(self, name: str) -> None:
+        """Undo or redo in the layer, which knows strokes and answers alike; what was told goes with these."""
+        undo, before = name == "undo", Mask.from_array(self.scratch.mask())
+        self.scratch.layer.undo() if undo else self.scratch.layer.redo()
+        after = Mask.from_array(self.scratch.mask())
+        here, there = (self.answers, self.undone) if undo else (self.undone, self.answers)
+        if not here or before == after:
+            return
+        last = here[-1]
+        if {before, after} == {last.over, last.told.mask} and after == (last.over if undo else last.told.mask):
+            there.append(here.pop())
+            self.told = last.before if undo else last.told
+            self.mark(self.told)
+
+    def mark(self, told: Told) -> None:
+        """Show clicks and box."""
+        self.scratch.mark(told.points_xy, told.positive, told.box_xyxy)
 
 
 class Fixing:
@@ -95,7 +141,9 @@ class Fixing:
             self._place.viewer, layer, case.grid, label.plane, label.mask.to_array(), label.name,
             label_colour(label.drawn), lambda *at: me.click(*at), lambda box: me.box(box), lambda: me.show(),
         )  # fmt: skip
-        self._fix = Fix(case, value, scratch, label.mask)
+        for keys, name in UNDO_KEYS:
+            scratch.layer.bind_key(keys, _caller(me, name), overwrite=True)
+        self._fix = Fix(case, value, label.plane, scratch, Told(label.mask))
         self.look()
 
     def take(self, tool: str) -> None:
@@ -109,10 +157,11 @@ class Fixing:
             self._fix.scratch.next_answered()
 
     def step_back(self, name: str) -> None:
-        """Undo or redo a stroke or an answer."""
-        if self._fix is not None:
-            layer = self._fix.scratch.layer
-            layer.undo() if name == "undo" else layer.redo()
+        """Undo or redo a stroke or an answer, with the click that it was for; one not answered yet goes first."""
+        fix = self._fix
+        if fix is None or (self.cancel() and name == "undo"):
+            return
+        fix.step_back(name)
 
     def look(self) -> None:
         """See what the viewer shows now: a mask is drawn on its own plane only."""
@@ -133,23 +182,27 @@ class Fixing:
 
     def click(self, x: float, y: float, inside: bool) -> None:
         """Let the model answer one click more."""
-        self._fix.points_xy.append((x, y))
-        self._fix.positive.append(inside)
-        self._answer()
+        told = self._fix.asked or self._fix.told
+        self._answer(
+            replace(told, points_xy=(*told.points_xy, (x, y)), positive=(*told.positive, inside))
+        )
 
     def box(self, box_xyxy: tuple[float, float, float, float]) -> None:
         """Let the model answer a box, in place of the one before."""
-        self._fix.box_xyxy = box_xyxy
-        self._answer()
+        self._answer(replace(self._fix.asked or self._fix.told, box_xyxy=box_xyxy))
 
     def cancel(self) -> bool:
-        """Wait no longer for the model; return whether it was waited for."""
+        """Wait no longer for the model, whose click goes; return whether it was waited for."""
         fix = self._fix
         if fix is None or fix.job is None:
             return False
         self._place.cancel(fix.job)
-        fix.job = None
+        self._stop_waiting(fix)
         return True
+
+    def _stop_waiting(self, fix: Fix) -> None:
+        fix.job = fix.asked = None
+        fix.mark(fix.told)
 
     def end(self, reason: str) -> None:
         """Keep the mask as it is now, for a reason ("" drops the fix)."""
@@ -159,9 +212,12 @@ class Fixing:
         if not reason:
             self.drop()
             return
+        if fix.job is not None:  # nobody has seen the mask that it will be
+            self._place.say(Message(WAIT), fix.case)
+            return
         case, session, after = fix.case, fix.case.session, fix.scratch.mask()
-        painted = int((after != fix.model_mask.to_array()).sum())
-        prompts = Prompts(tuple(fix.points_xy), tuple(fix.positive), fix.box_xyxy, painted)
+        painted = int((after != fix.told.mask.to_array()).sum())
+        prompts = Prompts(fix.told.points_xy, fix.told.positive, fix.told.box_xyxy, painted)
         mask = Mask.from_array(after)
         keep = partial(
             session.fix, fix.value, mask, seconds=perf_counter() - fix.began, prompts=prompts, reason=reason
@@ -190,47 +246,61 @@ class Fixing:
         self._fix = None
         fix.case.hidden = 0
         fix.scratch.remove()
-        self._place.show_masks(fix.case, {fix.case.session.label(fix.value).plane})
         self._place.view.show_fix(None)
+        self._place.show_masks(fix.case, {fix.plane})
 
     def show(self) -> None:
         """Show the tools of the fix."""
         fix = self._fix
         if fix is None:
             return
-        label = fix.case.session.label(fix.value)
-        tool = fix.scratch.tool
+        name, tool = fix.case.session.label(fix.value).name, fix.scratch.tool
         editable = fix.scratch.layer.editable
-        hint = HINTS[tool] if editable else f"The mask lies on plane {label.plane}: go there to fix it."
-        self._place.view.show_fix(FixState(label.name, tool if editable else "", hint))
+        hint = HINTS[tool] if editable else f"The mask lies on plane {fix.plane}: go there to fix it."
+        self._place.view.show_fix(FixState(name, tool if editable else "", hint))
 
-    def _answer(self) -> None:
+    def _answer(self, asked: Told) -> None:
         fix = self._fix
         self.cancel()
-        fix.scratch.mark(fix.points_xy, fix.positive, fix.box_xyxy)
-        session, label = fix.case.session, fix.case.session.label(fix.value)
-        round_ = session.rounds[label.round]
+        fix.asked = asked
+        fix.mark(asked)
+        session = fix.case.session
+        round_ = session.rounds[session.label(fix.value).round]
         window = round_.window or window_for_question(round_.text)
-        points = np.array(fix.points_xy, float) if fix.points_xy else None
-        positive = np.array(fix.positive, bool) if fix.points_xy else None
-        box = None if fix.box_xyxy is None else np.array(fix.box_xyxy, float)
-        previous = fix.model_mask
+        points = np.array(asked.points_xy, float) if asked.points_xy else None
+        positive = np.array(asked.positive, bool) if asked.points_xy else None
+        box = None if asked.box_xyxy is None else np.array(asked.box_xyxy, float)
 
         def refine(job: Job) -> tuple[Mask, float]:
-            session.prepare(label.plane, window)
-            return session.segmenter.refine(points, positive, box, previous)
+            session.prepare(fix.plane, window)
+            return session.segmenter.refine(points, positive, box, asked.mask)
 
         fix.job = self._place.submit(
             refine, self._on_answered, self._on_failed, "the model looks at the clicks …"
         )
 
     def _on_answered(self, answer: tuple[Mask, float]) -> None:
-        if self._fix is not None:
-            self._fix.job = None
-            self._fix.model_mask, _quality = answer
-            self._fix.scratch.put(self._fix.model_mask.to_array())
+        fix = self._fix
+        if fix is None:
+            return
+        over, told = Mask.from_array(fix.scratch.mask()), replace(fix.asked, mask=answer[0])
+        if over != told.mask:
+            fix.answers.append(Answered(over, fix.told, told))
+        elif fix.answers:  # the layer has no step for what changes nothing: it goes with the one before
+            fix.answers[-1] = replace(fix.answers[-1], told=told)
+        fix.job, fix.asked, fix.told, fix.undone = None, None, told, []
+        fix.scratch.put(told.mask.to_array())
 
     def _on_failed(self, error: Exception) -> None:
         if self._fix is not None:
-            self._fix.job = None
+            self._stop_waiting(self._fix)
             self._place.say(explain(error), self._fix.case)
+
+
+def _caller(fixing: Fixing, name: str) -> Callable[..., None]:
+    """Return a function, not a partial: napari asks each bound one for its name."""
+
+    def call(_layer=None) -> None:
+        fixing.step_back(name)
+
+    return call

@@ -6,7 +6,7 @@ goes back to where the fix began and no further.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
@@ -20,6 +20,8 @@ PAINTING, ANSWERED = ("paint", "erase", "fill"), ("inside", "outside", "box")
 """Tools of napari's, and those that the model answers."""
 
 INSIDE, OUTSIDE = "#3ddc84", "#ff5a5f"
+DRAG = 4
+"""Screen pixels from which on a moved click drags: hands are never quite still."""
 MARK_SHARE = 0.01
 """Radius of a click's mark, as a share of the plane's longer side."""
 
@@ -133,8 +135,8 @@ class Scratch:
 
     def mark(
         self,
-        points_xy: list[tuple[float, float]],
-        positive: list[bool],
+        points_xy: Sequence[tuple[float, float]],
+        positive: Sequence[bool],
         box_xyxy: tuple[float, float, float, float] | None,
     ) -> None:
         """Show clicks and box."""
@@ -187,10 +189,10 @@ class Scratch:
         tool, start = self._answered, self._xy(event.position)
         if not tool or not layer.editable or start is None:
             return
+        pressed, dragged = event.pos, False
         yield
-        dragged = False
         while event.type == "mouse_move":
-            dragged = True
+            dragged |= bool(np.abs(np.subtract(event.pos, pressed)).max() >= DRAG)
             yield
         if tool != "box":
             if not dragged:

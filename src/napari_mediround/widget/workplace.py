@@ -22,6 +22,10 @@ from napari_mediround.widget.view import ChatView, Entry
 from napari_mediround.widget.worker import Job, Worker
 
 
+UNDO_KEYS = (("Control-Z", "undo"), ("Control-Shift-Z", "redo"))
+"""napari's own, on layers of ours."""
+
+
 class Workplace:
     """Shows the case at hand, and keeps its Labels layer equal to its session.
 
@@ -228,7 +232,7 @@ class Workplace:
         case.labels, case.names = weakref.ref(labels), {}
         here, there = weakref.WeakMethod(self.step_back), weakref.ref(case)
         # napari's own undo knows one layer and forgets all when it closes: its keys take ours.
-        for keys, name in (("Control-Z", "undo"), ("Control-Shift-Z", "redo")):
+        for keys, name in UNDO_KEYS:
             labels.bind_key(keys, _caller(here, there, name), overwrite=True)
         active = self.viewer.layers.selection.active
         self.viewer.add_layer(labels)
@@ -237,9 +241,9 @@ class Workplace:
         return labels
 
     def step_back(self, name: str, case: Case) -> None:
-        """Undo or redo the last step of a case ("undo", "redo")."""
+        """Undo or redo the last step of a case ("undo", "redo"); not while a mask is fixed: it could be its own."""
         session = case.session
-        if session is not None and (session.undoable if name == "undo" else session.redoable):
+        if session is not None and not case.hidden and (session.undoable if name == "undo" else session.redoable):
             self.take(case, session.undo() if name == "undo" else session.redo())
 
     def highlight(self, value: int) -> None:
