@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from desk import Desk
@@ -223,3 +225,53 @@ def test_a_closed_image_ends_the_carry():
     desk.worker.run()
     assert len(session.conversation) >= 2
     assert not desk.controller._asking.busy
+
+
+def start_carry(segmenter=Moving):
+    """Return a desk that carries a liver up from plane 2, one plane done, and the job of the next."""
+    desk = Desk(segmenter)
+    desk.open()
+    desk.view.plane_chosen.emit(2)
+    desk.ask("the liver")
+    desk.view.key_pressed.emit("C")
+    job = desk.worker.jobs.pop(0)
+    desk.worker.finished.emit(job, job.work(job))
+    return desk, desk.worker.jobs.pop(0)
+
+
+def test_a_mask_carried_on_another_branch_is_not_taken():
+    desk, job = start_carry()
+    session, done = desk.session, job.work(job)
+    first = session.conversation.rounds[0]
+    session.branch(first.id)
+    session.ask("the spleen", 4)  # as many rounds as before
+    desk.worker.finished.emit(job, done)
+    desk.worker.run()
+    assert [r.text for r in session.conversation.rounds] == ["the liver", "the spleen"]
+    assert "went another way" in desk.view.entries[-1].text
+    assert not desk.controller._asking.busy
+
+
+def test_what_was_undone_meanwhile_is_not_offered():
+    desk, _ = start_carry()
+    desk.session.undo()
+    desk.session.undo()
+    desk.view.cancel_asked.emit()
+    assert "Carried the mask nowhere" in desk.view.entries[-1].text
+    assert not desk.view.entries[-1].actions
+
+
+def test_two_lesions_of_one_name_are_carried_both():
+    class Apart(Moving):
+        def ask(self, text, conversation, references, cancelled=None):
+            answer = super().ask(text, conversation, references, cancelled)
+            target = answer.targets[0]
+            moved = Mask.from_array(np.roll(target.mask.to_array(), 14 * len(conversation), 1))
+            return replace(answer, targets=(replace(target, mask=moved),))
+
+    session = ask(Apart())
+    session.ask("the liver", 2)
+    session.add(session.carry(Reference(1), 1))
+    session.add(session.carry(Reference(2), 1))
+    assert session.carry(Reference(2), 1) == "plane 3 has a liver already"
+    assert set(np.unique(session.labels(3))) == {0, 1, 2}

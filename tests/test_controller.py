@@ -306,3 +306,25 @@ def test_a_device_chosen_before_the_model_is_loaded_is_where_it_is_loaded_to(des
     assert not desk.segmenter.loaded
     desk.ask("segment the liver")
     assert "mps" in desk.view.status
+
+
+def test_what_a_phrase_was_swapped_for_holds_for_that_question_alone(desk):
+    desk.ask("segment the liver")
+    desk.ask("segment the spleen")
+    question = "what is next to it"
+    desk.view.question_edited.emit(question)
+    desk.view.reference_chosen.emit("it", Reference(1, 1))
+    desk.view.question_edited.emit(question)
+    assert desk.view.chips[0].current == "1 liver [1]"
+    desk.press("U")
+    desk.view.question_edited.emit(question)
+    desk.press("Shift+U")
+    desk.view.question_edited.emit(question)
+    assert desk.view.chips[0].current == "2 spleen [2]"
+    desk.view.reference_chosen.emit("it", Reference(1, 1))
+    desk.view.question_edited.emit("something else")
+    desk.view.question_edited.emit(question)
+    assert desk.view.chips[0].current == "2 spleen [2]"
+    desk.view.reference_chosen.emit("it", Reference(1, 1))
+    reply = desk.ask(question)
+    assert reply.references[0].current == "1 liver"

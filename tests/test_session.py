@@ -112,3 +112,12 @@ def test_an_empty_question_or_a_plane_that_is_not_there_is_refused(session, text
     with pytest.raises(MediRoundError):
         session.ask(text, plane)
     assert not session.segmenter.asked
+
+
+def test_among_masks_of_one_name_that_on_the_plane_is_meant(session):
+    session.ask("segment the liver", 1)
+    session.ask("segment the liver", 3)
+    assert session.resolve("the vessel behind the liver", 3)[0].round == 2
+    assert session.ask("the vessel behind the liver", 1).references[0].round == 1
+    with pytest.raises(DanglingReferenceError):
+        session.ask("the vessel behind the liver", 2)

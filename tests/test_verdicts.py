@@ -163,3 +163,17 @@ def test_keys_without_an_image_do_nothing():
     desk.press("J", "K", "N", "U", "Shift+U", "G", "H")
     desk.press("Q")
     assert desk.view.focused == 1
+
+
+def test_a_choice_of_an_earlier_step_with_the_same_words_comes_too_late():
+    desk = overlapping()
+    desk.press("K")
+    desk.viewer.layers.selection.active.data_setitem((np.array([2]), np.array([0]), np.array([0])), 1)
+    desk.press("J")
+    (key, *_) = [a.key for e in desk.view.entries if "gives way" in getattr(e, "text", "") for a in e.actions]
+    desk.press("K")
+    desk.viewer.layers.selection.active.data_setitem((np.array([2]), np.array([0]), np.array([1])), 1)
+    desk.press("J")
+    desk.view.action_chosen.emit(key)
+    assert "Undo" in desk.view.entries[-1].text
+    assert desk.session.label(2).mask.to_array()[0, 1]

@@ -58,17 +58,17 @@ class Session(Record):
         moved._images = set(self._images)
         return moved
 
-    def resolve(self, text: str, after: int | None = None) -> tuple[Reference, ...]:
-        """Return what the words of a question point at, in the order of the text.
+    def resolve(self, text: str, plane: int | None = None, after: int | None = None) -> tuple[Reference, ...]:
+        """Return what the words of a question about a plane point at, in the order of the text.
 
-        With `after`, only that many rounds count.
+        Among masks of one name those on the plane are meant. With `after`, only that many rounds count.
 
         Raises
         ------
         DanglingReferenceError
             When they point at nothing, or at several masks; its `choices` name what there is.
         """
-        return resolve_references(text, self._first(after), self.anatomy)
+        return resolve_references(text, self._first(after), self.anatomy, plane)
 
     def prepare(self, plane: int, window: str | tuple[float, float] | None = None) -> str:
         """Give the segmenter one plane, so that the next question about it is quicker; return its key.
@@ -126,7 +126,7 @@ class Session(Record):
             raise MediRoundError('The question is empty. Type what you want to see, for example "the liver".')
         self._check_plane(plane)
         if references is None:
-            references = resolve_references(text, conversation, self.anatomy)
+            references = self.resolve(text, plane, after)
         references = _checked(references, conversation)
         stop_if(cancelled)
         self._recall_images(conversation, references)
@@ -207,7 +207,7 @@ class Session(Record):
         -------
         Round or str
             In words why not: the stack or the structure ends, the judge doubts the mask, it is another shape
-            or place than a plane before, or the structure is labelled there already.
+            or place than a plane before, or it lies on a mask of this structure that is there already.
 
         Raises
         ------
@@ -222,8 +222,11 @@ class Session(Record):
         plane = source.plane + step
         if not 0 <= plane < self.study.planes:
             return "the stack ends"
-        if self._labelled(target.structure, plane):
-            return f"plane {plane} has a {target.structure} already"
+        there = [o for o in self.state.shown if (o.structure, o.plane) == (target.structure, plane)]
+        already = f"plane {plane} has a {target.structure} already"
+        drawn = self.label(self.label_of(reference)).drawn
+        if any(other.drawn == drawn and other.mask.area for other in there):
+            return already
         window = source.window or window_for_question(source.text)
         before = self.prepare(source.plane, window)
         image = self.prepare(plane, window)
@@ -232,10 +235,13 @@ class Session(Record):
         stop_if(cancelled)
         if stop := _why_stop(target.mask, mask, quality):
             return f"{stop} on plane {plane}"
+        if any((other.mask.to_array() & mask.to_array()).any() for other in there):
+            return already
         found = Target(target.structure, mask, quality)
         answer = Answer("Carried from the plane beside it.", (found,), image=image)
         text, seconds = f"Carry {reference} to plane {plane}.", perf_counter() - began
-        return Round(len(conversation) + 1, plane, text, (reference,), answer, seconds, window, carried=True)
+        number, parent = len(conversation) + 1, conversation.rounds[-1].id
+        return Round(number, plane, text, (reference,), answer, seconds, window, parent, carried=True)
 
     def reference_to(self, value: int) -> Reference:
         """Return the reference to a mask of the conversation; `MediRoundError` where it is not there."""
@@ -244,10 +250,6 @@ class Session(Record):
         if not index:
             raise MediRoundError(f"{label.name} is on another branch of the conversation. Go there first.")
         return Reference(index, label.target)
-
-    def _labelled(self, structure: str, plane: int) -> bool:
-        there = (label for label in self.state.shown if label.plane == plane and label.mask.area)
-        return any(label.structure == structure for label in there)
 
     def _first(self, rounds: int | None) -> Conversation:
         """Return so many rounds of the conversation, all for None."""

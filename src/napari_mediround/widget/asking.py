@@ -8,7 +8,7 @@ from functools import partial
 
 from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import DanglingReferenceError, MediRoundError
-from napari_mediround.widget.case import AcceptAll, Again, Carry
+from napari_mediround.widget.case import AcceptAll, Again, Carry, Case
 from napari_mediround.widget.segmenter import fetch_weights
 from napari_mediround.widget.turn import Ask, Carried, Fetch, carry_on, explain, take_turn
 from napari_mediround.widget.view import Action, Chip, Message
@@ -17,6 +17,7 @@ from napari_mediround.widget.workplace import Workplace
 
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 STALE = "The conversation went another way meanwhile, so this answer was not taken. Ask again."
+ELSEWHERE = "the conversation went another way meanwhile"
 CLOSED = "The image was closed meanwhile: the masks are kept, and come back with the image."
 
 
@@ -41,6 +42,7 @@ class Asking:
     ) -> None:
         self._place, self._about, self._answered = place, about, answered
         self._swaps: dict[str, Reference] = {}
+        self._swapped: tuple[Case | None, int] = (None, 0)
         self._task: tuple[Job, Ask | Carried] | None = None
         self._warm: tuple | None = None
 
@@ -52,14 +54,14 @@ class Asking:
     def ask(self, text: str) -> None:
         """Ask about the image at hand."""
         if self.busy:
+            self._place.view.restore_question(text)
             return
         if self._place.layer() is None:
             self._place.say(Message(NO_IMAGE, is_error=True))
             self._place.view.restore_question(text)
             return
         plane, window = self._about()
-        ask = Ask(self._place.case, text, plane, window, swaps=tuple(self._swaps.items()))
-        self._swaps = {}
+        ask = Ask(self._place.case, text, plane, window, swaps=tuple(self._swaps_here().items()))
         self._place.view.show_chips([], "")
         self._start(ask)
 
@@ -116,8 +118,8 @@ class Asking:
             try:
                 step = case.session.add(found)
             except (ValueError, MediRoundError) as error:
-                text = str(error) if isinstance(error, MediRoundError) else STALE
-                self._place.say(Message(text, is_error=True), case)
+                said = str(error) if isinstance(error, MediRoundError) else ELSEWHERE
+                self._end_carry(carried, said.rstrip("."))
                 return
             value = case.session.label_of(Reference(len(case.conversation)))
             carried = replace(carried, latest=value, values=(*carried.values, value))
@@ -132,11 +134,12 @@ class Asking:
         self._place.say(explain(error), carried.case)
 
     def _end_carry(self, carried: Carried, why: str) -> None:
-        session, count = carried.case.session, len(carried.values)
-        name = session.label(carried.source).name
-        planes = sorted(session.label(value).plane for value in carried.values)
+        labels = carried.case.session.state.labels  # without what was undone meanwhile
+        values = tuple(value for value in carried.values if value in labels)
+        name = labels[carried.source].name if carried.source in labels else "the mask"
+        planes, count = sorted(labels[value].plane for value in values), len(values)
         where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " nowhere"
-        accept = (Action(f"Accept all {count}", AcceptAll(carried.values)),) if count else ()
+        accept = (Action(f"Accept all {count}", AcceptAll(values)),) if count else ()
         self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
         self._answered()
 
@@ -211,15 +214,24 @@ class Asking:
         problem = ""
         if case is not None and len(case.conversation) and text.strip():
             try:
-                found = case.session.resolve(text)
-                chips = [case.chip(self._swaps.get(r.phrase, r)) for r in found]
+                found, swaps = case.session.resolve(text, self._about()[0]), self._swaps_here()
+                chips = [case.chip(swaps.get(r.phrase, r)) for r in found]
+                self._swaps = {r.phrase: swaps[r.phrase] for r in found if r.phrase in swaps}
             except DanglingReferenceError as error:
                 problem = str(error)
         self._place.view.show_chips(chips, problem)
 
     def swap(self, phrase: str, reference: Reference) -> None:
         """Let a phrase of the question being typed point at another mask."""
-        self._swaps[phrase] = Reference(reference.round, reference.target, phrase)
+        self._swaps_here()[phrase] = Reference(reference.round, reference.target, phrase)
+
+    def _swaps_here(self) -> dict[str, Reference]:
+        """Return what was swapped; nothing once another image, round or branch is at hand."""
+        case = self._place.case
+        here = case, case.session.head if case is not None and case.session is not None else 0
+        if here != self._swapped:
+            self._swaps, self._swapped = {}, here
+        return self._swaps
 
     def forget_plane(self) -> None:
         """Look at the plane again when the next question is typed."""

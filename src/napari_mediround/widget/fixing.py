@@ -38,7 +38,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Told:
-    """What the model was told in a fix so far, and the mask that it answered: at first the one to be fixed."""
+    """What the model was told in a fix so far, and what it answered: at first the mask to be fixed."""
 
     mask: Mask
     points_xy: tuple[tuple[float, float], ...] = ()
@@ -97,7 +97,8 @@ class Fix:
         if not here or before == after:
             return
         last = here[-1]
-        if {before, after} == {last.over, last.told.mask} and after == (last.over if undo else last.told.mask):
+        way = (last.told.mask, last.over) if undo else (last.over, last.told.mask)
+        if (before, after) == way:
             there.append(here.pop())
             self.told = last.before if undo else last.told
             self.mark(self.told)
@@ -157,7 +158,7 @@ class Fixing:
             self._fix.scratch.next_answered()
 
     def step_back(self, name: str) -> None:
-        """Undo or redo a stroke or an answer, with the click that it was for; one not answered yet goes first."""
+        """Undo or redo a stroke or an answer with its click; a click not answered yet goes first."""
         fix = self._fix
         if fix is None or (self.cancel() and name == "undo"):
             return
@@ -183,9 +184,7 @@ class Fixing:
     def click(self, x: float, y: float, inside: bool) -> None:
         """Let the model answer one click more."""
         told = self._fix.asked or self._fix.told
-        self._answer(
-            replace(told, points_xy=(*told.points_xy, (x, y)), positive=(*told.positive, inside))
-        )
+        self._answer(replace(told, points_xy=(*told.points_xy, (x, y)), positive=(*told.positive, inside)))
 
     def box(self, box_xyxy: tuple[float, float, float, float]) -> None:
         """Let the model answer a box, in place of the one before."""

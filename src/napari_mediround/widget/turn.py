@@ -122,7 +122,7 @@ def take_turn(segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask
     references = ask.references
     if references is None:
         swaps = dict(ask.swaps)
-        references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.after))
+        references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.plane, ask.after))
     _load(segmenter, job)
     job.report(f"looking at plane {ask.plane} …")
     return session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)

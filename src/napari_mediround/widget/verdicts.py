@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter
 
 from napari_mediround.errors import MediRoundError
+from napari_mediround.journal import State
 from napari_mediround.session import Step
 from napari_mediround.widget.case import AcceptAll, Case, GoTo
 from napari_mediround.widget.view import Action, Message
@@ -22,12 +23,12 @@ class Overlap:
     ----------
     verdict : callable
         Returns the step.
-    words : str
-        Of the step that it replaces; where another step came after, it is too late.
+    state : State
+        After the step that it replaces; where it is another now, it is too late.
     """
 
     verdict: Callable[[], Step]
-    words: str
+    state: State
 
 
 class Verdicts:
@@ -62,7 +63,7 @@ class Verdicts:
             self._try(case, lambda: self._place.take(case, session.branch(key.round_id)))
         elif isinstance(key, AcceptAll):
             self._try(case, lambda: self._accept_all(case, key.values))
-        elif session.undoable != key.words:
+        elif session.state is not key.state:
             self._place.say(Message("Other steps came after it. Undo (U) back to that step first."))
         else:
             self._try(case, lambda: self._replace(case, key))
@@ -94,11 +95,11 @@ class Verdicts:
         """
         if not under:
             return
-        session, words = case.session, case.session.undoable
+        session = case.session
         name, who = session.label(value).name, ", ".join(session.label(other).name for other in under)
         actions = (
-            Action(f"{name} takes them", Overlap(partial(verdict, overlap="replace"), words)),
-            Action("Both stay whole", Overlap(partial(verdict, overlap="both"), words)),
+            Action(f"{name} takes them", Overlap(partial(verdict, overlap="replace"), session.state)),
+            Action("Both stay whole", Overlap(partial(verdict, overlap="both"), session.state)),
         )
         text = f"{name} gives way to {who} on {sum(under.values()):,} pixels."
         self._place.say(Message(text, actions=actions), case)
@@ -122,10 +123,8 @@ class Verdicts:
         self._go_on(case, case.session.reject(value, seconds=self._seconds()))
 
     def _replace(self, case: Case, key: Overlap) -> None:
-        undone = case.session.undo()
-        step = key.verdict()
-        self._place.show_masks(case, undone.planes)
-        self._place.take(case, step)
+        self._place.take(case, case.session.undo())
+        self._place.take(case, key.verdict())
 
     def _go_on(self, case: Case, step: Step) -> None:
         self.start_clock()

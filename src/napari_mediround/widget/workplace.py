@@ -21,7 +21,6 @@ from napari_mediround.widget.segmenter import LazySegmenter
 from napari_mediround.widget.view import ChatView, Entry
 from napari_mediround.widget.worker import Job, Worker
 
-
 UNDO_KEYS = (("Control-Z", "undo"), ("Control-Shift-Z", "redo"))
 """napari's own, on layers of ours."""
 
@@ -241,9 +240,9 @@ class Workplace:
         return labels
 
     def step_back(self, name: str, case: Case) -> None:
-        """Undo or redo the last step of a case ("undo", "redo"); not while a mask is fixed: it could be its own."""
-        session = case.session
-        if session is not None and not case.hidden and (session.undoable if name == "undo" else session.redoable):
+        """Undo or redo the last step of a case ("undo", "redo"); not under a mask that is being fixed."""
+        session = case.session if not case.hidden else None
+        if session is not None and (session.undoable if name == "undo" else session.redoable):
             self.take(case, session.undo() if name == "undo" else session.redo())
 
     def highlight(self, value: int) -> None:
