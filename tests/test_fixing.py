@@ -9,6 +9,7 @@ from napari.layers import Shapes
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import JournalError
 from napari_mediround.widget.asking import CLOSED
+from napari_mediround.widget.layers import FIXED_KEY
 
 
 @pytest.fixture
@@ -275,3 +276,10 @@ def test_a_click_that_is_not_answered_yet_is_no_verdict_and_undo_takes_it_back(d
     desk.press("J")
     entry = list(desk.session.journal.events())[-1].entry
     assert (entry.verdict, entry.prompts.points_xy) == ("accepted", ())
+
+
+def test_the_layer_says_which_mask_it_does_not_show(desk):
+    begin(desk)
+    assert desk.mask_layer.metadata[FIXED_KEY] == "1 liver"
+    desk.press("N")
+    assert not desk.mask_layer.metadata[FIXED_KEY]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from napari_mediround.errors import MediRoundError
 from napari_mediround.io import read_study
 from napari_mediround.io.masks import read_masks
 from napari_mediround.widget.export import ExportDock
-from napari_mediround.widget.layers import study_to_layer
+from napari_mediround.widget.layers import FIXED_KEY, study_to_layer
 from napari_mediround.widget.mask_layer import make_labels, name_labels
 from napari_mediround.widget.writer import labels_to_volume
 
@@ -130,3 +131,52 @@ def test_napari_saves_a_labels_layer_through_our_writer(make_napari_viewer, tmp_
     again = read_masks(path, study.source_geometry)
     assert np.array_equal(again.layers[0], study.order.undo(labels.data))
     assert again.segments[0].name == "liver"
+
+
+def test_masks_go_out_on_their_own_image_also_where_another_has_the_same_shape(dock, qtbot, tmp_path):
+    dock, viewer = dock
+    study, first, labels = add_case(viewer, tmp_path / "one")
+    moved = replace(GRID, affine=np.add(GRID.affine, np.outer((0, 0, 500, 0), (0, 0, 0, 1))))
+    other = read_study(write_series(tmp_path / "two", moved))
+    pixels, options, _ = study_to_layer(other, tmp_path / "two")
+    second = viewer.add_image(pixels, **options)
+    on_second = make_labels(second)
+    on_second.data[1, 3:9, 4:12] = 1
+    viewer.add_layer(on_second)
+    for masks, image, origin in ((labels, first, study), (on_second, second, other)):
+        dock._masks.setCurrentText(masks.name)
+        assert dock._images.currentText() == image.name
+        assert "Read back and equal" in run(dock, qtbot, tmp_path / f"{image.name}.nii.gz", "nifti")
+        written = read_study(tmp_path / f"{image.name}.nii.gz")
+        assert np.allclose(written.source_geometry.affine, origin.source_geometry.affine)
+    dock._images.setCurrentText(first.name)
+    assert "choose its own image" in run(dock, qtbot, tmp_path / "no.nii.gz", "nifti")
+    viewer.layers.remove(second)
+    assert "Read back and equal" in run(dock, qtbot, tmp_path / "closed.nii.gz", "nifti")
+    assert np.allclose(
+        read_study(tmp_path / "closed.nii.gz").source_geometry.affine, other.source_geometry.affine
+    )
+
+
+def test_the_volume_that_shows_goes_out_and_the_others_are_named(dock, qtbot, tmp_path):
+    dock, viewer = dock
+    image = viewer.add_image(np.random.default_rng(0).random((3, 5, 20, 24)), name="four")
+    labels = make_labels(image)
+    labels.data[0, 1, 3:6, 3:6] = 1
+    labels.data[2, 1, 3:6, 3:6] = 2
+    viewer.add_layer(labels)
+    with pytest.raises(MediRoundError, match=r"several volumes \(\(0,\), \(2,\)\)"):
+        labels_to_volume(labels, image)
+    assert [s.value for s in labels_to_volume(labels, image, (2,)).segments] == [2]
+    viewer.dims.set_point(0, 2)
+    text = run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
+    assert "Read back and equal" in text
+    assert "The masks of volume (0,) are not in this file" in text
+    assert set(np.unique(read_study(tmp_path / "out.nii.gz").pixels)) == {0, 2}
+
+
+def test_a_mask_that_is_being_fixed_is_not_left_out_unsaid(make_napari_viewer, tmp_path):
+    _, image, labels = add_case(make_napari_viewer(), tmp_path)
+    labels.metadata[FIXED_KEY] = "1 liver"
+    with pytest.raises(MediRoundError, match="1 liver is being fixed"):
+        labels_to_volume(labels, image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,9 +28,9 @@ from qtpy.QtWidgets import (
 
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io.export import FORMATS, MEASUREMENTS, Options, Receipt, export
-from napari_mediround.widget.layers import PATH_KEY, study_from_layer
+from napari_mediround.widget.layers import PATH_KEY, STUDY_KEY, shown_volume, study_from_layer
 from napari_mediround.widget.worker import Job, Worker
-from napari_mediround.widget.writer import labels_to_volume
+from napari_mediround.widget.writer import labels_to_volume, volumes_with_masks
 
 TITLES = {**{name: form.title for name, form in FORMATS.items()}, MEASUREMENTS: "Table of measurements"}
 FAILED = "The export failed; nothing was written. The log says where."
@@ -55,6 +56,7 @@ class ExportDock(QWidget):
         for name, title in TITLES.items():
             self._formats.addItem(title, name)
         self._make_layout()
+        self._masks.currentIndexChanged.connect(self._on_masks_chosen)
         self._formats.currentIndexChanged.connect(self._on_format_chosen)
         self._leaves.toggled.connect(self._on_leaves_toggled)
         self._start.clicked.connect(self._on_export_asked)
@@ -136,10 +138,26 @@ class ExportDock(QWidget):
     def _on_layers(self, event=None) -> None:
         for box, kind in ((self._masks, Labels), (self._images, Image)):
             chosen = box.currentText()
+            box.blockSignals(True)
             box.clear()
             box.addItems([layer.name for layer in self._viewer.layers if isinstance(layer, kind)])
             box.setCurrentIndex(max(box.findText(chosen), 0) if box.count() else -1)
+            box.blockSignals(False)
+        self._on_masks_chosen(self._masks.currentIndex())
         self._start.setEnabled(bool(self._masks.count()) and self.is_idle)
+
+    def _on_masks_chosen(self, index: int) -> None:
+        """Choose the image that the masks were made on."""
+        own = self._own_image(self._viewer.layers[self._masks.currentText()]) if index >= 0 else None
+        if isinstance(own, Image):
+            self._images.setCurrentText(own.name)
+
+    def _own_image(self, labels: Labels) -> Image | Labels | None:
+        """Return the image that masks were made on, they themselves once it is closed; None for others'."""
+        study = labels.metadata.get(STUDY_KEY)
+        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        own = (image for image in images if image.metadata.get(STUDY_KEY) is study)
+        return None if study is None else next(own, labels)
 
     def _on_format_chosen(self, index: int) -> None:
         name = self._path.text()
@@ -174,6 +192,7 @@ class ExportDock(QWidget):
         layers = self._viewer.layers
         labels = layers[self._masks.currentText()]
         image = layers[self._images.currentText()] if self._images.count() else labels
+        image = labels if self._own_image(labels) is labels else image
         self._receipt.setPlainText("")
         self._show_busy("Waiting …")
         self._job = self.worker.submit(
@@ -181,6 +200,7 @@ class ExportDock(QWidget):
                 _export,
                 labels=labels,
                 image=image,
+                number=shown_volume(image, self._viewer.dims.point) or None,
                 path=Path(self._path.text().strip()).expanduser(),
                 form=self._formats.currentData(),
                 key=secrets.token_hex(32) if self._leaves.isChecked() else "",
@@ -224,6 +244,7 @@ def _export(
     job: Job,
     labels: Labels,
     image: Image | Labels,
+    number: tuple[int, ...] | None,
     path: Path,
     form: str,
     key: str,
@@ -232,10 +253,11 @@ def _export(
 ) -> Receipt:
     """Export on the worker; the layers are read there, as a volume takes a moment."""
     job.report("Collecting the masks …")
-    volume = labels_to_volume(labels, image)
+    volume = labels_to_volume(labels, image, number)
+    others = [other for other in volumes_with_masks(labels) if number and other != number]
     pixels = None
     if form == MEASUREMENTS and isinstance(image, Image) and not image.rgb:
-        study = study_from_layer(image)
+        study = study_from_layer(image, number)
         pixels = study.order.undo(study.pixels)
     source = image.metadata.get(PATH_KEY) if volume.geometry.series_uid else None
     options = Options(
@@ -247,7 +269,11 @@ def _export(
         report=job.report,
         cancelled=job.cancelled,
     )
-    return export(volume, path, form, options)
+    receipt = export(volume, path, form, options)
+    left = (
+        f"The masks of volume {', '.join(map(str, others))} are not in this file: show one and export again."
+    )
+    return replace(receipt, notes=(*receipt.notes, left)) if others else receipt
 
 
 def _stop(worker: Worker, _=None) -> None:

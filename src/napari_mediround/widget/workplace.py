@@ -15,7 +15,7 @@ from napari_mediround.domain.suggestions import suggest_questions
 from napari_mediround.session import Step
 from napari_mediround.widget import mask_layer
 from napari_mediround.widget.case import Case
-from napari_mediround.widget.layers import STUDY_KEY
+from napari_mediround.widget.layers import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.segmenter import LazySegmenter
 from napari_mediround.widget.view import ChatView, Entry
@@ -195,6 +195,7 @@ class Workplace:
             labels = self._add_labels(case, mask_layer.make_labels(layer))
         elif fresh:
             labels.name = mask_layer.name_for(layer)  # it may have been renamed since
+        labels.metadata[FIXED_KEY] = session.label(case.hidden).name if case.hidden else ""
         for plane in planes:
             values = session.labels(plane)
             if case.hidden and (hidden := session.label(case.hidden)).plane == plane:

@@ -20,7 +20,7 @@ from napari_mediround.domain.segments import (
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io.export import Options, export
-from napari_mediround.widget.layers import STUDY_KEY, layer_grid
+from napari_mediround.widget.layers import FIXED_KEY, STUDY_KEY, layer_grid
 
 
 def write_labels(path: str, data: NDArray, meta: dict) -> list[str]:
@@ -52,7 +52,9 @@ def write_labels(path: str, data: NDArray, meta: dict) -> list[str]:
     return [path]
 
 
-def labels_to_volume(labels: Labels, image: Image | Labels) -> LabelledVolume:
+def labels_to_volume(
+    labels: Labels, image: Image | Labels, number: tuple[int, ...] | None = None
+) -> LabelledVolume:
     """Return a Labels layer's masks on the grid of the image's file.
 
     Parameters
@@ -62,13 +64,29 @@ def labels_to_volume(labels: Labels, image: Image | Labels) -> LabelledVolume:
         "origin" (AUTOMATIC, SEMIAUTOMATIC, MANUAL). A value without a name was drawn by someone.
     image : Image or Labels
         What it lies on; the layer itself carries the image's metadata where this plugin made it.
+    number : tuple of int, optional
+        Which volume of a layer with more than three axes; None is the one with masks.
 
     Raises
     ------
     MediRoundError
-        When no label is drawn, or the layers' shapes differ.
+        When no label is drawn, several volumes have masks and none is chosen, a mask is being fixed, or the
+        layer is another image's.
     """
-    grid, study = layer_grid(image), image.metadata.get(STUDY_KEY)
+    own, study = labels.metadata.get(STUDY_KEY), image.metadata.get(STUDY_KEY)
+    if own is not None and own is not study:
+        raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
+    if fixed := labels.metadata.get(FIXED_KEY):
+        raise MediRoundError(f"{fixed} is being fixed: end the fix first, so that its mask is exported too.")
+    if number is None and len(with_masks := volumes_with_masks(labels)) > 1:
+        shown = ", ".join(map(str, with_masks))
+        raise MediRoundError(
+            f"“{labels.name}” has masks on several volumes ({shown}) and a file holds one. Show one of them "
+            "and take Plugins → MediRound export."
+        )
+    elif number is None:
+        number = with_masks[0] if with_masks else None
+    grid = layer_grid(image, number)
     array = np.asarray(labels.data)[grid.volume]
     array = array[(None,) * (3 - array.ndim)]
     if not array.any():
@@ -88,6 +106,13 @@ def labels_to_volume(labels: Labels, image: Image | Labels) -> LabelledVolume:
         more = {"colour": tuple(bytes.fromhex(row["color"][1:7]))} if "color" in row else {}
         segments.append(make_segment(value, row["name"], anatomy, row["origin"], **more))
     return LabelledVolume.from_labels(geometry, array, segments)
+
+
+def volumes_with_masks(labels: Labels) -> list[tuple[int, ...]]:
+    """Return which volumes of a Labels layer, by their index on the leading axes, have a mask."""
+    data = np.asarray(labels.data)
+    filled = data.reshape(*data.shape[:-3], -1).any(-1) if data.ndim > 3 else data.any(keepdims=False)
+    return [tuple(map(int, at)) for at in np.argwhere(filled)]
 
 
 def _said(labels: Labels) -> dict[int, dict[str, str]]:
