@@ -68,6 +68,56 @@ def test_ask_writes_labels_picture_and_rounds(image: Path, segmenter: FakeSegmen
     assert str(tmp_path) not in rounds.read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("option", "output", "there"),
+    [
+        ("--out", "l.nii.gz", "l.nii.gz"),
+        ("--out", "l.nii.gz", "l.json"),
+        ("--png", "o.png", "o.png"),
+        ("--json", "r.json", "r.json"),
+    ],
+)
+def test_ask_replaces_a_file_only_when_told_to(
+    image: Path, segmenter: FakeSegmenter, tmp_path: Path, capsys, option: str, output: str, there: str
+) -> None:
+    (tmp_path / there).write_text("precious")
+    words = ("ask", image, "the liver", option, tmp_path / output)
+    assert run(*words) == 2
+    assert f"{there} exists already. Choose another name, or allow over" in capsys.readouterr().err
+    assert (tmp_path / there).read_text() == "precious"
+    assert segmenter.asked == []
+    assert run(*words, "--overwrite") == 0
+    assert (tmp_path / there).read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize("option", ["--out", "--png", "--json"])
+def test_ask_never_writes_over_its_image(image: Path, segmenter: FakeSegmenter, capsys, option: str) -> None:
+    before = image.read_bytes()
+    (image.parent / "sub").mkdir()
+    same = image.parent / "sub" / ".." / image.name
+    assert run("ask", image, "the liver", option, same, "--overwrite") == 2
+    assert "is the image itself" in capsys.readouterr().err
+    assert image.read_bytes() == before
+    assert segmenter.asked == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (("--out", "a.nii.gz", "--json", "a.json"), "a.json would be written twice"),
+        (("--out", "a.dcm"), "label volumes are written as"),
+        (("--out", "a.png"), "a PNG holds one plane"),
+    ],
+)
+def test_ask_refuses_what_it_cannot_write_before_the_model_runs(
+    image: Path, segmenter: FakeSegmenter, monkeypatch, capsys, outputs: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(image.parent)
+    assert run("ask", image, "the liver", *outputs) == 2
+    assert said in capsys.readouterr().err
+    assert segmenter.asked == []
+
+
 def test_masks_are_carried_through_the_stack_into_the_same_label(
     image: Path, segmenter: FakeSegmenter, tmp_path: Path, capsys
 ) -> None:
@@ -78,6 +128,7 @@ def test_masks_are_carried_through_the_stack_into_the_same_label(
     assert set(np.unique(labels)) == {0, 1}
     assert "Carried [1] liver to 4 planes, 0 to 4. It stopped: the stack ends and" in capsys.readouterr().err
     told = json.loads(rounds.read_text("utf-8"))["rounds"]
+    assert {t["label_value"] for r in told for t in r["targets"]} == {1}
     assert [(r["plane"], r["carried"]) for r in told] == [(3, False), *((p, True) for p in (4, 2, 1, 0))]
 
 
@@ -170,8 +221,9 @@ def test_the_demo_compares_with_the_labels(
     )
     monkeypatch.setattr(demo, "load_predictor", lambda *_: segmenter)
     monkeypatch.setattr(demo, "read_demo", lambda: asked)
-    assert run("demo", "--out", tmp_path) == 0
-    assert "Dice" in capsys.readouterr().out
+    for _ in range(2):
+        assert run("demo", "--out", tmp_path) == 0
+        assert "Dice" in capsys.readouterr().out
     assert {p.name for p in tmp_path.iterdir()} >= {"labels.nii.gz", "overlay.png", "rounds.json"}
 
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -58,6 +59,14 @@ def test_a_project_is_open_in_one_place_only_but_can_be_looked_at(tmp_path):
             assert reader.verify()[0] == 1
             with pytest.raises(JournalError, match="could not be saved"):
                 reader.append(CASE, Branched(0))
+    Journal.open(tmp_path).close()
+
+
+def test_a_project_that_one_thread_opened_is_free_when_another_closes_it(tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        journal = pool.submit(Journal.open, tmp_path).result()
+        journal.close()
+        pool.submit(Journal.open, tmp_path).result().close()
     Journal.open(tmp_path).close()
 
 

@@ -17,7 +17,7 @@ from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.study import Study, make_study
 from napari_mediround.errors import SettingsError
 from napari_mediround.io import read_study
-from napari_mediround.io.labels import PALETTE, write_label_volume, write_overlay
+from napari_mediround.io.labels import PALETTE, label_files, write_label_volume, write_overlay
 from napari_mediround.io.volume import ras_to_lps
 
 NAMES = {1: "liver", 2: "left kidney", 300: "aorta"}
@@ -76,10 +76,11 @@ def test_our_own_reader_gets_back_what_was_written(tmp_path, suffix):
 
 def test_names_stand_beside_the_volume(tmp_path):
     study = study_of(Geometry((2, 3, 4), np.eye(4)))
-    write_label_volume(tmp_path / "out" / "a.nii.gz", labels_for(study), study, NAMES)
+    files = label_files(tmp_path / "out" / "a.nii.gz", study)
+    assert write_label_volume(files[0], labels_for(study), study, NAMES) == files[0]
     sidecar = json.loads((tmp_path / "out" / "a.json").read_text("utf-8"))
     assert sidecar == {"labels": {"1": "liver", "2": "left kidney", "300": "aorta"}}
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.json", "a.nii.gz"]
+    assert set((tmp_path / "out").iterdir()) == set(files)
 
 
 def test_a_failed_writing_leaves_the_old_file(tmp_path, monkeypatch):

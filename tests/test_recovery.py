@@ -93,6 +93,34 @@ def test_a_damaged_mask_costs_that_mask_only(project, how):
     session.journal.close()
 
 
+def test_a_lost_mask_that_is_found_again_is_whole_again(tmp_path):
+    folder = tmp_path / "small"
+    session = open_session(folder)
+    mask = session.ask("segment the liver", 0).targets[0].mask
+    session.journal.close()
+    tamper(folder, "UPDATE masks SET runs = x'00'")
+    session = open_session(folder)
+    assert session.journal.lost_masks() == 1
+    session.ask("segment the liver", 0)
+    session.accept(2)
+    session = reopen(session)
+    assert session.journal.report == ""
+    assert session.label(2).mask == session.label(1).mask == mask
+    assert session.journal.lost_masks() == 0
+    session.journal.close()
+
+
+def test_a_mask_that_was_changed_is_noticed_though_the_same_is_found_again(tmp_path):
+    folder = tmp_path / "small"
+    session = open_session(folder)
+    session.ask("segment the liver", 0)
+    tamper(folder, "UPDATE masks SET runs = x'00'")
+    session.ask("segment the liver", 0)
+    with pytest.raises(JournalError, match="mask"):
+        session.journal.verify()
+    session.journal.close()
+
+
 @pytest.mark.parametrize(
     "damage",
     [

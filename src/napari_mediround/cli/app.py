@@ -74,6 +74,7 @@ def ask(
     out: Annotated[Path | None, typer.Option(help="Label volume: .nii.gz, .nii, .nrrd or .mha.")] = None,
     png: Annotated[Path | None, typer.Option(help="Picture of the plane with the masks on it.")] = None,
     json: Annotated[Path | None, typer.Option(help="The rounds, as JSON.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Ask one image a dialogue of one or more rounds."""
     from napari_mediround.cli.ask import Outputs, run_ask
@@ -81,8 +82,9 @@ def ask(
 
     chosen_window = parse_window(window)
     study = read_image(image, series, volume, view)
+    outputs = Outputs(*(path and path.expanduser() for path in (out, png, json)))
+    outputs.refuse_loss(image, study, overwrite)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    outputs = Outputs(out, png, json)
     run_ask(predictor, study, [text, *(then or [])], plane, chosen_window, outputs, carry)
 
 

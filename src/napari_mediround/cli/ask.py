@@ -11,8 +11,9 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Conversation, Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
-from napari_mediround.errors import MediRoundError
-from napari_mediround.io.labels import write_label_volume, write_overlay
+from napari_mediround.errors import MediRoundError, SettingsError
+from napari_mediround.io.files import refuse_existing
+from napari_mediround.io.labels import label_files, write_label_volume, write_overlay
 from napari_mediround.session import Segmenter, Session
 
 Window = str | tuple[float, float] | None
@@ -25,6 +26,31 @@ class Outputs:
     labels: Path | None = None
     png: Path | None = None
     json: Path | None = None
+
+    def refuse_loss(self, image: Path, study: Study, overwrite: bool) -> None:
+        """Refuse to write over the image, over another output or, without `overwrite`, over any file.
+
+        To be called before the model runs: afterwards its answers would be lost.
+
+        Raises
+        ------
+        SettingsError
+            When a file is the image itself or would be written twice, or as `label_files`.
+        ExistingFileError
+            When there is a file and `overwrite` is False.
+        """
+        labels = label_files(self.labels, study) if self.labels else ()
+        files = [*labels, *filter(None, (self.png, self.json))]
+        for file in files:
+            if file.exists() and file.samefile(image):
+                raise SettingsError(f"{file} is the image itself, which is kept. Choose another name.")
+            if [other.resolve() for other in files].count(file.resolve()) > 1:
+                raise SettingsError(
+                    f"{file} would be written twice: a label volume has its names in a .json beside it. "
+                    "Give each output a name of its own."
+                )
+        if not overwrite:
+            refuse_existing(files)
 
 
 def choose_plane(study: Study, plane: int | None) -> int:
@@ -126,7 +152,7 @@ def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
             targets.append(
                 {
                     "structure": target.structure,
-                    "label_value": value,
+                    "label_value": session.label(value).drawn,
                     "area_px": target.mask.area,
                     "area_mm2": round(area, 3) if unit == "mm²" else None,
                     "box_xyxy": target.mask.box_xyxy,

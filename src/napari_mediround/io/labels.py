@@ -28,12 +28,31 @@ _SMALLEST_OVERLAY = 512
 _SCANNER = 1
 
 
+def label_files(path: str | os.PathLike, study: Study) -> tuple[Path, Path]:
+    """Return the two files that a label volume is written to: itself and its names.
+
+    Raises
+    ------
+    SettingsError
+        When the format is not known, or cannot hold the study.
+    """
+    path = Path(path)
+    suffix = next((s for s in LABEL_SUFFIXES if path.name.lower().endswith(s)), "")
+    if not suffix:
+        raise SettingsError(f"{path.name}: label volumes are written as {', '.join(LABEL_SUFFIXES)}.")
+    planes = study.source_geometry.shape[0]
+    if suffix == ".png" and planes > 1:
+        raise SettingsError(f"{path.name}: a PNG holds one plane, the study has {planes}.")
+    return path, path.with_name(path.name[: -len(suffix)] + ".json")
+
+
 def write_label_volume(
     path: str | os.PathLike, labels: NDArray, study: Study, names: Mapping[int, str]
 ) -> Path:
     """Write labels on the grid of the study's file, and their names beside them in `<name>.json`.
 
-    The file appears whole or not at all: it is written under another name and moved into place.
+    Each file appears whole or not at all: it is written under another name and moved into place. It replaces
+    what is there; `label_files` says beforehand where that would be.
 
     Parameters
     ----------
@@ -55,26 +74,20 @@ def write_label_volume(
     Raises
     ------
     SettingsError
-        When the format is not known.
+        As `label_files`.
     ValueError
         When labels do not fill the study's grid, are of another dtype, or a value has no name.
     """
-    path = Path(path)
-    suffix = next((s for s in LABEL_SUFFIXES if path.name.lower().endswith(s)), "")
-    if not suffix:
-        raise SettingsError(f"{path.name}: label volumes are written as {', '.join(LABEL_SUFFIXES)}.")
+    path, beside = label_files(path, study)
     if labels.shape != study.geometry.shape or labels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"labels {labels.shape} {labels.dtype} do not fit the grid {study.geometry.shape}")
     unnamed = set(np.unique(labels).tolist()) - {0} - set(names)
     if unnamed:
         raise ValueError(f"label values {sorted(unnamed)} have no name")
     source = np.ascontiguousarray(study.order.undo(labels))
-    if suffix == ".png" and source.shape[0] > 1:
-        raise SettingsError(f"{path.name}: a PNG holds one plane, the study has {source.shape[0]}.")
     write_whole(path, lambda target: save_grid(target, source, study.source_geometry))
     sidecar = {"labels": {str(value): names[value] for value in sorted(names)}}
     text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
-    beside = path.with_name(path.name[: -len(suffix)] + ".json")
     write_whole(beside, lambda target: target.write_text(text, "utf-8"))
     return path
 

@@ -35,6 +35,12 @@ LOCK = "journal.lock"
 CHECKED_AT_OPENING = 500
 """So many of the last events are checked when a journal is opened; all others when they are read."""
 
+# A mask that was lost in a recovery has no runs: found again, it is whole again. No other row is replaced.
+_ADD_MASK = """
+    INSERT OR REPLACE INTO masks SELECT new.* FROM (SELECT ? AS digest, ?, ?, ?) AS new
+    LEFT JOIN masks AS old ON old.digest = new.digest WHERE old.runs IS NULL
+"""
+
 _REMEDY = "Free some space on the disk, or see that the folder can be written, and do it again."
 
 
@@ -121,7 +127,7 @@ class Journal:
             When the folder cannot be written, or the file is another program's or a newer version's.
         """
         folder = Path(folder).absolute()
-        held = FileLock(folder / LOCK, timeout=0)
+        held = FileLock(folder / LOCK, timeout=0, thread_local=False)  # any thread may close what one opened
         try:
             folder.mkdir(parents=True, exist_ok=True)
             held.acquire()
@@ -214,7 +220,7 @@ class Journal:
             self._link.execute("BEGIN IMMEDIATE")
             self._expect(case, known)
             rows = self._chain(case, bodies)
-            self._link.executemany("INSERT OR IGNORE INTO masks VALUES (?, ?, ?, ?)", packed.values())
+            self._link.executemany(_ADD_MASK, packed.values())
             self._link.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._link.execute("COMMIT")
         return tuple(_row_to_event(row, masks.__getitem__) for row in rows)
@@ -283,7 +289,7 @@ class Journal:
         return last
 
     def lost_masks(self) -> int:
-        """Return how many masks were lost in recoveries."""
+        """Return how many masks were lost in recoveries and not found again."""
         return self._read("SELECT count(*) FROM masks WHERE runs IS NULL")[0][0]
 
     def strings(self) -> Iterator[tuple[int, str, str]]:
