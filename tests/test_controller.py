@@ -7,6 +7,7 @@ from fakes import FakeSegmenter, make_volume
 
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.journal.entries import RoundAsked
 from napari_mediround.widget import turn
 from napari_mediround.widget.controller import AS_SHOWN, AUTOMATIC
 from napari_mediround.widget.turn import Fetch
@@ -328,3 +329,35 @@ def test_what_a_phrase_was_swapped_for_holds_for_that_question_alone(desk):
     desk.view.reference_chosen.emit("it", Reference(1, 1))
     reply = desk.ask(question)
     assert reply.references[0].current == "1 liver"
+
+
+def test_the_journal_names_the_adapter_that_answered(desk):
+    fake = desk.segmenter.load()
+    about = fake.describe()
+    fake.describe = lambda: about | {"adapter": fake.adapter}
+    fake.adapter = "a001"
+    desk.view.question_asked.emit("segment the liver")
+    desk.controller.workplace.submit(
+        lambda job: setattr(fake, "adapter", "a002"), lambda done: None, lambda error: None
+    )
+    jobs, desk.worker.jobs = desk.worker.jobs, []
+    for job, result in [(job, job.work(job)) for job in jobs]:
+        desk.worker.finished.emit(job, result)
+    (asked,) = [e.entry for e in desk.session.journal.events() if isinstance(e.entry, RoundAsked)]
+    assert dict(asked.model)["adapter"] == "a001"
+
+
+def test_a_dock_that_is_put_back_shows_no_cards_of_a_session_that_is_gone(desk):
+    desk.ask("segment the liver")
+    desk.controller.stop()
+    desk.controller.start()
+    assert not desk.replies
+    desk.view.mask_hovered.emit(0)
+    desk.worker.run()
+    assert len(desk.replies) == 1
+
+
+def test_a_question_that_comes_while_one_is_answered_is_given_back(desk):
+    desk.view.question_asked.emit("segment the liver")
+    desk.view.question_asked.emit("segment the spleen")
+    assert desk.view.restored == "segment the spleen"

@@ -360,3 +360,15 @@ def test_only_the_latest_masks_keep_their_origin(predictor, monkeypatch):
     masks = [predictor.refine(np.array([[10.0 * k, 20.0]]), np.array([True]))[0] for k in range(1, 6)]
     assert len(set(masks)) == 5
     assert [mask for _, mask in predictor._origins] == masks[-3:]
+
+
+def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
+    settled = iter([["not quite there"], []])
+    monkeypatch.setattr(
+        "napari_mediround.predictor.settle_references", lambda *args: (args[2], next(settled))
+    )
+    script_answers(predictor, "The liver [SEG].", "The liver [SEG].")
+    predictor.set_image(make_plane())
+    with pytest.raises(CancelledError):
+        predictor.ask("the liver", Conversation(), (), lambda: True)
+    assert "not quite" not in predictor.ask("the liver", Conversation(), ()).note

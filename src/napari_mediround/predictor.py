@@ -213,7 +213,6 @@ class Predictor:
             read, notes = self._careful(
                 lambda: settle_references(self.model, look, conversation, references, self._current)
             )
-            self._notes += notes
             asked = text, read, references
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
@@ -228,14 +227,14 @@ class Predictor:
             if not names and not absent:
                 reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
                 stop_if(cancelled)
-                return Answer(reply, image=self._current, note=self._take_notes())
-            self._notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
+                return Answer(reply, image=self._current, note=self._take_notes(notes))
+            notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
             targets = self._segment(features, vectors, names, cancelled)
             targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
             if empty := [target.structure for target in targets if not target.mask.area]:
-                self._notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
+                notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
             canonical = compose_answer([t.structure for t in targets], absent)
-            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes())
+            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes(notes))
 
     def refine(
         self,
@@ -354,9 +353,10 @@ class Predictor:
     def _encode_whole(self, image: NDArray[np.uint8]) -> ImageFeatures:
         return self.model.encode_image(image, whole_plane(image.shape[:2]))
 
-    def _take_notes(self) -> str:
-        notes, self._notes = " ".join(self._notes), []
-        return notes
+    def _take_notes(self, notes: list[str]) -> str:
+        """Return what is to be said about this device, then about this answer; those of no answer are gone."""
+        said, self._notes = " ".join([*self._notes, *notes]), []
+        return said
 
     def _move(self, device: torch.device) -> None:
         self._reader.forget()

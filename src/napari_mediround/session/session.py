@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from napari_mediround.domain.anatomy import Anatomy
@@ -141,10 +141,11 @@ class Session(Record):
         seconds = perf_counter() - began
         return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
 
-    def add(self, round_: Round, branch: bool = False) -> Step:
+    def add(self, round_: Round, branch: bool = False, model: Mapping[str, str] | None = None) -> Step:
         """Take a round, as `answer` returned it, into the conversation.
 
-        With `branch` it may be one that was answered with `after`.
+        With `branch` it may be one that was answered with `after`. `model` is what answered, as it described
+        itself then; None asks it now.
 
         Raises
         ------
@@ -153,7 +154,7 @@ class Session(Record):
         JournalError
             When it could not be saved.
         """
-        return self.take_round(round_, branch, self.segmenter.describe())
+        return self.take_round(round_, branch, model or self.segmenter.describe())
 
     def ask(
         self,

@@ -107,16 +107,16 @@ class Asking:
         )
         self._task = (job, carried)
 
-    def _on_carried(self, carried: Carried, found: Round | str) -> None:
+    def _on_carried(self, carried: Carried, answered: tuple[Round | str, dict[str, str]]) -> None:
         self._task = None
-        case = carried.case
+        case, (found, model) = carried.case, answered
         if isinstance(found, str):
             carried = replace(
                 carried, latest=carried.source, steps=carried.steps[1:], stops=(*carried.stops, found)
             )
         else:
             try:
-                step = case.session.add(found)
+                step = case.session.add(found, model=model)
             except (ValueError, MediRoundError) as error:
                 said = str(error) if isinstance(error, MediRoundError) else ELSEWHERE
                 self._end_carry(carried, said.rstrip("."))
@@ -188,11 +188,11 @@ class Asking:
         self._place.say(explain(error, ask), ask.case)
         self._place.view.restore_question(ask.text)
 
-    def _on_round(self, ask: Ask, round_: Round) -> None:
+    def _on_round(self, ask: Ask, answered: tuple[Round, dict[str, str]]) -> None:
         self._end()
-        case = ask.case
+        case, (round_, model) = ask.case, answered
         try:
-            step = case.session.add(round_, branch=ask.after is not None)
+            step = case.session.add(round_, ask.after is not None, model)
         except (ValueError, MediRoundError) as error:
             text = str(error) if isinstance(error, MediRoundError) else STALE
             self._place.say(Message(text, is_error=True), case)

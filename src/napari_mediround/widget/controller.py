@@ -83,6 +83,7 @@ class ChatController:
         """Open the project, unless it is open."""
         if not self._started:
             self._started = True
+            self._place.refresh(self._place.case)  # cards of a session that was let go do nothing
             self._projects.start()
 
     def stop(self) -> None:

@@ -110,8 +110,12 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
     return case.session
 
 
-def take_turn(segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask, job: Job) -> Round:
-    """Answer a question, on the worker. References are resolved before anything slow.
+def take_turn(
+    segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask, job: Job
+) -> tuple[Round, dict[str, str]]:
+    """Answer a question, on the worker; return the round and what answered, for the journal.
+
+    References are resolved before anything slow.
 
     Raises
     ------
@@ -125,7 +129,8 @@ def take_turn(segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask
         references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.plane, ask.after))
     _load(segmenter, job)
     job.report(f"looking at plane {ask.plane} …")
-    return session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
+    round_ = session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
+    return round_, segmenter.describe()
 
 
 def _load(segmenter: LazySegmenter, job: Job) -> None:
@@ -136,13 +141,14 @@ def _load(segmenter: LazySegmenter, job: Job) -> None:
 
 def carry_on(
     segmenter: LazySegmenter, project: Project, layer: Image, carried: Carried, job: Job
-) -> Round | str:
-    """Carry a mask to the next plane, on the worker, or say why not; raises as `take_turn`."""
+) -> tuple[Round | str, dict[str, str]]:
+    """Carry a mask to the next plane, on the worker, or say why not; returns and raises as `take_turn`."""
     session = open_session(segmenter, project, carried.case, layer, job)
     _load(segmenter, job)
     plane = session.label(carried.latest).plane + carried.steps[0]
     job.report(f"carrying {session.label(carried.latest).name} to plane {plane} …")
-    return session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
+    found = session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
+    return found, segmenter.describe()
 
 
 def explain(error: Exception, ask: Ask | None = None) -> Message:
