@@ -354,7 +354,7 @@ class Predictor:
         return self.model.encode_image(image, whole_plane(image.shape[:2]))
 
     def _take_notes(self, notes: list[str]) -> str:
-        """Return what is to be said about this device, then about this answer; those of no answer are gone."""
+        """Return what is to be said about the device, then about this answer; those of none are gone."""
         said, self._notes = " ".join([*self._notes, *notes]), []
         return said
 
