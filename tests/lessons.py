@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Conversation
+from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.model.store import hash_image
 from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
@@ -48,3 +50,12 @@ def make_rounds(count: int = 6, structure: str = "liver", verdict: str = "correc
             )
         )
     return rounds
+
+
+def carry(round_: JudgedRound) -> JudgedRound:
+    """Return a round whose mask was carried from the one of another round."""
+    (mask,) = round_.masks
+    answer = Answer("", (Target(mask.structure, mask.after, 0.9),), image=round_.image)
+    earlier = Conversation((Round(1, 2, round_.text, (), answer),))
+    text, references = "Carry [1] to plane 3.", (Reference(1),)
+    return replace(round_, conversation=earlier, text=text, references=references, carried=True)

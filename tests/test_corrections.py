@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import FakeSegmenter
+import torch
+from fakes import FakeSegmenter, make_volume
 from PIL import Image
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Reference
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.io import read_study
 from napari_mediround.journal import Journal, remember_image
+from napari_mediround.model.build import build_mediround
 from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
 from napari_mediround.training.learning.corrections import read_rounds
 from napari_mediround.training.learning.images import find_studies, patient_at
+from napari_mediround.training.learning.lessons import write_lesson
 
 RIGHT = Mask.from_array(np.pad(np.ones((6, 8), bool), ((9, 9), (12, 12))))
 
@@ -79,6 +83,59 @@ def test_two_fixes_of_one_mask_add_up(project):
     assert mask.seconds == 9.0
     assert mask.prompts.positive == (True, False)
     assert mask.reason == "miss"
+
+
+@pytest.mark.parametrize("overlap", ["keep", "replace", "both"])
+def test_masks_inside_others_teach_whole(project, overlap):
+    journal, session = project
+    session.ask("Segment the liver.", 0)
+    session.ask("Segment the tumour.", 0)
+    liver, tumour = RIGHT, session.label(2).mask
+    session.fix(1, liver)
+    session.accept(2, overlap=overlap)
+    assert (liver.to_array() & tumour.to_array()).any()
+    masks = [round_.masks[0] for round_ in read(journal)[0]]
+    assert [mask.after for mask in masks] == [liver, tumour]
+    assert masks[1].changed == 0
+
+
+def test_a_mask_that_was_cut_and_judged_again_as_it_is_teaches_whole(project):
+    journal, session = project
+    session.ask("Segment the liver.", 0)
+    session.fix(1, Mask.from_array(np.ones((24, 32), bool)))
+    session.ask("Segment the tumour.", 0)
+    session.fix(2, RIGHT)
+    assert not session.label(2).mask.area
+    session.fix(2, session.label(2).mask)
+    assert read(journal)[0][1].masks[0].after == RIGHT
+
+
+def carry_once():
+    """Return the rounds of a liver that was asked for and one that was carried from it, both accepted."""
+    study, journal = make_volume(), Journal.in_memory()
+    session = Session(Named(), study, journal=journal)
+    session.ask("Segment the liver.", 2)
+    session.add(session.carry(Reference(1), 1))
+    session.accept(1, 2)
+    rounds, notes = read_rounds(journal, lambda case: study)
+    assert notes == []
+    return rounds
+
+
+def test_the_text_of_a_carried_mask_is_not_read():
+    model = build_mediround("tiny")
+    lessons = [write_lesson(model, round_, torch.no_grad()(model.encode_image)) for round_ in carry_once()]
+    words = [[piece for piece in lesson.pieces if isinstance(piece, int)] for lesson in lessons]
+    for read in map(model.language.tokenizer.decode, words):
+        assert "Segment the liver." in read
+        assert "Carry" not in read
+
+
+def test_a_carried_mask_teaches_and_does_not_test():
+    assert [(r.carried, r.teaches, r.tests) for r in carry_once()] == [
+        (False, True, True),
+        (True, True, False),
+    ]
 
 
 def test_what_was_undone_teaches_nothing(project):

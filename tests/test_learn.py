@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 from filelock import FileLock
-from lessons import make_rounds
+from lessons import carry, make_rounds
 
 from napari_mediround.adapted import AdaptedPredictor
-from napari_mediround.errors import CancelledError, SettingsError, TooFewCorrectionsError
+from napari_mediround.errors import CancelledError, MediRoundError, SettingsError, TooFewCorrectionsError
 from napari_mediround.journal import Journal
 from napari_mediround.model.build import build_mediround
 from napari_mediround.training.learning import learn
@@ -48,7 +48,7 @@ def force(monkeypatch, *wins: bool, better: bool = False) -> None:
 
     def decide(old, new, seconds) -> dict:
         won = left.pop(0) if len(left) > 1 else left[0]
-        return {"wins": won, "better": better or won, "words": "…", "seconds": seconds}
+        return {"wins": won, "better": better or won, "words": "…", "seconds": seconds, "old": old}
 
     monkeypatch.setattr(learn, "decide", decide)
 
@@ -97,6 +97,38 @@ def test_the_second_is_measured_against_the_live_one(run, tmp_path, monkeypatch)
     run()
     assert run().card["gate"]["against"] == "a001"
     assert AdapterStore(tmp_path).live == "a002"
+
+
+def test_where_the_live_one_is_of_other_weights_the_second_is_measured_against_none(
+    run, tmp_path, monkeypatch
+):
+    force(monkeypatch, True)
+    run()
+    AdapterStore(tmp_path).note("a001", base="that of the weights before an update")
+    outcome, store = run(), AdapterStore(tmp_path)
+    assert (outcome.adapter, outcome.live, store.live) == ("a002", True, "a002")
+    assert outcome.card["gate"]["against"] == ""
+    assert outcome.card["gate"]["old"] == store.card("a001")["gate"]["old"]
+
+
+def test_what_cannot_be_measured_is_kept_and_not_live(run, tmp_path, monkeypatch):
+    def fail(*_):
+        raise MediRoundError("That image is no longer in memory.")
+
+    monkeypatch.setattr(learn, "measure", fail)
+    outcome, store = run(), AdapterStore(tmp_path)
+    assert (outcome.adapter, outcome.live, outcome.finished) == ("a001", False, True)
+    assert "That image is no longer in memory." in outcome.words
+    assert "gate" not in store.card("a001")
+    assert store.live == ""
+
+
+def test_carried_masks_are_learned_beside_what_was_asked(tmp_path):
+    predictor, rounds = AdaptedPredictor(build_mediround("tiny"), "cpu", preset="tiny"), make_rounds(3)
+    found = Corrections([rounds[0], *map(carry, rounds[:2])], rounds[2:], [])
+    outcome = learn_from_corrections(tmp_path, Journal.in_memory(), predictor, QUICK, corrections=found)
+    assert outcome.finished
+    assert outcome.card["learned_from"] == {"corrected": 3}
 
 
 def test_progress_tells_phases_steps_and_losses(run):

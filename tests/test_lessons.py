@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from lessons import SHAPE, make_disc, make_rounds
+from lessons import SHAPE, carry, make_disc, make_rounds
 
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.verdicts import Prompts
@@ -87,6 +87,23 @@ def test_references_are_read_with_their_masks(model):
     kinds = {piece.kind for piece in lesson.pieces if isinstance(piece, Slot)}
     assert kinds == {"image", "crop", "box"}
     assert {kind for kind, _ in lesson.raw} == kinds
+
+
+def test_of_a_carried_mask_the_name_is_read_and_no_words_are_learned(model):
+    asked = make_rounds(1)[0]
+    lesson, as_asked = (write_lesson(model, r, encode_with(model)) for r in (carry(asked), asked))
+    assert lesson.pieces == as_asked.pieces  # which ask for the liver
+    assert lesson.supervised == []
+    assert np.array_equal(lesson.masks, as_asked.masks)
+    assert lesson.weights.tolist() == as_asked.weights.tolist()
+
+
+def test_a_carried_mask_is_not_learned_by_words_alone(model):
+    asked = make_rounds(1)[0]
+    for round_, by_words in ((carry(asked), 0.0), (asked, 0.35)):
+        prompts = write_lesson(model, round_, encode_with(model)).prompts
+        prompted = prompts.click_share + prompts.box_share + prompts.correction_share
+        assert 1 - prompted == pytest.approx(by_words)
 
 
 def test_a_mask_is_fitted_to_the_square_as_the_image_is():

@@ -8,10 +8,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lessons import make_rounds
+from lessons import carry, make_rounds
 
 from napari_mediround.errors import SettingsError, TooFewCorrectionsError
-from napari_mediround.training.learning.split import FILE, Split, choose_checks, divide
+from napari_mediround.training.learning.split import FILE, Split, choose_checks, choose_latest, divide
 
 
 def test_no_patient_is_on_both_sides_and_one_in_four_tests(tmp_path):
@@ -62,6 +62,28 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path):
 def test_too_few_are_refused_with_what_is_missing(tmp_path, rounds):
     with pytest.raises(TooFewCorrectionsError, match="at least 8 masks and 3 patients"):
         divide(rounds, Split(tmp_path))
+
+
+def test_carried_masks_teach_and_never_test(tmp_path):
+    asked = make_rounds(16)
+    learn, test = divide([*asked, *map(carry, asked)], Split(tmp_path))
+    assert sum(round_.carried for round_ in learn) == 12
+    assert len(test) == 4
+    assert not any(round_.carried for round_ in [*test, *choose_checks(learn)[1]])
+
+
+def test_a_patient_of_whom_nothing_was_asked_is_not_held_out(tmp_path):
+    split, asked = Split(tmp_path), make_rounds(16)
+    divide([*asked[:8], *map(carry, asked)], split)
+    assert split.sides.keys() == {round_.subject for round_ in asked[:8]}
+
+
+def test_carried_masks_are_learned_where_others_leave_room():
+    asked = make_rounds(3)
+    rounds = [asked[0], *map(carry, asked), *asked[1:]]
+    assert choose_latest(rounds, 2) == asked[1:]
+    assert choose_latest(rounds, 4) == [carry(asked[2]), *asked]
+    assert choose_latest(asked, 2) == asked[1:]
 
 
 def test_a_look_writes_nothing(tmp_path):

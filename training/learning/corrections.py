@@ -87,14 +87,20 @@ def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple
 
 
 def _make_mask(structure: str, before: Mask, label, verdicts: list[VerdictGiven]) -> JudgedMask:
-    """Return a mask with all that was done to it; several fixes of one mask add up."""
+    """Return a mask with all that was done to it; several fixes of one mask add up.
+
+    It is as the person last drew it, else as it came. The label may be less: of masks that overlap one is
+    cut, a tumour in an accepted liver to nothing, and nobody found wrong what was cut.
+    """
+    marks = [mark for v in reversed(verdicts) for mark in v.marks if mark.label == label.value]
+    after = next((mark.after for mark in marks if mark.changed), before)
     points = tuple(xy for v in verdicts for xy in v.prompts.points_xy)
     positive = tuple(sign for v in verdicts for sign in v.prompts.positive)
     box = next((v.prompts.box_xyxy for v in verdicts if v.prompts.box_xyxy), None)
     prompts = Prompts(points, positive, box, sum(v.prompts.painted for v in verdicts))
     reason = next((v.reason for v in reversed(verdicts) if v.reason), "")
     seconds = sum(v.seconds for v in verdicts)
-    return JudgedMask(structure, before, label.mask, label.verdict, reason, prompts, seconds)
+    return JudgedMask(structure, before, after, label.verdict, reason, prompts, seconds)
 
 
 def _make_round(
@@ -123,4 +129,5 @@ def _make_round(
         asked.answer.absent,
         dict(event.entry.model).get("adapter", ""),
         event.utc,
+        asked.carried,
     )

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.errors import CancelledError, SettingsError
+from napari_mediround.errors import AdapterError, CancelledError, MediRoundError, SettingsError
 from napari_mediround.journal import History, Journal
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.training.evaluate import spread
@@ -30,7 +30,7 @@ from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
 from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.learning.routine import Learner
-from napari_mediround.training.learning.split import Split, choose_checks, divide
+from napari_mediround.training.learning.split import Split, choose_checks, choose_latest, divide
 
 FOLDER = "learning"
 MOST_LEARNED, MOST_TESTED = 400, 40
@@ -128,7 +128,7 @@ def survey_corrections(project: Path, journal: Journal) -> Corrections:
         for event, before, masks in judged:
             asked = event.entry.round
             place = (event.seq, info.case, subject, asked.answer.image, {}, before, asked.text)
-            rounds.append(JudgedRound(*place, asked.references, masks))
+            rounds.append(JudgedRound(*place, asked.references, masks, carried=asked.carried))
     return Corrections(*divide(rounds, split, keep=False), [])
 
 
@@ -178,7 +178,7 @@ def learn_from_corrections(
     project = Path(project)
     found = corrections or read_corrections(project, journal)
     own = predictor.copy(project / FOLDER / "embeddings")
-    learn, checked = choose_checks(found.learn[-MOST_LEARNED:])
+    learn, checked = choose_checks(choose_latest(found.learn, MOST_LEARNED))
     rehearsed = load_rehearsal()[0]
     parts = _write_lessons(own, (learn, checked, rehearsed), report, cancelled)
     learner = Learner(own.model, *parts, settings, project / FOLDER, report, cancelled)
@@ -253,7 +253,7 @@ def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]]
 
 
 class _Gate:
-    """Measures adapters of a project on the rounds that test, each against the live one.
+    """Measures adapters of a project on the rounds that test, each against what answers now.
 
     Parameters
     ----------
@@ -282,13 +282,17 @@ class _Gate:
         self._rounds = spread(found.test, most_tested)
 
     @cached_property
-    def _before(self) -> dict:
-        return self._ask("measuring before", self.store.live_path)
+    def _before(self) -> tuple[str, dict]:
+        """What answers now, measured: the live adapter, or none where that cannot be used."""
+        try:
+            return self.store.live, self._ask("measuring before", self.store.live_path)
+        except AdapterError:
+            return "", self._ask("measuring before", None)
 
     def measure(self, name: str) -> dict:
         """Write into an adapter's card what `decide` says of it; return the card."""
-        before, after = self._before, self._ask("measuring after", self.store.path(name))
-        gate = {"against": self.store.live, **decide(before, after, self._seconds_a_click())}
+        (against, before), after = self._before, self._ask("measuring after", self.store.path(name))
+        gate = {"against": against, **decide(before, after, self._seconds_a_click())}
         return self.store.note(name, gate=gate)
 
     def _ask(self, phase: str, adapter: Path | None) -> dict:
@@ -323,6 +327,9 @@ def _use_the_winner(gate: _Gate, name: str) -> Outcome:
     except CancelledError:
         words = f"{name} is learned; measuring it was cancelled, so it is not live."
         return Outcome(name, False, False, words, store.card(name), notes)
+    except MediRoundError as error:  # what was learned is kept, and can be measured another time
+        words = f"{name} is learned, but could not be measured, so it is not live. {error}"
+        return Outcome(name, False, True, words, store.card(name), notes)
     return Outcome(name, False, True, " ".join(said), store.card(name), notes)
 
 

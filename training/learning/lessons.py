@@ -22,6 +22,8 @@ from napari_mediround.model.mediround import ImageFeatures, MediRound
 from napari_mediround.model.prompt import SEG, compose_answer
 from napari_mediround.model.reader import DialogueReader
 from napari_mediround.model.sam import fit_to_square
+from napari_mediround.training.asking import ask_by_name
+from napari_mediround.training.prompts import PromptSettings
 from napari_mediround.training.warping import View, warp
 
 Encode = Callable[[NDArray[np.uint8]], ImageFeatures]
@@ -40,6 +42,9 @@ ACCEPTED_WEIGHT = 0.5
 WRONG_PIXELS = 2.0
 """By how much more a pixel counts that the person changed."""
 
+CARRIED_PROMPTS = PromptSettings(click_share=0.25, box_share=0.25, correction_share=0.5)
+"""A carried mask came by box, not by words alone, and is not learned by them: others may bear its name."""
+
 
 @dataclass(frozen=True)
 class JudgedMask:
@@ -50,7 +55,7 @@ class JudgedMask:
     structure : str
         As the model said it.
     before, after : Mask
-        The model's, and as the person left it.
+        The model's, and as the person left it, whole: also where other masks were drawn over it.
     verdict : str
         "accepted", "corrected", "rejected", or "" for a mask that nobody judged.
     reason : str
@@ -71,10 +76,8 @@ class JudgedMask:
 
     @property
     def changed(self) -> int:
-        """How many pixels the person changed; none of one accepted as it came, though locked masks cut it."""
-        return (
-            0 if self.verdict == "accepted" else int((self.before.to_array() != self.after.to_array()).sum())
-        )
+        """How many pixels the person changed."""
+        return int((self.before.to_array() != self.after.to_array()).sum())
 
     @property
     def spoken(self) -> str:
@@ -123,6 +126,8 @@ class JudgedRound:
         That was live.
     utc : str
         When it was judged.
+    carried : bool
+        Its mask was carried from the plane beside it: nobody said its text.
     """
 
     number: int
@@ -137,11 +142,17 @@ class JudgedRound:
     absent: tuple[str, ...] = ()
     adapter: str = ""
     utc: str = ""
+    carried: bool = False
 
     @property
     def teaches(self) -> bool:
         """Whether there is a mask in it to learn from."""
         return any(mask.weight for mask in self.masks)
+
+    @property
+    def tests(self) -> bool:
+        """Whether it can be asked again and compared with a mask that is right."""
+        return self.teaches and not self.carried
 
 
 @dataclass(frozen=True)
@@ -157,7 +168,7 @@ class Lesson:
     pieces, raw : list, dict
         The dialogue with the right answer, and the raw features of its slots.
     supervised : list of int
-        Positions whose next piece is the answer's; empty where nobody knows the right words.
+        Positions whose next piece is the answer's; empty where nobody knows the right words or asked.
     segs : list of int
         Positions that predict `[SEG]`, one for each mask.
     names : list of str
@@ -170,6 +181,8 @@ class Lesson:
         float32 (N, 4g, 4g), how much each pixel counts.
     weights : ndarray
         float32 (N,), how much each mask counts.
+    prompts : PromptSettings
+        Which prompts the masks are learned with.
     """
 
     embedding: Tensor
@@ -183,6 +196,7 @@ class Lesson:
     refused: NDArray[np.bool_]
     emphasis: NDArray[np.float32]
     weights: NDArray[np.float32]
+    prompts: PromptSettings
 
 
 def fit_mask(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
@@ -194,6 +208,9 @@ def fit_mask(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
 @torch.no_grad()
 def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesson:
     """Turn a judged round into a lesson.
+
+    Of a carried mask only its name is read: its SEG vector came from the mask beside it, and its text is not
+    a question. It teaches no words.
 
     Parameters
     ----------
@@ -212,12 +229,15 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
         on_device = features[key].to(model.device, torch.float32)
         return model.describe_reference(on_device, mask.to_array())
 
-    pieces = reader.compose(round_.text, round_.conversation, round_.references, round_.image, raw, describe)
     names = [mask.spoken for mask in round_.masks]
+    asked = round_.text, round_.conversation, round_.references
+    by_name = ask_by_name(names), Conversation(), ()
+    pieces = reader.compose(*(by_name if round_.carried else asked), round_.image, raw, describe)
     answer = model.template.answer(model.language.encode, compose_answer(names, list(round_.absent)))
     start, seg = len(pieces), model.language.new_ids[SEG]
     segs = [start + i - 1 for i, piece in enumerate(answer) if piece == seg]
-    sure = all(m.verdict in ("accepted", "corrected") and m.reason != "wrong reference" for m in round_.masks)
+    right = [m.verdict in ("accepted", "corrected") and m.reason != "wrong reference" for m in round_.masks]
+    sure = all(right) and not round_.carried
     side = 4 * own.embedding.shape[-1]
 
     def squares(chosen) -> NDArray[np.bool_]:
@@ -237,6 +257,7 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
         before & rejected[:, None, None],
         (1 + WRONG_PIXELS * (before ^ after)).astype(np.float32),
         np.array([m.weight for m in round_.masks], np.float32),
+        CARRIED_PROMPTS if round_.carried else PromptSettings(),
     )
 
 

@@ -85,16 +85,17 @@ def divide(
 ) -> tuple[list[JudgedRound], list[JudgedRound]]:
     """Return the rounds that teach and those that test; new patients get their side here.
 
-    Without `keep` that is not written down.
+    Patients of whom nobody judged what was asked get none, as there is nothing of them to test. Without
+    `keep` no side is written down.
 
     Raises
     ------
     TooFewCorrectionsError
         With what there is and what is missing.
     """
-    split.admit({round_.subject for round_ in rounds if round_.teaches}, keep)
+    split.admit({round_.subject for round_ in rounds if round_.tests}, keep)
     learn = [r for r in rounds if split.sides.get(r.subject) == "learn"]
-    test = [r for r in rounds if split.sides.get(r.subject) == "test" and r.teaches]
+    test = [r for r in rounds if split.sides.get(r.subject) == "test" and r.tests]
     masks = sum(bool(mask.weight) for round_ in learn for mask in round_.masks)
     patients = len({round_.subject for round_ in [*learn, *test] if round_.teaches})
     if masks < FEWEST_MASKS or not test:
@@ -106,14 +107,17 @@ def divide(
     return learn, test
 
 
+def choose_latest(rounds: Sequence[JudgedRound], most: int) -> list[JudgedRound]:
+    """Return the last `most` rounds; carried ones, dozens for one that was asked, where others leave room."""
+    return sorted(rounds, key=lambda round_: not round_.carried)[-most:]
+
+
 def choose_checks(learn: Sequence[JudgedRound]) -> tuple[list[JudgedRound], list[JudgedRound]]:
     """Return the rounds to learn from and those to stop by: one patient in five, where there are so many.
 
     With fewer than five patients learning stops by the rounds it learns from.
     """
-    teaching = sorted(
-        {r.subject for r in learn if r.teaches}, key=lambda s: hashlib.sha256(s.encode()).digest()
-    )
-    kept = set(teaching[::5]) if len(teaching) >= 5 else set()
+    asked = sorted({r.subject for r in learn if r.tests}, key=lambda s: hashlib.sha256(s.encode()).digest())
+    kept = set(asked[::5]) if len(asked) >= 5 else set()
     rest = [r for r in learn if r.subject not in kept]
-    return rest, [r for r in learn if r.teaches and (r.subject in kept or not kept)]
+    return rest, [r for r in learn if r.tests and (r.subject in kept or not kept)]

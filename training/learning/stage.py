@@ -17,7 +17,7 @@ from napari_mediround.model.context import Seen, resize
 from napari_mediround.model.mediround import Decoded, MediRound
 from napari_mediround.training.learning.lessons import Lesson
 from napari_mediround.training.losses import dice_loss, iou, mask_loss
-from napari_mediround.training.prompts import PromptSettings, decode_prompted
+from napari_mediround.training.prompts import decode_prompted
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Item:
     coarse : bool
         With the embedding on half the grid, at a fifth of the time.
     seed : tuple of int or None
-        Of the prompts that are drawn beside the words; None is words alone.
+        Of the prompts that are drawn, as the lesson has them; None is words alone.
     target : Tensor or None
         (4g, 4g), 0…1, g of the grid decoded on: what the model said before it learned, to be said again; None
         takes the lesson's mask.
@@ -76,13 +76,11 @@ class Stage(nn.Module):
     ----------
     model : MediRound
         With an adapter attached.
-    prompts : PromptSettings
-        Which prompts a mask is learned with.
     """
 
-    def __init__(self, model: MediRound, prompts: PromptSettings | None = None) -> None:
+    def __init__(self, model: MediRound) -> None:
         super().__init__()
-        self.model, self.prompts = model, prompts or PromptSettings()
+        self.model = model
         self._seen: dict[tuple[int, bool], tuple[Lesson, Seen]] = {}
 
     def forward(self, what: str, *arguments):
@@ -126,7 +124,7 @@ class Stage(nn.Module):
             decoded = self.model.decode(seen, vectors)
         else:
             rng = np.random.default_rng(item.seed)
-            decoded = decode_prompted(self.model, seen, vectors, masks, self.prompts, rng)
+            decoded = decode_prompted(self.model, seen, vectors, masks, lesson.prompts, rng)
         truth = torch.from_numpy(masks).to(device)
         logits = resize(decoded.logits[:, None], truth.shape[-2:])[:, 0]
         overlap = iou(logits.detach(), truth)
