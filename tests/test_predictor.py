@@ -79,7 +79,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
             with monkeypatch.context() as patched:
                 patched.setattr("napari_mediround.predictor.see_structures", lambda *_, looks=looks: looks)
                 patched.setattr(reader, "SURE", sure)
-                patched.setattr(reader, "LIKELY", 1e-99)  # of a random model
+                patched.setattr(reader, "KNOWN", 1e-99)  # of a random model
                 answer = ask(predictor, Conversation(), "the bag that holds lunch").rounds[0].answer
             told += answer.targets
             assert (f"Read as the {wanted}" in answer.note) == (sure != 1e-99)
@@ -91,12 +91,12 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
 def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, monkeypatch, question):
     predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
     monkeypatch.setattr("napari_mediround.predictor.see_structures", lambda *_: {"stomach": 8.0})
-    monkeypatch.setattr(reader, "LIKELY", 1e-99 if "ovary" in question else reader.LIKELY)
+    monkeypatch.setattr(reader, "KNOWN", 1e-99 if "ovary" in question else reader.KNOWN)
     predictor.set_image(make_plane())
     script_answers(predictor, "The ovary [SEG].")
     answer = ask(predictor, Conversation(), question).rounds[0].answer
     assert answer.targets[0].structure == "ovary"
-    assert "Read as" not in answer.note
+    assert ("Read as the ovary" in answer.note) == ("ovary" not in question)
 
 
 def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor, monkeypatch):

@@ -44,7 +44,7 @@ from napari_mediround.model.store import FeatureStore, Origin, Origins, hash_ima
 LOG = logging.getLogger(__name__)
 
 NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
-READ_AS = "Read as the {}, going by what is seen here. If something else is meant, say its name."
+READ_AS = "Read as the {}: that is not sure. If something else is meant, say its name."
 
 
 class Predictor:

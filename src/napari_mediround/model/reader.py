@@ -30,8 +30,8 @@ from napari_mediround.model.sides import hold_to_side
 
 SURE = 0.6
 """Probability of an answer with one mask from which on the language model is believed."""
-LIKELY = 0.1
-"""Least probability of a name that is given for an unsure one: below, nothing known is meant."""
+KNOWN = 0.2
+"""Least probability of all known structures together: below, what is meant is none of them."""
 EVIDENCE = 0.3
 """What a logit of a structure's first look counts beside the logarithm of its name's probability."""
 WEIGHED = 12
@@ -56,7 +56,7 @@ class DialogueReader:
     drafting : bool
         Whether answers are foreseen; they are the same either way.
     unsure : bool
-        Whether what is seen decided which structure the last answer is of.
+        Whether it was not sure which structure the last question described.
     """
 
     def __init__(
@@ -171,8 +171,7 @@ class DialogueReader:
             described = len(names) == 1 and held == names and not absent and not self._repeats(names[0], text)
             if described and seg in ids:
                 begun = ids[: ids.index(seg) + 1]
-                meant = self._weigh(pieces, raw, begun, states[: len(begun)], seen)
-                held, self.unsure = [meant or names[0]], bool(meant)
+                held = [self._weigh(names[0], pieces, raw, begun, states[: len(begun)], seen)]
         if held != names:
             said = compose_answer(held, absent)
             ids = self.model.template.answer(language.encode, said)
@@ -191,36 +190,45 @@ class DialogueReader:
 
     def _weigh(
         self,
+        name: str,
         pieces: list[int | Slot],
         raw: Raw,
         ids: list[int],
         states: Sequence[Tensor],
         seen: Callable[[], Mapping[str, float]],
     ) -> str:
-        """Return the structure that an unsure answer means, "" where the model is sure of its own.
+        """Return the structure that an answer means: another than its name where it is unsure of that.
 
         A description that it never read leaves it with several names, or with one that does not exist. Of
         those that it may say, what is seen here is likelier to be meant.
         """
-        language, end = self.model.language, ids[-1]
-        chances = language.logits(torch.stack(list(states))).float().log_softmax(-1)
-        chance = float(chances[range(len(ids)), ids].sum())
-        if chance > math.log(SURE):
-            return ""
-        looks = seen()
+        states = torch.stack(list(states))
+        own = self._chance(states, ids)
+        self.unsure = own <= math.log(SURE)
+        if not self.unsure:
+            return name
+        first = self.model.language.logits(states[1]).float().log_softmax(-1)
+        looks, end = seen(), ids[-1]
         whole = {name: self._drafts.say((name,)) for name in looks}
         answers = {name: answer[: answer.index(end) + 1] for name, answer in whole.items()}
-        worth = {n: EVIDENCE * looks[n] + chance for n, a in answers.items() if a == ids}
-        others = {n: a[1] for n, a in answers.items() if a[0] == ids[0] and n not in worth}
-        most = {n: EVIDENCE * looks[n] + float(chances[1, token]) for n, token in others.items()}
-        for name in sorted(most, key=most.get, reverse=True)[:WEIGHED]:
-            if worth and most[name] <= max(worth.values()):  # no name is likelier than its first token
+        chances = {known: own for known, answer in answers.items() if answer == ids}
+        others = (n for n, answer in answers.items() if answer[0] == ids[0] and n not in chances)
+        most = {other: float(first[answers[other][1]]) for other in others}
+
+        def worth(known: str) -> float:
+            return EVIDENCE * looks[known] + chances.get(known, most.get(known, 0.0))
+
+        for other in sorted(most, key=worth, reverse=True)[:WEIGHED]:
+            # No name is likelier than its first token.
+            if chances and worth(other) <= max(map(worth, chances)):
                 break
-            said = language.logits(self._say(pieces, raw, answers[name])).float().log_softmax(-1)
-            chance = float(said[range(len(answers[name])), answers[name]].sum())
-            worth[name] = EVIDENCE * looks[name] + chance
-        best = max(worth, key=worth.get, default="")
-        return best if best and worth[best] - EVIDENCE * looks[best] > math.log(LIKELY) else ""
+            chances[other] = self._chance(self._say(pieces, raw, answers[other]), answers[other])
+        return max(chances, key=worth) if sum(map(math.exp, chances.values())) > KNOWN else name
+
+    def _chance(self, states: Tensor, ids: Sequence[int]) -> float:
+        """Return the logarithm of the probability of T tokens whose states (T, D) would say them."""
+        chances = self.model.language.logits(states).float().log_softmax(-1)
+        return float(chances[range(len(ids)), ids].sum())
 
     def _repeats(self, name: str, text: str) -> bool:
         """Whether an answer only says words of the question: what was named is not to be guessed."""
