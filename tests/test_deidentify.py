@@ -91,6 +91,26 @@ def test_dates_in_the_past_and_device_numbers_are_gone(tmp_path):
     assert "SeriesDescription" not in dataset
 
 
+def test_dates_of_other_calendars_and_unlisted_free_text_are_gone(tmp_path):
+    values = {
+        "PatientBirthDateInAlternativeCalendar": "S35.01.02",
+        "PatientDeathDateInAlternativeCalendar": "R5.01.02",
+        "PatientAlternativeCalendar": "JAPANESE",
+        "SetupImageComment": "Hidden",
+        "EvaluatorName": "Hidden^Harry",
+        "StudyUpdateDateTime": "20260102",
+        "TextValue": "Hidden",
+        "KVP": "120",
+    }
+    dataset = pydicom.dcmread(next(write_series(tmp_path, GRID, **values).iterdir()))
+    request = Dataset()
+    request.TextValue = "Hidden"
+    dataset.RequestAttributesSequence = [request]
+    deidentify(dataset, "k")
+    assert [keyword for keyword in values if keyword in dataset] == ["KVP"]
+    assert "TextValue" not in dataset.get("RequestAttributesSequence", [Dataset()])[0]
+
+
 def test_names_are_cleaned_in_every_format(tmp_path):
     export(make_discs(), tmp_path / "a.nii.gz", options=Options(key="k" * 32))
     table = (tmp_path / "a.tsv").read_text("utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -32,7 +33,13 @@ from napari_mediround.domain.segments import (
     Segment,
     make_segment,
 )
-from napari_mediround.errors import CancelledError, ExistingFileError, MismatchError, SettingsError
+from napari_mediround.errors import (
+    CancelledError,
+    ExistingFileError,
+    MismatchError,
+    SettingsError,
+    UnreadableFileError,
+)
 from napari_mediround.io import export as exporting
 from napari_mediround.io import read_study
 from napari_mediround.io.export import FORMATS, Options, export, guess_format
@@ -266,6 +273,25 @@ def test_headers_with_odd_values_get_their_segmentation(tmp_path, keyword, odd, 
         dataset.save_as(path)
     export(make_discs(), tmp_path / "a.dcm", options=Options(dicom=series))
     assert str(pydicom.dcmread(tmp_path / "a.dcm")[keyword].value or "") == kept
+
+
+@pytest.mark.parametrize("form", ["dicom-seg", "rtstruct"])
+def test_masks_of_one_phase_point_at_its_images_alone(tmp_path, form):
+    for phase in range(3):
+        folder = write_series(tmp_path / "series" / "cab"[phase], GRID, TemporalPositionIdentifier=phase + 1)
+        for number, file in enumerate(sorted(folder.iterdir())):  # names in another order than the phases
+            file.rename(file.parent.parent / f"{(number + phase) % 3}{number}{phase}.dcm")
+    headers = [pydicom.dcmread(file) for file in tmp_path.rglob("*.dcm")]
+    phases = {header.SOPInstanceUID: header.TemporalPositionIdentifier - 1 for header in headers}
+    for phase in (2, 0):
+        grid = read_study(tmp_path / "series", volume=phase).source_geometry
+        export(make_discs(grid), tmp_path / f"{phase}.dcm", form, Options(dicom=tmp_path / "series"))
+        written = pydicom.dcmread(tmp_path / f"{phase}.dcm")
+        named = [str(e.value) for e in written.iterall() if e.keyword == "ReferencedSOPInstanceUID"]
+        assert {phases[uid] for uid in named if uid in phases} == {phase}
+    later = replace(grid, volume=3)
+    with pytest.raises(UnreadableFileError, match="no volume 3"):
+        export(make_discs(later), tmp_path / "b.dcm", form, Options(dicom=tmp_path / "series"))
 
 
 def test_a_volume_without_a_place_keeps_its_distances(tmp_path):

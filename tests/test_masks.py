@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from exports import write_series
 from fakes import make_volume
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from test_export import GRID, make_discs
 
 from napari_mediround.domain.anatomy import load_anatomy
@@ -19,9 +21,11 @@ from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.segments import AUTOMATIC, MANUAL, LabelledVolume, make_segment
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io.export import Options, export
+from napari_mediround.io.export.deidentify import remap_volume
 from napari_mediround.io.labels import save_grid
 from napari_mediround.io.masks import read_masks, volume_to_rounds
 from napari_mediround.io.masks.monai import read_monai, read_monai_masks
+from napari_mediround.io.masks.rtstruct import STRUCTURE_SET
 
 
 def make_boxes(grid: Geometry) -> LabelledVolume:
@@ -94,13 +98,81 @@ def test_an_image_is_no_label_map(tmp_path):
         read_masks(tmp_path / "a.nii", Geometry((5, 4, 3), np.eye(4)))
 
 
+@pytest.mark.parametrize("form", ["dicom-seg", "dicom-labelmap", "rtstruct"])
+@pytest.mark.parametrize("key", ["", "k" * 32])
+def test_masks_of_another_frame_of_reference_are_refused(tmp_path, form, key):
+    series = write_series(tmp_path / "series", GRID)
+    options = Options(dicom=series, key=key)
+    volume = make_discs(overlapping=False)
+    export(volume, tmp_path / "a.dcm", form, options)
+    grid = remap_volume(volume, key).geometry if key else GRID
+    for known in (grid, replace(grid, frame_of_reference_uid="")):
+        again = read_masks(tmp_path / "a.dcm", known)
+        assert again.voxels(again.segments[0])
+    with pytest.raises(UnreadableFileError, match="another frame of reference"):
+        read_masks(tmp_path / "a.dcm", replace(grid, frame_of_reference_uid="1.2.3"))
+
+
 def test_contours_of_other_images_are_refused(tmp_path):
     series = write_series(tmp_path / "series", GRID)
     export(make_discs(), tmp_path / "a.dcm", "rtstruct", Options(dicom=series))
-    with pytest.raises(UnreadableFileError, match="another frame of reference"):
-        read_masks(tmp_path / "a.dcm", replace(GRID, frame_of_reference_uid="1.2.3"))
     with pytest.raises(UnreadableFileError, match="outside the images"):
         read_masks(tmp_path / "a.dcm", Geometry((2, 20, 24), GRID.affine))
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Write a structure of circles (z, radius) round (32, 32) mm, and read it onto planes `step` mm apart."""
+
+    def read(circles, step: float, planes: int) -> LabelledVolume:
+        grid = Geometry((planes, 64, 64), np.diag([step, 1.0, 1.0, 1.0])[[2, 1, 0, 3]], True, *"123")
+        roi, item, dataset = Dataset(), Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName, item.ReferencedROINumber = 1, "liver", 1
+        item.ContourSequence = []
+        turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+        for z, radius in circles:
+            points = (32 + radius * np.cos(turn), 32 + radius * np.sin(turn), np.full(turn.size, z))
+            contour = Dataset()
+            contour.ContourData = [f"{number:.3f}" for number in np.column_stack(points).ravel()]
+            item.ContourSequence.append(contour)
+        dataset.StructureSetROISequence, dataset.ROIContourSequence = [roi], [item]
+        dataset.SOPClassUID, dataset.Modality = STRUCTURE_SET, "RTSTRUCT"
+        dataset.SOPInstanceUID, dataset.file_meta = generate_uid(), FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.save_as(tmp_path / "drawn.dcm", enforce_file_format=True)
+        return read_masks(tmp_path / "drawn.dcm", grid)
+
+    return read
+
+
+@pytest.mark.parametrize(("start", "apart"), [(0, 3), (0, 1), (0, 1.5), (0.75, 1.5), (1.5, 3), (1.4, 3)])
+def test_contours_drawn_finer_or_between_the_images_keep_their_volume(drawn, start, apart):
+    heights = np.arange(start, 60, apart)
+    ball = drawn([(z, np.sqrt(400 - (z - 30) ** 2)) for z in heights if abs(z - 30) < 19.9], 3.0, 21)
+    assert ball.volume_ml(ball.segments[0]) == pytest.approx(33.5, rel=0.02)
+    tube = drawn([(z, 10) for z in heights[heights < 30]], 3.0, 21)
+    assert (tube.layers[0].any((1, 2)).sum(), tube.layers[0][1:10].any((1, 2)).all()) in (
+        (10, True),
+        (11, True),
+    )
+
+
+def test_a_plane_takes_the_contours_of_the_one_height_nearest_to_it(drawn):
+    ring = drawn([(6, 20), (6.05, 10), (7, 15), (5.5, 5)], 3.0, 4).layers[0]
+    assert [int(plane.sum()) for plane in ring] == [0, 0, pytest.approx(np.pi * 300, rel=0.02), 0]
+    halfway = drawn([(2.25, 20), (3.75, 10), (9.4, 10)], 3.0, 4).layers[0]
+    assert halfway[1].sum() == pytest.approx(np.pi * 400, rel=0.02)
+    assert halfway[3].any()
+
+
+def test_a_couch_may_be_wider_than_the_images(drawn):
+    assert drawn([(3, 50)], 3.0, 4).layers[0][1].all()
+
+
+@pytest.mark.parametrize("circle", [(-2, 10), (11, 10)])
+def test_what_lies_on_no_plane_is_not_cut_off(drawn, circle):
+    with pytest.raises(UnreadableFileError, match="outside the images"):
+        drawn([(3, 10), circle], 3.0, 4)
 
 
 def test_a_monai_label_folder_prefers_approved_labels_and_knows_their_names(tmp_path):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import SimpleITK
+from exports import SERIES, write_series
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, make_segment
+from napari_mediround.io import read_study
+from napari_mediround.io.export import Options, export
 from napari_mediround.io.export.measurements import measure
+from napari_mediround.io.tables import read_table
 
 GRID = Geometry((10, 40, 40), np.diag([3.0, 0.5, 0.7, 1.0]))
 
 
-def measured(mask: np.ndarray, pixels: np.ndarray | None = None):
-    volume = LabelledVolume.from_masks(GRID, [(make_segment(1, "liver"), mask)])
+def measured(mask: np.ndarray, pixels: np.ndarray | None = None, grid: Geometry = GRID):
+    volume = LabelledVolume.from_masks(grid, [(make_segment(1, "liver"), mask)])
     return measure(volume, volume.segments[0], pixels)
 
 
@@ -53,3 +60,49 @@ def test_intensities_are_those_inside():
 def test_an_empty_mask_measures_nothing():
     found = measured(np.zeros(GRID.shape, bool))
     assert (found.voxels, found.longest_mm, found.mean) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "empty"),
+    [
+        ({"calibrated": False}, {"volume_ml", "longest_mm", "plane", "plane_longest_mm", "plane_across_mm"}),
+        ({"has_depth": False}, {"volume_ml", "longest_mm"}),
+        ({}, set()),
+    ],
+)
+def test_what_the_image_does_not_state_is_not_measured(tmp_path, unknown, empty):
+    mask = np.zeros(GRID.shape, bool)
+    mask[4, 10, 10:20] = True
+    grid = replace(GRID, **unknown)
+    masks = [(make_segment(1, "liver"), mask), (make_segment(2, "spleen"), ~mask & False)]
+    volume = LabelledVolume.from_masks(grid, masks)
+    receipt = export(volume, tmp_path / "a.csv", options=Options(pixels=mask.astype(float)))
+    row, none = read_table(tmp_path / "a.csv")
+    sizes = {name for name in row if name.endswith(("_mm", "_ml", "plane"))}
+    assert {name for name in sizes if row[name] == ""} == empty
+    assert (row["voxels"], none["voxels"], row["mean"]) == ("10", "0", "1.0000")
+    assert bool(none["volume_ml"]) == (not empty)
+    assert any("does not state" in note for note in receipt.notes) == bool(empty)
+    assert receipt.ok
+    text = export(volume, tmp_path / "a.nii.gz").to_text()
+    assert (" ml" in text) == (not empty)
+
+
+@pytest.mark.parametrize(
+    ("values", "has_depth"),
+    [
+        ({"SliceThickness": "3"}, True),
+        ({"SliceThickness": ""}, False),
+        ({"SliceThickness": "3", "ImagePositionPatient": []}, False),
+    ],
+)
+def test_a_single_image_has_a_volume_only_if_it_has_a_thickness(tmp_path, values, has_depth):
+    (image,) = write_series(tmp_path, Geometry((1, 40, 40), GRID.affine, True, SERIES), **values).iterdir()
+    grid = read_study(image).source_geometry
+    assert (grid.calibrated, grid.has_depth, grid.has_volume) == (True, has_depth, has_depth)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.png"])
+def test_a_picture_has_no_volume(tmp_path, name):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.eye(9, dtype=np.uint8)), str(tmp_path / name))
+    assert not read_study(tmp_path / name).source_geometry.has_volume

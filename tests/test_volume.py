@@ -102,6 +102,40 @@ def test_an_unsaid_orientation_claims_no_side(tmp_path):
         read_study(path, view="coronal")
 
 
+@pytest.mark.parametrize(
+    ("name", "stated", "oriented"),
+    [
+        ("a.nrrd", "spacings: 2 2 3", False),
+        ("a.nrrd", "space dimension: 3\nspace directions: (2,0,0) (0,2,0) (0,0,3)", False),
+        ("a.nrrd", "space: scanner-xyz\nspace directions: (2,0,0) (0,2,0) (0,0,3)", False),
+        ("a.nrrd", "space: left-posterior-superior\nspace directions: (2,0,0) (0,2,0) (0,0,3)", True),
+        ("a.nrrd", "Space: RAS\nspace directions: (-2,0,0) (0,-2,0) (0,0,3)", True),
+        ("a.mha", "ElementSpacing = 2 2 3", False),
+        ("a.mha", "ElementSpacing = 2 2 3\nTransformMatrix = 1 0 0 0 1 0 0 0 1", True),
+        ("a.mha", "ElementSpacing = 2 2 3\nOrientation = 1 0 0 0 1 0 0 0 1", True),
+    ],
+)
+def test_a_side_is_claimed_only_where_a_header_states_directions(tmp_path, name, stated, oriented):
+    nrrd = f"NRRD0004\ntype: int16\ndimension: 3\nsizes: 5 4 3\n{stated}\nendian: little\nencoding: raw\n\n"
+    meta = f"ObjectType = Image\nNDims = 3\nDimSize = 5 4 3\n{stated}\nElementType = MET_SHORT\n"
+    header = nrrd if name == "a.nrrd" else meta + "ElementDataFile = LOCAL\n"
+    (tmp_path / name).write_bytes(header.encode() + np.arange(60, dtype="<i2").tobytes())
+    study = read_study(tmp_path / name)
+    assert (study.geometry.oriented, study.geometry.plane_name) == (oriented, "axial" if oriented else "")
+    assert any("no side is claimed" in note for note in study.notes) != oriented
+    assert np.array_equal(study.pixels, np.arange(60).reshape(3, 4, 5))
+    assert study.geometry.spacing_mm == (3.0, 2.0, 2.0)
+
+
+def test_a_series_in_time_whose_axes_the_reader_takes_for_others_claims_no_side(tmp_path):
+    directions = "(2,0,0,0) (0,2,0,0) (0,0,3,0) (0,0,0,1)"
+    for space, oriented in (("RAST", False), ("left-posterior-superior-time", True)):
+        fields = f"space: {space}\nsizes: 5 4 3 2\nspace directions: {directions}\nencoding: raw"
+        header = f"NRRD0004\ntype: int16\ndimension: 4\n{fields}\nendian: little\n\n"
+        (tmp_path / "a.nrrd").write_bytes(header.encode() + np.arange(120, dtype="<i2").tobytes())
+        assert read_study(tmp_path / "a.nrrd", volume=1).geometry.oriented == oriented
+
+
 def test_contradicting_forms_are_refused(tmp_path):
     image = nibabel.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4))
     image.set_sform(np.diag([-1.0, 1, 1, 1]), 1)

@@ -46,6 +46,10 @@ class Geometry:
         DICOM identifiers of the source, "" where there is none.
     calibrated : bool
         Whether the file states its spacing; if not, the millimetres here are pixels.
+    volume : int
+        Which volume of a DICOM series that imaged each position several times; 0-based.
+    has_depth : bool
+        Whether the file states how far apart its planes lie, or how thick the one plane is.
 
     Raises
     ------
@@ -60,6 +64,8 @@ class Geometry:
     study_uid: str = ""
     frame_of_reference_uid: str = ""
     calibrated: bool = True
+    volume: int = 0
+    has_depth: bool = True
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
@@ -79,7 +85,8 @@ class Geometry:
 
     def _key(self) -> tuple:
         uids = (self.series_uid, self.study_uid, self.frame_of_reference_uid)
-        return self.shape, self.affine.tobytes(), self.oriented, uids, self.calibrated
+        known = (self.oriented, self.calibrated, self.has_depth)
+        return self.shape, self.affine.tobytes(), known, uids, self.volume
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Geometry) and self._key() == other._key()
@@ -96,6 +103,11 @@ class Geometry:
     def pixel_area_mm2(self) -> float:
         """Area of one pixel of a plane, mm²."""
         return float(np.linalg.norm(np.cross(self.affine[:3, 1], self.affine[:3, 2])))
+
+    @property
+    def has_volume(self) -> bool:
+        """Whether the file states all that a volume in millilitres, or a length across planes, needs."""
+        return self.calibrated and self.has_depth
 
     @property
     def voxel_mm3(self) -> float:

@@ -150,19 +150,21 @@ def _place(
     notes: tuple[str, ...] = ()
     if all(placed):
         frames, affine = stack(path, frames, volume)
+        oriented = calibrated = has_depth = True
         if len(frames) == 1:
-            affine[:3, 0] *= thickness_mm(first)
+            has_depth = (thickness := thickness_mm(first)) > 0
+            affine[:3, 0] *= thickness or 1.0
         elif len(frames) <= _FEW_SLICES:
             notes = (f"the stack has only {len(frames)} slices",)
-        oriented = calibrated = True
     elif any(placed) or len(headers) > 1:
         raise UnreadableFileError(path, "the files of this series do not say where their slices lie", _ALONE)
     else:
         affine, calibrated, notes = _flat_grid(first, frames[0])
         limits.pick_volume(path, 1, volume)
-        oriented = False
+        oriented = has_depth = False
     uids = [read_uid(first.get(k)) for k in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")]
-    geometry = limits.make_geometry(path, (len(frames), *size), affine, oriented, *uids, calibrated)
+    rest = (oriented, *uids, calibrated, volume or 0, has_depth)
+    geometry = limits.make_geometry(path, (len(frames), *size), affine, *rest)
     return frames, geometry, notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 
-from napari_mediround.domain.geometry import plane_of_normal
+from napari_mediround.domain.geometry import Geometry, plane_of_normal
 from napari_mediround.errors import SeriesChoiceError, UnreadableFileError, printable
 from napari_mediround.io import limits
 from napari_mediround.io.codes import read_modality, read_uid
@@ -136,6 +137,29 @@ def read_header(path: Path) -> Dataset:
     if not len(header):
         raise UnreadableFileError(path, "it holds no DICOM header, or a damaged one", _DAMAGED)
     return header
+
+
+def check_frame(path: Path, named: Iterable[object], grid: Geometry) -> None:
+    """Refuse masks of another patient or examination, whose coordinates mean other places.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    named : iterable
+        Frame of reference UIDs of the masks; missing ones are doubted no further.
+    grid : Geometry
+        Of the images.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the images and the masks name frames of reference, and not the same.
+    """
+    uids = {read_uid(uid) for uid in named} - {""}
+    if uids and grid.frame_of_reference_uid and grid.frame_of_reference_uid not in uids:
+        cause = "it belongs to images of another frame of reference"
+        raise UnreadableFileError(path, cause, "Open the images that it was drawn on.")
 
 
 def read_dataset(path: Path, pixels: bool = True) -> Dataset:

@@ -92,11 +92,11 @@ def first_frame(header: Dataset) -> Frame:
 
 
 def thickness_mm(header: Dataset) -> float:
-    """Return how far apart the slices of one plane would lie, as its header says; 1.0 where it does not."""
+    """Return how far apart the slices of one plane would lie, as its header says; 0.0 where it does not."""
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
         if said := _find(header, 0, "PixelMeasuresSequence", keyword):
             return abs(float(said))
-    return 1.0
+    return 0.0
 
 
 def _frame(path: Path, header: Dataset, k: int, count: int) -> Frame:
@@ -198,8 +198,7 @@ def stack(path: Path, frames: list[Frame], volume: int | None) -> tuple[list[Fra
             raise UnreadableFileError(path, cause, _ALONE)
     along, down = first.orientation
     normal = np.cross(along, down)
-    places = _group_places(frames, normal)
-    ordered = [place[_pick(path, places, volume)] for place in places]
+    ordered = choose_volume(path, frames, volume)
     step = normal
     if len(ordered) > 1:
         step = _check_steps(path, ordered, normal)
@@ -211,6 +210,24 @@ def stack(path: Path, frames: list[Frame], volume: int | None) -> tuple[list[Fra
     return ordered, affine
 
 
+def choose_volume(path: Path, frames: list[Frame], volume: int | None) -> list[Frame]:
+    """Return the frames of one volume, ascending along the normal; parameters as for `stack`.
+
+    Raises
+    ------
+    UnreadableFileError
+        When positions were imaged several times and no volume was chosen, or not equally often.
+    """
+    places = _group_places(frames, np.cross(*frames[0].orientation))
+    counts = [len(place) for place in places]
+    if len(set(counts)) > 1:
+        odd = next(place for place in places if len(place) != min(counts))
+        cause = f"some positions were imaged {min(counts)} times, that of {_name(odd[0])} {len(odd)} times"
+        raise UnreadableFileError(path, cause, _ALONE)
+    number = limits.pick_volume(path, counts[0], volume)
+    return [place[number] for place in places]
+
+
 def _group_places(frames: list[Frame], normal: NDArray) -> list[list[Frame]]:
     """Return the frames by position along the normal, those at one position sorted by moment."""
     places: list[list[Frame]] = []
@@ -220,15 +237,6 @@ def _group_places(frames: list[Frame], normal: NDArray) -> list[list[Frame]]:
         else:
             places.append([frame])
     return [sorted(place, key=lambda f: f.moment) for place in places]
-
-
-def _pick(path: Path, places: list[list[Frame]], volume: int | None) -> int:
-    counts = [len(place) for place in places]
-    if len(set(counts)) > 1:
-        odd = next(place for place in places if len(place) != min(counts))
-        cause = f"some positions were imaged {min(counts)} times, that of {_name(odd[0])} {len(odd)} times"
-        raise UnreadableFileError(path, cause, _ALONE)
-    return limits.pick_volume(path, counts[0], volume)
 
 
 def _check_steps(path: Path, frames: list[Frame], normal: NDArray) -> NDArray[np.float64]:

@@ -18,6 +18,11 @@ MAX_HEADER = 2**20
 _NRRD_FILE = re.compile(rb"data ?file:(?!=)(.*)", re.I)
 _NRRD_ENCODING = re.compile(rb"encoding:(?!=)(.*)", re.I)
 _NRRD_VECTORS = re.compile(rb"(?:space directions|space origin|measurement frame):(?!=)(.*)", re.I)
+_NRRD_FIELD = re.compile(rb"(space directions|space):(?!=)(.*)", re.I)
+# Anatomical spaces that ITK turns into its own; those of RAS and LAS with time it takes for LPS.
+_NRRD_SPACE = re.compile(
+    rb"(right|left)-anterior-superior|RAS|LAS|left-posterior-superior(-time)?|LPST?", re.I
+)
 _MOST_NUMBERS = 8  # of a vector: more are written past the end of an array (NRRD_SPACE_DIM_MAX of teem)
 _META_FIELD = re.compile(rb"\s*([A-Za-z]\w{0,63})\s*=(.{0,4000})")
 _META_TYPES = frozenset(
@@ -36,9 +41,10 @@ _META_TYPES = frozenset(
     )
     for kind in (b"", b"_ARRAY")
 ) | {b"MET_LONG_LONG", b"MET_ULONG_LONG"}
+_META_DIRECTIONS = {b"TransformMatrix", b"Rotation", b"Orientation"}
 _META_NUMBERS = (
     ({b"ElementSpacing", b"ElementSize", b"Offset", b"Position", b"Origin", b"CenterOfRotation"}, 1),
-    ({b"TransformMatrix", b"Rotation", b"Orientation"}, 2),
+    (_META_DIRECTIONS, 2),
 )
 _MOST_CHANNELS = 1024
 _DAMAGED = "Copy or export the file again."
@@ -55,10 +61,13 @@ class Voxels:
         Bytes at most: of the rest of the file, or of the file that the header names.
     packed : bool
         Whether they are anything but plain values.
+    oriented : bool
+        Whether the header says which way the axes run in the patient; readers make up what it does not say.
     """
 
     stored: int
     packed: bool
+    oriented: bool
 
 
 def find_voxels(path: Path) -> Voxels:
@@ -75,18 +84,18 @@ def find_voxels(path: Path) -> Voxels:
     with open(path, "rb") as file:
         start = file.read(MAX_HEADER)
     if start[:4] == b"NRRD":
-        named, packed, length = _read_nrrd(path, start)
+        named, packed, oriented, length = _read_nrrd(path, start)
     elif path.suffix.lower() in (".mha", ".mhd"):
-        named, packed, length = _read_meta(path, start)
+        named, packed, oriented, length = _read_meta(path, start)
     else:
         raise UnreadableFileError(path, "it is no NRRD file", _DAMAGED)
     if named is None:
-        return Voxels(path.stat().st_size - length, packed)
-    return Voxels(_beside(path, named).stat().st_size, packed)
+        return Voxels(path.stat().st_size - length, packed, oriented)
+    return Voxels(_beside(path, named).stat().st_size, packed, oriented)
 
 
-def _read_nrrd(path: Path, start: bytes) -> tuple[bytes | None, bool, int]:
-    """Return the file named or None, whether it is packed, and the header's length."""
+def _read_nrrd(path: Path, start: bytes) -> tuple[bytes | None, bool, bool, int]:
+    """Return the file named or None, whether it is packed and oriented, and the header's length."""
     end = re.search(rb"\r?\n\r?\n", start)
     if end is None and len(start) == MAX_HEADER:
         raise UnreadableFileError(path, "its header does not end", _DAMAGED)
@@ -99,10 +108,13 @@ def _read_nrrd(path: Path, start: bytes) -> tuple[bytes | None, bool, int]:
         raise UnreadableFileError(path, "its header has a vector of too many numbers", _DAMAGED)
     if len(names) > 1:
         raise UnreadableFileError(path, "it names several files of voxels", _ONE_FILE)
-    return names[0] if names else None, kinds != [b"raw"], len(head)
+    said = dict(found.groups() for line in lines if (found := _NRRD_FIELD.match(line)))
+    said = {name.lower(): value.strip() for name, value in said.items()}
+    oriented = b"space directions" in said and bool(_NRRD_SPACE.fullmatch(said.get(b"space", b"")))
+    return names[0] if names else None, kinds != [b"raw"], oriented, len(head)
 
 
-def _read_meta(path: Path, start: bytes) -> tuple[bytes | None, bool, int]:
+def _read_meta(path: Path, start: bytes) -> tuple[bytes | None, bool, bool, int]:
     """Return the same of a MetaImage file, whose last field is ElementDataFile."""
     fields, at = {}, 0
     for line in start.splitlines(keepends=True):
@@ -114,7 +126,8 @@ def _read_meta(path: Path, start: bytes) -> tuple[bytes | None, bool, int]:
         if field.group(1) == b"ElementDataFile":
             _check_meta(path, fields)
             packed, named = fields.get(b"CompressedData", b"F")[:1] in b"TtYy1", fields[b"ElementDataFile"]
-            return None if named.upper() == b"LOCAL" else named, packed, at
+            oriented = not _META_DIRECTIONS.isdisjoint(fields)
+            return None if named.upper() == b"LOCAL" else named, packed, oriented, at
     raise UnreadableFileError(path, "its header is damaged, or is none of a MetaImage file", _DAMAGED)
 
 

@@ -66,7 +66,7 @@ def read_picture(path: Path, volume: int | None = None) -> Study:
     notes: tuple[str, ...] = ()
     if pixels.ndim == 2:
         pixels, notes = limits.replace_non_finite(path, pixels)
-    geometry = Geometry((1, *pixels.shape[:2]), PIXEL_GRID, oriented=False, calibrated=False)
+    geometry = Geometry((1, *pixels.shape[:2]), PIXEL_GRID, oriented=False, calibrated=False, has_depth=False)
     return make_study(pixels[None], geometry, notes=notes)
 
 

@@ -5,6 +5,7 @@ Decisions, where the formats leave room:
 - NIfTI: the sform counts, then the qform (nibabel's and FSL's rule); where they, or the sform and the stored
   spacing, disagree about the directions of the axes or the size of a voxel, the file is refused. With
   neither, the spacing is read and no left or right is claimed.
+- NRRD and MetaImage: the same where the header has no directions, or those of no anatomical space.
 - A grid sheared by 0.3° or more is refused; so is an affine that is not finite and invertible.
 - NaN and infinite voxels are replaced by the finite extremes, with a note.
 - The modality of a file that does not name it is "CT" when its values look like Hounsfield units.
@@ -12,6 +13,7 @@ Decisions, where the formats leave room:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -98,6 +100,7 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
     shape = [int(n) for n in source.shape]
     if len(shape) > 7 or len(shape) < 2:
         raise UnreadableFileError(path, f"it has {len(shape)} axes, an image has two or three", _DAMAGED)
+    has_depth = len(shape) > 2
     shape += [1] * (3 - len(shape))
     k = limits.pick_volume(path, limits.product(shape[3:]), volume)
     pixels, notes = _nifti_pixels(path, source, shape, k)
@@ -105,7 +108,7 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
         notes += ("the file does not say where left is (no sform or qform): no side is claimed",)
     if spare:
         notes += ("bytes follow the last voxel: the size in the header may be wrong",)
-    geometry = _geometry(path, pixels.shape[:3], ras_to_lps(affine), oriented)
+    geometry = _geometry(path, pixels.shape[:3], ras_to_lps(affine), oriented, has_depth)
     return make_study(pixels, geometry, guess_modality(pixels), slice_axis, notes)
 
 
@@ -211,9 +214,12 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
     notes: tuple[str, ...] = ()
     if not rgb:
         pixels, notes = limits.replace_non_finite(path, compact(pixels))
-    # Two axes alone cannot say how the plane lies in the patient.
-    affine, oriented = _itk_affine(image), len(size) > 2
-    geometry = _geometry(path, pixels.shape[:3], affine, oriented)
+    # Two axes alone cannot say how the plane lies in the patient, or how thick it is.
+    has_depth = len(size) > 2
+    affine, oriented = _itk_affine(image), voxels.oriented and has_depth
+    if not oriented:
+        notes += ("the file does not say where left is (no directions of its axes): no side is claimed",)
+    geometry = _geometry(path, pixels.shape[:3], affine, oriented, has_depth)
     said = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else ""
     return make_study(pixels, geometry, read_modality(said) or guess_modality(pixels), slice_axis, notes)
 
@@ -250,8 +256,10 @@ def _itk_affine(image) -> NDArray[np.float64]:
     return affine @ REVERSE_AXES
 
 
-def _geometry(path: Path, shape: tuple[int, ...], affine: NDArray, oriented: bool) -> Geometry:
-    geometry = limits.make_geometry(path, shape, affine, oriented)
+def _geometry(
+    path: Path, shape: tuple[int, ...], affine: NDArray, oriented: bool, has_depth: bool
+) -> Geometry:
+    geometry = replace(limits.make_geometry(path, shape, affine, oriented), has_depth=has_depth)
     if geometry.shear_degrees >= limits.MAX_SHEAR_DEGREES:
         # Shown as square pixels, a sheared grid has wrong shapes and distances.
         cause = f"its axes do not stand at right angles (sheared by {geometry.shear_degrees:.1f}°)"

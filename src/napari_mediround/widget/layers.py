@@ -256,4 +256,5 @@ def _seen_geometry(layer: Image, shape: tuple[int, int, int]) -> tuple[Geometry,
     if calibrated:
         mm = [float((1 * unit).to("mm").magnitude) for unit in units]
         lengths[3 - own :] = np.linalg.norm(steps * mm, axis=1)
-    return Geometry(shape, np.diag([*lengths, 1.0]), oriented=False, calibrated=calibrated), flips
+    affine = np.diag([*lengths, 1.0])
+    return Geometry(shape, affine, oriented=False, calibrated=calibrated, has_depth=own > 2), flips

@@ -10,6 +10,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume
 from napari_mediround.errors import CancelledError, MismatchError, SettingsError
 from napari_mediround.io import files
@@ -26,6 +27,8 @@ RECEIPT = ".receipt.json"
 """Ending of the receipt that lies beside an export."""
 
 _HOLES = "Masks with holes: readers that unite contours instead of counting crossings fill them."
+_NO_SPACING = "The image does not state its spacing: nothing is measured in millimetres or millilitres."
+_NO_DEPTH = "The image does not state the depth of its planes: no volume, no length in 3-D is measured."
 _NO_PLACE = "This format holds no geometry: the label values alone were compared."
 
 
@@ -115,7 +118,7 @@ def export(volume: LabelledVolume, path: Path, form: str = "", options: Options 
             receipt, written = _measure(volume, stage / path.name, options)
         else:
             receipt, written = _write(volume, stage / path.name, FORMATS[form], options)
-        receipt = replace(receipt, notes=(*notes, *receipt.notes))
+        receipt = replace(receipt, notes=(*notes, *_unmeasured(volume.geometry), *receipt.notes))
         report = stage / (path.name + RECEIPT)
         report.write_text(json.dumps(receipt.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
         options.step("Putting the files in place …")
@@ -202,6 +205,11 @@ def _measure(volume: LabelledVolume, path: Path, options: Options) -> tuple[Rece
     notes = () if options.pixels is not None else ("No image was given: intensities are not measured.",)
     hashes = tuple(hash_file(file) for file in written)
     return Receipt("Measurements", hashes, "Python's csv", segments, checks, (), notes), written
+
+
+def _unmeasured(grid: Geometry) -> tuple[str, ...]:
+    """Return what the receipt says where sizes are unknown."""
+    return () if grid.has_volume else (_NO_DEPTH if grid.calibrated else _NO_SPACING,)
 
 
 def _images(

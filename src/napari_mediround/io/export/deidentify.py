@@ -1,7 +1,8 @@
 """Exports that leave the site: PS3.15's basic profile through dicom-anonymizer, names from a closed list.
 
 dicom-anonymizer (BSD-3, Kitware) carries the profile's table and acts on the outermost data set only; here
-every item of every sequence is treated. New UIDs come from a key, not from chance, so that masks and images
+every item of every sequence is treated, and names, dates and free text that the table does not list go too.
+New UIDs come from a key, not from chance, so that masks and images
 that are exported apart, with one key, still belong together.
 
 References
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pydicom
 from dicomanonymizer.simpledicomanonymizer import (
+    delete,
     delete_or_empty_or_replace_UID,
     initialize_actions,
     keep,
@@ -46,7 +48,11 @@ BURNED_IN = (
 _OFTEN_WRITTEN_ON = frozenset(
     ("US", "IVUS", "XC", "ES", "OT", "CR", "DX", "MG", "RG", "RF", "XA", "PX", "IO", "SC")
 )
-_ROI_NAME = (0x3006, 0x0026)
+_ROI_NAME, _TRACKING_ID = (0x3006, 0x0026), (0x0062, 0x0020)
+# Birth and death date in another calendar, and which calendar: not in the profile's table.
+_OTHER_CALENDAR = ((0x0010, 0x0033), (0x0010, 0x0034), (0x0010, 0x0035))
+# Kinds of values that may hold anything (PS3.5 6.2): person names, dates, free text.
+_FREE = frozenset(("PN", "DA", "DT", "LT", "ST", "UT"))
 _KEPT_META = ("MediaStorageSOPClassUID", "TransferSyntaxUID", "ImplementationClassUID")
 
 
@@ -71,7 +77,8 @@ def deidentify(dataset: Dataset, key: str) -> None:
     Parameters
     ----------
     dataset : Dataset
-        Whole, pixels included; they are not touched. Names of regions of interest stay: clean them before.
+        Whole, pixels included; they are not touched. Names of regions of interest and tracking IDs stay:
+        clean them before.
     key : str
         Secret of the site. The same key gives the same new UIDs and the same patient ID.
     """
@@ -157,8 +164,8 @@ def _actions(key: str) -> dict:
             actions[tag] = replace_uid
         elif action is delete_or_empty_or_replace_UID:
             actions[tag] = keep  # the references stay; the UIDs inside are replaced in their turn
-    actions[_ROI_NAME] = keep
-    return actions
+    actions |= dict.fromkeys((_ROI_NAME, _TRACKING_ID), keep)  # names of structures, cleaned before
+    return actions | dict.fromkeys(_OTHER_CALENDAR, delete)
 
 
 def _treat(dataset: Dataset, actions: dict) -> None:
@@ -168,6 +175,8 @@ def _treat(dataset: Dataset, actions: dict) -> None:
         action = actions.get(place) or next(
             (a for t, a in actions.items() if len(t) == 4 and _in_group(place, t)), None
         )
+        if action is None and dataset[tag].VR in _FREE:
+            action = delete
         if action is not None:
             try:
                 action(dataset, place)

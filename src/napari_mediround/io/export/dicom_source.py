@@ -15,7 +15,7 @@ from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import SettingsError, UnreadableFileError
 from napari_mediround.io import dicom_files, limits
 from napari_mediround.io.codes import read_uid
-from napari_mediround.io.dicom_frames import Frame, frames_of
+from napari_mediround.io.dicom_frames import Frame, choose_volume, frames_of
 
 _NO_SERIES = "Open the image from its DICOM files, or export NIfTI or .seg.nrrd."
 _FAR = 0.25
@@ -95,16 +95,20 @@ def _files(path: Path, series_uid: str) -> list[Path]:
 
 
 def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSource:
-    """Return the headers in the order of a grid's planes: sorted by the projection on their normal.
+    """Return the headers of a grid's volume in the order of its planes.
 
     Raises
     ------
     UnreadableFileError
-        When a plane has no frame, or the planes are spread over several multi-frame files.
+        When a plane has no frame, the series has no such volume, or the planes are spread over several
+        multi-frame files.
     """
-    frames = [(header, frame) for header in headers for frame in frames_of(header)]
-    placed = [(h, f) for h, f in frames if f.position is not None and f.orientation is not None]
-    chosen = [_nearest(path, placed, grid, plane) for plane in range(grid.shape[0])]
+    owners = {Path(header.filename): header for header in headers}
+    frames = [frame for header in headers for frame in frames_of(header)]
+    placed = [f for f in frames if f.position is not None and f.orientation is not None]
+    shown = choose_volume(path, placed, grid.volume) if placed else []
+    found = [_nearest(path, shown, grid, plane) for plane in range(grid.shape[0])]
+    chosen = [(owners[frame.path], frame) for frame in found]
     used = list({id(header): header for header, _ in chosen}.values())
     if len(used) > 1 and len(used) < len(chosen):
         raise UnreadableFileError(path, "its planes lie in several multi-frame files", _NO_SERIES)
@@ -157,11 +161,11 @@ def _share(header: Dataset, first: Dataset, spacing_mm: float) -> None:
     header.SharedFunctionalGroupsSequence = [shared]
 
 
-def _nearest(path: Path, placed: list[tuple[Dataset, Frame]], grid: Geometry, plane: int):
+def _nearest(path: Path, frames: list[Frame], grid: Geometry, plane: int) -> Frame:
     place = grid.affine[:3, 3] + plane * grid.affine[:3, 0]
     far = max(_FAR * grid.spacing_mm[0], 0.2)
-    distances = [float(np.linalg.norm(frame.position - place)) for _, frame in placed]
+    distances = [float(np.linalg.norm(frame.position - place)) for frame in frames]
     if not distances or min(distances) > far:
         cause = f"no image lies where plane {plane} is"
         raise UnreadableFileError(path, cause, "Choose the files that the image was opened from.")
-    return placed[int(np.argmin(distances))]
+    return frames[int(np.argmin(distances))]

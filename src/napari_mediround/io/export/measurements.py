@@ -1,4 +1,7 @@
-"""What can be measured in masks, in millimetres: volume, diameters, intensity; as a CSV table."""
+"""What can be measured in masks, in millimetres: volume, diameters, intensity; as a CSV table.
+
+Where the image does not state its spacing or the depth of its planes, what would need it is left out.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from scipy.spatial.distance import pdist, squareform
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
 from napari_mediround.io import tables
-from napari_mediround.io.export.receipt import Check
+from napari_mediround.io.export.receipt import Check, Volumes, measure_ml
 
 COLUMNS = (
     "value", "name", "sct_code", "side", "origin", "voxels", "volume_ml",
@@ -30,7 +33,7 @@ class Measurement:
     ----------
     voxels : int
         Number of voxels.
-    volume_ml : float
+    volume_ml : float, optional
         Volume, ml.
     longest_mm : float, optional
         Longest straight line between two of its points, in 3-D.
@@ -45,7 +48,7 @@ class Measurement:
     """
 
     voxels: int
-    volume_ml: float
+    volume_ml: float | None
     longest_mm: float | None = None
     plane: int | None = None
     plane_longest_mm: float | None = None
@@ -70,18 +73,19 @@ def measure(volume: LabelledVolume, segment: Segment, pixels: NDArray | None = N
     -----
     A voxel reaches half its size to each side along its axes, so that a row of n voxels is n spacings long.
     """
-    voxels = volume.voxels(segment)
+    voxels, grid = volume.voxels(segment), volume.geometry
+    millilitres = measure_ml(volume, segment)
     if not voxels:
-        return Measurement(0, 0.0)
+        return Measurement(0, millilitres)
     mask = volume.mask(segment)
     box = tuple(_span(mask.any(tuple(a for a in range(3) if a != axis))) for axis in range(3))
     inner, first = mask[box], np.array([s.start for s in box])
     faces = _face_centres(inner, (0, 1, 2)) + first
-    longest, _ = _longest(volume.geometry.index_to_world(faces))
-    flat = _longest_in_plane(volume.geometry, inner, first)
+    longest = _longest(grid.index_to_world(faces))[0] if grid.has_volume else None
+    flat = _longest_in_plane(grid, inner, first) if grid.calibrated else ()
     values = None if pixels is None else pixels[box][inner].astype(float)
-    intensity = (None, None) if values is None else (float(values.mean()), float(values.std()))
-    return Measurement(voxels, volume.volume_ml(segment), longest, *flat, *intensity)
+    mean, sd = (None, None) if values is None else (float(values.mean()), float(values.std()))
+    return Measurement(voxels, millilitres, longest, *flat, mean=mean, sd=sd)
 
 
 def write_measurements(volume: LabelledVolume, path: Path, pixels: NDArray | None = None) -> tuple[Path, ...]:
@@ -97,9 +101,7 @@ def write_measurements(volume: LabelledVolume, path: Path, pixels: NDArray | Non
     return (path,)
 
 
-def check_measurements(
-    volume: LabelledVolume, path: Path
-) -> tuple[tuple[Check, ...], tuple[tuple[str, float, float], ...]]:
+def check_measurements(volume: LabelledVolume, path: Path) -> tuple[tuple[Check, ...], tuple[Volumes, ...]]:
     """Compare a table, read again, with the masks; return checks and volumes for a `Receipt`."""
     rows = tables.read_table(path)
     meant = [(str(s.value), s.name, str(volume.voxels(s))) for s in volume.segments]
@@ -107,8 +109,9 @@ def check_measurements(
     checks = (
         Check("values, names and voxels", f"{len(meant)} lines", f"{len(found)} lines", meant == found),
     )
-    pairs = zip(volume.segments, rows, strict=False)
-    return checks, tuple((s.name, volume.volume_ml(s), float(row["volume_ml"])) for s, row in pairs)
+    read = [float(row["volume_ml"]) if row["volume_ml"] else None for row in rows]
+    pairs = zip(volume.segments, read, strict=False)
+    return checks, tuple((s.name, measure_ml(volume, s), ml) for s, ml in pairs)
 
 
 def _number(value: float | None) -> str:

@@ -23,6 +23,9 @@ VOLUME_SHARE = 1e-4
 LEAST_DICE = 0.9
 """Contours that agree less with the mask are an error, however lossy contours are."""
 
+Volumes = tuple[str, float | None, float | None]
+"""Name of a mask, ml meant, ml read; None where the image does not state its spacing and depth."""
+
 _COLOUR_STEPS = 3
 _PART = 2**20
 
@@ -59,8 +62,8 @@ class Receipt:
         Name without folder, bytes and sha256 of each.
     reader : str
         The library that read it back.
-    segments : tuple of (str, float, float)
-        Name of each mask, ml meant, ml read.
+    segments : tuple of Volumes
+        Of each mask.
     checks : tuple of Check
         All comparisons.
     dice : tuple of (str, float)
@@ -72,7 +75,7 @@ class Receipt:
     format: str
     files: tuple[tuple[str, int, str], ...]
     reader: str
-    segments: tuple[tuple[str, float, float], ...]
+    segments: tuple[Volumes, ...]
     checks: tuple[Check, ...]
     dice: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
@@ -102,7 +105,8 @@ class Receipt:
         lines += [f"  {c.what}: {c.found}" for c in agreed if c.what == PLACE]
         dice = dict(self.dice)
         for name, _, read in self.segments:
-            lines.append(f"  {name}: {read:.3f} ml" + (f", Dice {dice[name]:.4f}" if name in dice else ""))
+            amount = "no volume" if read is None else f"{read:.3f} ml"
+            lines.append(f"  {name}: {amount}" + (f", Dice {dice[name]:.4f}" if name in dice else ""))
         return "\n".join([*lines, *(f"  Note: {note}" for note in self.notes)])
 
 
@@ -120,7 +124,7 @@ def hash_file(path: Path) -> tuple[str, int, str]:
 
 def compare(
     meant: LabelledVolume, found: LabelledVolume, fields: Iterable[str], exact: bool, placed: bool
-) -> tuple[tuple[Check, ...], tuple[tuple[str, float, float], ...], tuple[tuple[str, float], ...]]:
+) -> tuple[tuple[Check, ...], tuple[Volumes, ...], tuple[tuple[str, float], ...]]:
     """Compare what was read with what was meant.
 
     Parameters
@@ -145,7 +149,9 @@ def compare(
         return tuple(checks), (), ()
     pairs = list(zip(meant.segments, found.segments, strict=True))
     checks += [c for pair in pairs for c in _field_checks(*pair, fields)]
-    segments = [(a.name, meant.volume_ml(a), found.volume_ml(b)) for a, b in pairs]
+    # Most formats cannot say that a spacing is unknown: what is not known of the image is not read either.
+    known = meant.geometry.has_volume
+    segments = [(a.name, measure_ml(meant, a), found.volume_ml(b) if known else None) for a, b in pairs]
     try:
         aligned = found.place(meant.geometry)
     except ValueError as error:
@@ -153,20 +159,25 @@ def compare(
     if placed:
         distance = corner_distance(meant.geometry, found.geometry)
         checks.append(Check(PLACE, f"≤ {PLACE_MM}", f"{distance:.6f}", distance <= PLACE_MM))
-    for (segment, other), (wanted, read, common) in zip(pairs, _overlaps(meant, aligned), strict=True):
+    for (name, *ml), (wanted, read, common) in zip(segments, _overlaps(meant, aligned), strict=True):
         score = 2 * common / (wanted + read) if wanted + read else 1.0
-        dice.append((segment.name, score))
+        dice.append((name, score))
         if exact:
-            checks.append(_check(f"voxels of {segment.name} that differ", 0, wanted + read - 2 * common))
-            near = abs(found.volume_ml(other) - meant.volume_ml(segment)) <= VOLUME_SHARE * meant.volume_ml(
-                segment
-            )
-            ml = (f"{v.volume_ml(s):.4f}" for v, s in ((meant, segment), (found, other)))
-            checks.append(Check(f"volume of {segment.name}, ml", *ml, near))
+            checks.append(_check(f"voxels of {name} that differ", 0, wanted + read - 2 * common))
+            checks += [_volume_check(name, *ml)] if known else []
         else:
-            least = f"≥ {LEAST_DICE}"
-            checks.append(Check(f"Dice of {segment.name}", least, f"{score:.4f}", score >= LEAST_DICE))
+            checks.append(Check(f"Dice of {name}", f"≥ {LEAST_DICE}", f"{score:.4f}", score >= LEAST_DICE))
     return tuple(checks), tuple(segments), () if exact else tuple(dice)
+
+
+def measure_ml(volume: LabelledVolume, segment: Segment) -> float | None:
+    """Return the volume of a mask, ml; None where its image does not state its spacing and depth."""
+    return volume.volume_ml(segment) if volume.geometry.has_volume else None
+
+
+def _volume_check(name: str, wanted: float, read: float) -> Check:
+    near = abs(read - wanted) <= VOLUME_SHARE * wanted
+    return Check(f"volume of {name}, ml", f"{wanted:.4f}", f"{read:.4f}", near)
 
 
 def corner_distance(meant: Geometry, found: Geometry) -> float:

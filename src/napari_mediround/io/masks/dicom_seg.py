@@ -25,7 +25,7 @@ from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits
 from napari_mediround.io.codes import read_uid
 from napari_mediround.io.coding import read_origin, read_type
-from napari_mediround.io.dicom_files import read_dataset
+from napari_mediround.io.dicom_files import check_frame, read_dataset
 
 SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 """SOP classes: Segmentation Storage, Label Map Segmentation Storage."""
@@ -61,13 +61,16 @@ def read_dicom_seg(
     Raises
     ------
     UnreadableFileError
-        When it is damaged, no segmentation, or its frames do not lie on one even grid.
+        When it is damaged, no segmentation, of another frame of reference, or its frames do not lie on one
+        even grid.
     """
     with limits.quiet(), limits.refusal(path, "it is no readable DICOM segmentation"):
         dataset = read_dataset(path)
         dataset.filename = str(path)
         if dataset.get("SOPClassUID") not in (SEGMENTATION, LABEL_MAP):
             raise UnreadableFileError(path, "it is no DICOM segmentation", "Choose another file.")
+        if grid is not None:
+            check_frame(path, [dataset.get("FrameOfReferenceUID")], grid)
         frames = _places(path, dataset)
         size = (int(dataset.Rows), int(dataset.Columns))
         limits.check_size(path, len(frames) * limits.product(size), 2)

@@ -1,6 +1,8 @@
 """RT Structure Sets in: contours through pydicom, filled by scikit-image on the grid of the images.
 
-A pixel belongs to a structure when its centre is inside an odd number of contours, so that holes stay open.
+A pixel belongs to a structure when its centre is inside an odd number of the contours of one height, so that
+holes stay open. A plane takes the contours of the height nearest to it, and contours go to the plane nearest
+to them: structures drawn on thinner slices than those of the images keep their size to a slice at each end.
 
 References
 ----------
@@ -10,6 +12,7 @@ DICOM PS3.3 C.8.8.5, C.8.8.6.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +24,14 @@ from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment, make_segment
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits
-from napari_mediround.io.codes import read_uid
 from napari_mediround.io.coding import read_origin, read_type
-from napari_mediround.io.dicom_files import read_dataset
+from napari_mediround.io.dicom_files import check_frame, read_dataset
+from napari_mediround.io.dicom_frames import ROUNDING_MM
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _PLANAR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 _OFF_PLANE = 0.5
-_DAMAGED = "Copy or export the file again."
+_SAME_HEIGHT = 0.1  # planes at most: on micrometre grids 0.1 mm is many of them
 
 
 def read_rtstruct(path: Path, grid: Geometry, anatomy: Anatomy | None = None) -> LabelledVolume:
@@ -61,7 +64,7 @@ def read_rtstruct(path: Path, grid: Geometry, anatomy: Anatomy | None = None) ->
         contours = {int(c.ReferencedROINumber): c for c in dataset.get("ROIContourSequence") or ()}
         known = {int(o.ReferencedROINumber): o for o in dataset.get("RTROIObservationsSequence") or ()}
         rois = list(dataset.get("StructureSetROISequence") or ())
-        _check_frame(path, rois, grid)
+        check_frame(path, (roi.get("ReferencedFrameOfReferenceUID") for roi in rois), grid)
         masks = []
         for value, roi in enumerate(rois, 1):
             number = int(roi.ROINumber)
@@ -71,32 +74,71 @@ def read_rtstruct(path: Path, grid: Geometry, anatomy: Anatomy | None = None) ->
         return LabelledVolume.from_masks(grid, masks)
 
 
-def _check_frame(path: Path, rois: list[Dataset], grid: Geometry) -> None:
-    named = {read_uid(roi.get("ReferencedFrameOfReferenceUID")) for roi in rois} - {""}
-    if named and grid.frame_of_reference_uid and grid.frame_of_reference_uid not in named:
-        cause = "it belongs to images of another frame of reference"
-        raise UnreadableFileError(path, cause, "Open the images that it was drawn on.")
+class _Contour(NamedTuple):
+    """A closed line parallel to the planes: its height, in planes, and its points (row, column)."""
+
+    height: float
+    outline: NDArray[np.float64]
 
 
 def _fill(path: Path, item: Dataset, grid: Geometry) -> NDArray[np.bool_]:
+    """Return the mask of one structure, from the contours that count for each plane."""
     mask = np.zeros(grid.shape, bool)
-    to_index = np.linalg.inv(grid.affine)
+    same = min(ROUNDING_MM / grid.spacing_mm[0], _SAME_HEIGHT)
+    for plane, contours in _by_plane(_contours(path, item, grid), same, grid.shape[0]).items():
+        for contour in contours:
+            fill_contour(mask[plane], contour.outline)
+    return mask
+
+
+def _contours(path: Path, item: Dataset, grid: Geometry) -> list[_Contour]:
+    """Return the closed contours of one structure; a couch or a body may be wider than the images."""
+    found, to_index = [], np.linalg.inv(grid.affine)
     for contour in item.get("ContourSequence") or ():
         data = contour.get("ContourData")
         if contour.get("ContourGeometricType", _PLANAR[0]) not in _PLANAR or not data:
             continue
         points = np.array([float(n) for n in data]).reshape(-1, 3)
         index = points @ to_index[:3, :3].T + to_index[:3, 3]
-        plane = int(np.rint(np.median(index[:, 0])))
-        if not np.isfinite(index).all() or np.abs(index[:, 0] - plane).max() > _OFF_PLANE:
+        height = float(np.median(index[:, 0]))
+        if not np.isfinite(index).all() or np.abs(index[:, 0] - height).max() > _OFF_PLANE:
             cause = "its contours do not lie on the planes of the images"
             raise UnreadableFileError(
                 path, cause, "Open the images that it was drawn on, in their own planes."
             )
-        if not 0 <= plane < grid.shape[0]:
+        reach = _OFF_PLANE + _SAME_HEIGHT
+        if not -reach <= height <= grid.shape[0] - 1 + reach:
             raise UnreadableFileError(path, "its contours lie outside the images", "Open the whole series.")
-        fill_contour(mask[plane], index[:, 1:])
-    return mask
+        found.append(_Contour(height, index[:, 1:]))
+    return found
+
+
+def _by_plane(contours: list[_Contour], same: float, planes: int) -> dict[int, list[_Contour]]:
+    """Return the contours that count for each plane: of those nearest to it, the ones of the nearest height.
+
+    Parameters
+    ----------
+    contours : list of _Contour
+        Of one structure.
+    same : float
+        Heights that differ by no more are one. Those halfway between two planes belong to the upper one; of
+        two that lie equally near to a plane the lower one counts.
+    planes : int
+        How many there are.
+    """
+    groups: list[list[_Contour]] = []
+    for contour in sorted(contours, key=lambda contour: contour.height):
+        if groups and contour.height - groups[-1][0].height <= same:
+            groups[-1].append(contour)
+        else:
+            groups.append([contour])
+    chosen: dict[int, list[_Contour]] = {}
+    for group in groups:
+        height = group[0].height
+        plane = min(max(int(np.floor(height + 0.5 + same / 2)), 0), planes - 1)
+        if plane not in chosen or abs(height - plane) < abs(chosen[plane][0].height - plane) - same:
+            chosen[plane] = group
+    return chosen
 
 
 def fill_contour(plane: NDArray[np.bool_], outline: NDArray) -> None:
