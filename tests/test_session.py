@@ -121,3 +121,29 @@ def test_among_masks_of_one_name_that_on_the_plane_is_meant(session):
     assert session.ask("the vessel behind the liver", 1).references[0].round == 1
     with pytest.raises(DanglingReferenceError):
         session.ask("the vessel behind the liver", 2)
+
+
+def test_sizes_are_measured_and_not_asked_of_the_model(session):
+    session.ask("segment the liver and the spleen", 2)
+    asked = len(session.segmenter.asked)
+    area = [session.label(value).mask.area * session.study.geometry.pixel_area_mm2 for value in (1, 2)]
+    spleen = session.ask("How large is [1.2]?", 2).answer.text
+    assert spleen == f"2 spleen: {area[1]:,.0f} mm² on axial plane 2."
+    both = session.ask("what is the area of the liver and the spleen?", 2).answer.text
+    assert both.splitlines()[0] == f"1 liver: {area[0]:,.0f} mm² on axial plane 2."
+    assert len(both.splitlines()) == 2
+    assert "Segment it first" in session.ask("how big is the aorta?", 2).answer.text
+    assert "do not change masks" in session.ask("remove [1.1]", 2).answer.text
+    assert len(session.segmenter.asked) == asked
+    assert len(session.conversation) == 5
+    session.ask("the vessel behind [1.1]", 2)
+    assert len(session.segmenter.asked) == asked + 1
+
+
+def test_the_size_of_what_was_carried_is_a_volume_too(session):
+    session.ask("segment the liver", 2)
+    carried = session.carry(Reference(1), 1)
+    session.add(carried)
+    geometry = session.study.geometry
+    ml = sum(session.label(value).mask.area for value in (1, 2)) * geometry.voxel_mm3 / 1000
+    assert f"{ml:,.1f} ml in the 2 planes" in session.ask("how large is [1]", 2).answer.text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.references import resolve_references
+from napari_mediround.domain.requests import asks_for_size, reply_plainly
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
@@ -18,6 +20,7 @@ from napari_mediround.session.segmenter import Segmenter
 
 CARRY_QUALITY = 0.5
 """A carried mask that is judged lower is not taken."""
+UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large it is."
 CARRY_OVERLAP = 0.4
 """Least Dice of a carried mask with the one a plane before."""
 
@@ -129,10 +132,13 @@ class Session(Record):
             references = self.resolve(text, plane, after)
         references = _checked(references, conversation)
         stop_if(cancelled)
-        self._recall_images(conversation, references)
-        self.prepare(plane, window or window_for_question(text))
-        stop_if(cancelled)
-        answer = self.segmenter.ask(text, conversation, references, cancelled)
+        if reply := self._reply(text, conversation, references):
+            answer = Answer(reply)
+        else:
+            self._recall_images(conversation, references)
+            self.prepare(plane, window or window_for_question(text))
+            stop_if(cancelled)
+            answer = self.segmenter.ask(text, conversation, references, cancelled)
         stop_if(cancelled)
         for target in answer.targets:
             if target.mask.shape != self.study.geometry.shape[1:]:
@@ -140,6 +146,31 @@ class Session(Record):
         parent = conversation.rounds[-1].id if conversation.rounds else 0
         seconds = perf_counter() - began
         return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
+
+    def _reply(self, text: str, conversation: Conversation, references: tuple[Reference, ...]) -> str:
+        """Return what can be said without the model, "" where it is to be asked."""
+        anatomy = self.anatomy
+        pointed_at = [conversation.target(reference).structure for reference in references]
+        if asks_for_size(text):
+            named = references or tuple(
+                Reference(round_.index, number)
+                for round_ in conversation.rounds
+                for number, target in enumerate(round_.targets, 1)
+                if not round_.carried and re.search(rf"\b{re.escape(target.structure)}\b", text, re.I)
+            )
+            return "\n".join(map(self._size, named)) or UNMEASURED
+        return reply_plainly(text, pointed_at, anatomy)
+
+    def _size(self, reference: Reference) -> str:
+        """Return the size of a mask in words; of one that was carried, through the stack as well."""
+        label, geometry = self.label(self.label_of(reference)), self.study.geometry
+        (area, unit), where = self.area(label.mask), f"{geometry.plane_name} plane {label.plane}".strip()
+        said = f"{label.name}: {area:,.0f} {unit} on {where}"
+        same = [other for other in self.state.shown if other.drawn == label.drawn and other.mask.area]
+        if len(same) > 1 and geometry.has_volume:
+            ml = sum(other.mask.area for other in same) * geometry.voxel_mm3 / 1000
+            said += f"; {ml:,.1f} ml in the {len(same)} planes that have a mask of it"
+        return f"{said}."
 
     def add(self, round_: Round, branch: bool = False, model: Mapping[str, str] | None = None) -> Step:
         """Take a round, as `answer` returned it, into the conversation.
