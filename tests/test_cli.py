@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,8 +15,9 @@ import pytest
 import SimpleITK as sitk
 from fakes import FakeSegmenter
 
-from napari_mediround.cli import demo, main
+from napari_mediround.cli import ask, demo, main
 from napari_mediround.cli import model as loading
+from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import SettingsError
 
 
@@ -83,7 +86,10 @@ def test_ask_replaces_a_file_only_when_told_to(
     (tmp_path / there).write_text("precious")
     words = ("ask", image, "the liver", option, tmp_path / output)
     assert run(*words) == 2
-    assert f"{there} exists already. Choose another name, or allow over" in capsys.readouterr().err
+    assert (
+        f"{there} exists already. Choose another name, or allow the file to be replaced (--overwrite)."
+        in capsys.readouterr().err
+    )
     assert (tmp_path / there).read_text() == "precious"
     assert segmenter.asked == []
     assert run(*words, "--overwrite") == 0
@@ -118,6 +124,71 @@ def test_ask_refuses_what_it_cannot_write_before_the_model_runs(
     assert segmenter.asked == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--png", "o.foo"), "o.foo: the picture is written as .png"),
+        (("--png", "ct.nii.gz/o.png"), "ct.nii.gz/o.png cannot be written: Not a directory"),
+        (("--out", "ct.nii.gz/l.nii.gz"), "ct.nii.gz/l.nii.gz cannot be written"),
+        (("--json", "folder", "--overwrite"), "folder is a folder"),
+        (("--plane", "99"), "There is no plane 99. Choose one of 0 to 4"),
+        (("--plane", "-1"), "There is no plane -1."),
+        (("--then", " "), "Question 2 is empty"),
+        (("--series", "1"), "Leave --series out"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_model_is_loaded(
+    image: Path, monkeypatch, capsys, options: tuple[str, ...], said: str
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(loading, "load_predictor", load)
+    monkeypatch.chdir(image.parent)
+    (image.parent / "folder").mkdir()
+    before = sorted(image.parent.rglob("*"))
+    assert run("ask", image, "the liver", *options) == 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert shown.startswith("Error: ")
+    assert said in shown
+    assert sorted(image.parent.rglob("*")) == before
+
+
+def test_a_folder_that_is_not_there_is_made(image: Path, segmenter: FakeSegmenter, tmp_path: Path) -> None:
+    assert run("ask", image, "the liver", "--png", tmp_path / "new" / "deep" / "o.png") == 0
+    assert (tmp_path / "new" / "deep" / "o.png").exists()
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(
+    image: Path, segmenter: FakeSegmenter, monkeypatch, tmp_path: Path, capsys
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ask, "write_label_volume", fill)
+    assert run("ask", image, "the liver", "--out", tmp_path / "l.nii.gz") == 2
+    shown = capsys.readouterr()
+    assert "l.nii.gz cannot be written: No space left on device. Choose" in shown.err.splitlines()[-1]
+    assert "liver" in shown.out
+
+
+def test_a_json_that_cannot_be_written_leaves_nothing_behind(
+    image: Path, segmenter: FakeSegmenter, monkeypatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert run("ask", image, "the liver", "--json", tmp_path / "r.json") == 2
+    assert not list(tmp_path.glob("*r.json*"))
+
+
+def test_any_other_error_of_a_file_is_one_line_as_well(image: Path, segmenter: FakeSegmenter, capsys) -> None:
+    segmenter.error = PermissionError(errno.EACCES, "Permission denied", "somewhere")
+    assert run("ask", image, "the liver") == 2
+    assert "Error: somewhere: Permission denied. Check" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_masks_are_carried_through_the_stack_into_the_same_label(
     image: Path, segmenter: FakeSegmenter, tmp_path: Path, capsys
 ) -> None:
@@ -143,6 +214,60 @@ def test_a_dangling_reference_is_one_line_and_code_2(image: Path, segmenter: Fak
 def test_a_later_round_that_fails_says_which(image: Path, segmenter: FakeSegmenter, capsys) -> None:
     assert run("ask", image, "the liver", "--then", "the vessel behind [7]") == 2
     assert "Error: Round 2:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stop", "code"), [(SettingsError("No."), 2), (KeyboardInterrupt(), 130)])
+def test_rounds_before_one_that_fails_are_shown_and_written(
+    image: Path, segmenter: FakeSegmenter, monkeypatch, tmp_path: Path, capsys, stop: BaseException, code: int
+) -> None:
+    def answer(text: str, *rest: object):
+        if "spleen" in text:
+            raise stop
+        return FakeSegmenter.ask(segmenter, text, *rest)
+
+    monkeypatch.setattr(segmenter, "ask", answer)
+    out, rounds = tmp_path / "l.nii.gz", tmp_path / "r.json"
+    words = ("the liver", "--then", "the spleen", "--then", "the colon")
+    assert run("ask", image, *words, "--out", out, "--json", rounds) == code
+    shown = capsys.readouterr()
+    assert "liver" in shown.out
+    assert "Kept: the first 1 of 3 rounds." in shown.err
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(out))).any()
+    assert [r["text"] for r in json.loads(rounds.read_text("utf-8"))["rounds"]] == ["the liver"]
+    last = shown.err.splitlines()
+    assert "Error: Round 2: No." in last if code == 2 else "Stopped. What was found is kept." in last
+
+
+def test_a_mask_that_the_model_doubts_is_marked(image: Path, segmenter: FakeSegmenter, capsys) -> None:
+    for segmenter.quality in (0.59, 0.6):
+        assert run("ask", image, "the liver") == 0
+        assert ("check" in capsys.readouterr().out) == (segmenter.quality < 0.6)
+
+
+def test_what_the_label_volume_does_not_show_is_said(
+    image: Path, segmenter: FakeSegmenter, monkeypatch, tmp_path: Path, capsys
+) -> None:
+    pixels = np.arange(40 * 48).reshape(40, 48)
+    starts = {"liver": 0, "spleen": 50, "colon": 20, "aorta": 149}
+
+    def block(name: str) -> Mask:
+        start = starts[name.removeprefix("the ")]
+        return Mask.from_array((pixels >= start) & (pixels < start + (50 if "colon" in name else 100)))
+
+    monkeypatch.setattr(segmenter, "disc", block)
+    words = ("ask", image, "the liver, the spleen, the colon and the aorta")
+    assert run(*words) == 0
+    assert "earlier masks" not in capsys.readouterr().err
+    assert run(*words, "--out", tmp_path / "l.nii.gz") == 0
+    said = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if "earlier" in line]
+    assert said == ["50% of 2 spleen is not in the label volume", "Nothing of 3 colon is in the label volume"]
+
+
+def test_a_choice_of_volumes_names_the_option(image: Path, segmenter: FakeSegmenter, capsys) -> None:
+    stack = sitk.JoinSeries([sitk.ReadImage(str(image))] * 2)
+    sitk.WriteImage(stack, str(image.parent / "4d.nii.gz"))
+    assert run("ask", image.parent / "4d.nii.gz", "the liver") == 2
+    assert "volume=0…1 (on the command line: --volume)." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,40 @@ def test_only_the_chosen_split_is_asked_about(tmp_path: Path) -> None:
     assert none["config"]["skipped"] == ["split: no case of split 'test'"]
 
 
+def evaluate_words(monkeypatch, *words: object) -> int:
+    """Run the command with a model that must not be loaded for what is refused; return its exit code."""
+    monkeypatch.setattr(loading, "load_predictor", lambda *_: Reader())
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *map(str, words)])
+    return ended.value.code or 0
+
+
+def test_a_split_that_no_set_has_is_refused_naming_those_there_are(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    for name in ("one", "two"):
+        write_set(tmp_path / "sets" / name, [stripes(0, 1), stripes(0, 2)], ("train", "val"))
+    out = tmp_path / "r.json"
+    words = (tmp_path / "sets", "--json", out, "--split")
+    assert evaluate_words(monkeypatch, *words, "nope") == 2
+    assert "no case of the split 'nope'. Choose one with --split: train, val." in capsys.readouterr().err
+    assert not out.exists()
+    write_set(tmp_path / "sets" / "whole", [stripes(0, 3)])
+    assert evaluate_words(monkeypatch, *words, "nope") == 0
+
+
+def test_a_run_without_a_question_is_an_error(tmp_path: Path, monkeypatch, capsys) -> None:
+    folder = write_set(tmp_path / "set", [stripes(0, 1)])
+    assert evaluate_words(monkeypatch, folder, "--json", tmp_path / "r.json", "--min-px", 9999) == 2
+    assert "nothing to ask about" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_refused_first(tmp_path: Path, monkeypatch, capsys) -> None:
+    folder = write_set(tmp_path / "set", [stripes(0, 1)])
+    assert evaluate_words(monkeypatch, folder, "--json", folder / "set.json" / "r.json") == 2
+    assert "set.json/r.json cannot be written: Not a directory" in capsys.readouterr().err
+
+
 def test_small_masks_are_neither_asked_for_nor_counted(tmp_path: Path) -> None:
     labels = stripes(0, 1)
     labels[:4, :4] = 2

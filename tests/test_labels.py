@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from fakes import make_volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -139,3 +141,18 @@ def test_the_overlay_outlines_and_names_each_mask(tmp_path):
     assert shown[32 * factor :].any()
     with pytest.raises(ValueError, match="shape of the image"):
         write_overlay(tmp_path / "b.png", image, [mask[1:]], ["liver"])
+
+
+def test_a_file_that_was_cut_short_is_no_success(tmp_path: Path, monkeypatch) -> None:
+    study = make_volume()
+    labels = (np.random.default_rng(0).random(study.geometry.shape) > 0.5).astype(np.uint8)
+    write = SimpleITK.WriteImage
+
+    def cut(image, name, *more) -> None:
+        write(image, name, *more)
+        Path(name).write_bytes(Path(name).read_bytes()[:-40])
+
+    monkeypatch.setattr(SimpleITK, "WriteImage", cut)
+    with pytest.raises((OSError, RuntimeError)):
+        write_label_volume(tmp_path / "a.nrrd", labels, study, {1: "liver"})
+    assert not list(tmp_path.iterdir())

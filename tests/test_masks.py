@@ -91,6 +91,16 @@ def test_masks_of_another_grid_are_refused(tmp_path):
             read_masks(tmp_path / "a.seg.nrrd", other)
 
 
+def test_names_of_the_command_line_lose_their_number(tmp_path):
+    grid = Geometry((2, 3, 4), np.eye(4))
+    save_grid(tmp_path / "a.nii.gz", np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3, grid)
+    names = {"1": "1 left kidney", "2": "11 o'clock"}
+    (tmp_path / "a.json").write_text(json.dumps({"labels": names}))
+    kidney, other = read_masks(tmp_path / "a.nii.gz", grid, load_anatomy()).segments
+    assert (kidney.name, kidney.side, kidney.code[0]) == ("left kidney", "left", "64033007")
+    assert other.name == "11 o'clock"
+
+
 def test_an_image_is_no_label_map(tmp_path):
     image = nibabel.Nifti1Image(np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 4, 5), np.eye(4))
     nibabel.save(image, tmp_path / "a.nii")

@@ -10,7 +10,14 @@ import torch
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.mending import change_near, follow_clicks, mend, origin_of_drawn
+from napari_mediround.model.mending import (
+    box_to_carry,
+    change_near,
+    follow_clicks,
+    mend,
+    origin_of_drawn,
+    parts_carried,
+)
 
 
 def make_logits(*boxes) -> torch.Tensor:
@@ -81,3 +88,17 @@ def test_the_better_judged_of_both_stays(better: int, monkeypatch) -> None:
     assert torch.equal(found.logits, seen[better])
     assert found.quality.item() == pytest.approx(0.9)
     assert torch.equal(seen[1] > 0, make_logits(BEFORE, FAR) > 0)
+
+
+def test_specks_are_carried_nowhere_and_a_second_part_is() -> None:
+    liver = np.zeros((64, 64), bool)
+    liver[10:30, 5:25] = liver[40:50, 5:15] = True
+    specked = liver.copy()
+    specked[12:14, 50:52] = True
+    boxes = [box_to_carry(Mask.from_array(mask)) for mask in (liver, specked)]
+    assert boxes[0].tolist() == boxes[1].tolist() == [3, 6, 27, 54]
+    spleen = np.zeros((64, 64), bool)
+    spleen[8:20, 45:60] = True
+    kept = parts_carried(liver | spleen, Mask.from_array(specked))
+    assert np.array_equal(kept, liver)
+    assert not parts_carried(spleen, Mask.from_array(specked)).any()

@@ -10,12 +10,13 @@ import pytest
 import torch
 from scripted import ask, make_plane, script_answers
 
+from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
 from napari_mediround.model import reader
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.landmarks import Landmarks
-from napari_mediround.model.mending import CARRY_GROWTH
+from napari_mediround.model.mending import CARRY_GROWTH, main_parts, parts_carried
 from napari_mediround.predictor import Predictor
 
 FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
@@ -321,14 +322,16 @@ def test_a_mask_is_carried_by_its_words_in_its_box(predictor):
     image = predictor.set_image(make_plane())
     mask = ask(predictor, Conversation(), "The liver?").rounds[0].targets[0].mask
     vector = predictor._origins[image, mask].vector
-    x0, y0, x1, y1 = mask.box_xyxy
-    grown = CARRY_GROWTH * np.array([x0 - x1, y0 - y1, x1 - x0, y1 - y0]) + mask.box_xyxy
+    x0, y0, x1, y1 = main = Mask.from_array(main_parts(mask.to_array())).box_xyxy
+    grown = CARRY_GROWTH * np.array([x0 - x1, y0 - y1, x1 - x0, y1 - y0]) + main
     other = predictor.set_image(make_plane(1))
     carried, quality = predictor.carry(mask, image)
     assert torch.equal(predictor._origins[other, carried].vector, vector)
     predictor._origins[other, mask] = replace(predictor._origins[image, mask], logits=None)
     box = np.clip(grown, 0, [64, 48, 64, 48])
-    assert predictor.refine(box_xyxy=box, previous=mask) == (carried, pytest.approx(quality))
+    whole, judged = predictor.refine(box_xyxy=box, previous=mask)
+    assert np.array_equal(parts_carried(whole.to_array(), mask), carried.to_array())
+    assert judged == pytest.approx(quality)
     assert predictor.refine(box_xyxy=box)[0] != carried, "the words count"
 
 

@@ -36,7 +36,9 @@ class ExistingFileError(MediRoundError):
     """A file would be overwritten and nobody said that it may; ``path`` names it."""
 
     def __init__(self, path) -> None:
-        super().__init__(f"{path} exists already. Choose another name, or allow overwriting.")
+        super().__init__(
+            f"{path} exists already. Choose another name, or allow the file to be replaced (--overwrite)."
+        )
         self.path = str(path)
 
 

@@ -35,7 +35,7 @@ from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.landmarks import find_asked, see_structures
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
-from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn
+from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn, parts_carried
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 from napari_mediround.model.reader import DialogueReader
 from napari_mediround.model.sides import keep_sides
@@ -279,10 +279,11 @@ class Predictor:
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
             return self._mend(features, points_xy, positive, box_xyxy, origin)
 
-    def _mend(self, features, points_xy, positive, box_xyxy, origin) -> tuple[Mask, float]:
+    def _mend(self, features, points_xy, positive, box_xyxy, origin, before=None) -> tuple[Mask, float]:
         prompts = points_xy, positive, box_xyxy, origin
         decoded = self._careful(lambda: mend(self.model, self._looked_at(features), *prompts))
-        mask = Mask.from_array(self.model.masks_on_plane(decoded.logits, features.frame)[0])
+        array = self.model.masks_on_plane(decoded.logits, features.frame)[0]
+        mask = Mask.from_array(array if before is None else parts_carried(array, before))
         logits = decoded.logits[:, None]
         origin = replace(origin or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
         self._origins.keep(self._current, mask, origin)
@@ -302,7 +303,7 @@ class Predictor:
         """
         with self._lock:
             origin = self._origins.get((image, mask))
-            return self._mend(self._features(self._current), None, None, box_to_carry(mask), origin)
+            return self._mend(self._features(self._current), None, None, box_to_carry(mask), origin, mask)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features, array = self._features(image), mask.to_array()

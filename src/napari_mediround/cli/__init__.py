@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an error of ours becomes one line on stderr and exit code 2.
+    """Run the command line; an error of ours, or of a file, becomes one line on stderr and exit code 2.
 
     Parameters
     ----------
@@ -28,5 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="mediround")
     except MediRoundError as error:
-        print("Error: " + " ".join(str(error).split()), file=sys.stderr)
-        raise SystemExit(2) from None
+        _end(str(error))
+    except OSError as error:
+        words = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        _end(f"{words}. Check the path, its permissions and the room on the disk.")
+
+
+def _end(words: str) -> NoReturn:
+    print("Error: " + " ".join(words.split()), file=sys.stderr)
+    raise SystemExit(2) from None

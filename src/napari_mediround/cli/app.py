@@ -77,15 +77,17 @@ def ask(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Ask one image a dialogue of one or more rounds."""
-    from napari_mediround.cli.ask import Outputs, run_ask
+    from napari_mediround.cli.ask import Outputs, choose_plane, require_questions, run_ask
     from napari_mediround.cli.model import load_predictor, parse_window, read_image
 
+    questions = require_questions([text, *(then or [])])
     chosen_window = parse_window(window)
     study = read_image(image, series, volume, view)
     outputs = Outputs(*(path and path.expanduser() for path in (out, png, json)))
     outputs.refuse_loss(image, study, overwrite)
+    chosen_plane = choose_plane(study, plane)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    run_ask(predictor, study, [text, *(then or [])], plane, chosen_window, outputs, carry)
+    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, carry)
 
 
 @app.command()
@@ -133,10 +135,11 @@ def evaluate(
     weights_dir: WeightsDir = None,
 ) -> None:
     """Ask for every labelled structure in words, without box or click, and report the agreement."""
-    from napari_mediround.cli.evaluate import run_evaluate
-    from napari_mediround.cli.model import load_predictor, require_path
+    from napari_mediround.cli.evaluate import require_split, run_evaluate
+    from napari_mediround.cli.model import load_predictor, require_path, require_writable
 
-    require_path(dataset)
+    require_split(require_path(dataset), split)
+    require_writable(json.expanduser())
     predictor = load_predictor(preset, device, adapter, weights_dir)
     options = {"split": split, "min_px": min_px, "planes": planes, "limit": limit}
     options |= {"structures": structures, "seed": seed}

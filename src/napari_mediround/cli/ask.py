@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mediround.cli.console import make_table, notices, results, say, write_json
+from napari_mediround.cli.console import make_table, notices, results, say, write_json, writing
+from napari_mediround.cli.model import require_writable
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.domain.rounds import Conversation, Reference, Round
+from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import MediRoundError, SettingsError
@@ -30,12 +32,14 @@ class Outputs:
     def refuse_loss(self, image: Path, study: Study, overwrite: bool) -> None:
         """Refuse to write over the image, over another output or, without `overwrite`, over any file.
 
-        To be called before the model runs: afterwards its answers would be lost.
+        Refuse what cannot be written as well. To be called before the model runs: afterwards its answers
+        would be lost.
 
         Raises
         ------
         SettingsError
-            When a file is the image itself or would be written twice, or as `label_files`.
+            When a file is the image itself or would be written twice, the picture is no `.png`, or as
+            `label_files` and `require_writable`.
         ExistingFileError
             When there is a file and `overwrite` is False.
         """
@@ -49,13 +53,38 @@ class Outputs:
                     f"{file} would be written twice: a label volume has its names in a .json beside it. "
                     "Give each output a name of its own."
                 )
+        if self.png and self.png.suffix.lower() != ".png":
+            raise SettingsError(f"{self.png.name}: the picture is written as .png. Choose such a name.")
         if not overwrite:
             refuse_existing(files)
+        require_writable(*files)
+
+
+def require_questions(texts: Sequence[str]) -> list[str]:
+    """Return the questions when each says something.
+
+    Raises
+    ------
+    SettingsError
+        When not; before any model is loaded.
+    """
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            raise SettingsError(f'Question {number} is empty. Say what you want to see: "the liver".')
+    return list(texts)
 
 
 def choose_plane(study: Study, plane: int | None) -> int:
-    """Return the plane asked for, or the middle one, and say which."""
+    """Return the plane asked for, or the middle one, and say which.
+
+    Raises
+    ------
+    SettingsError
+        When the study has no such plane; before any model is loaded.
+    """
     last = study.planes - 1
+    if plane is not None and not 0 <= plane <= last:
+        raise SettingsError(f"There is no plane {plane}. Choose one of 0 to {last} with --plane.")
     if plane is None and last > 0:
         say(f"Plane: {study.planes // 2} of 0 to {last}, the middle one; choose another with --plane")
     return study.planes // 2 if plane is None else plane
@@ -116,7 +145,8 @@ def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
     rows = []
     for target in round_.targets:
         area, unit = session.area(target.mask)
-        quality = f"{target.quality:.2f}" + (" corrected" if target.corrected else "")
+        marks = (" corrected" * target.corrected, " check" * (target.quality < LOW_QUALITY))
+        quality = f"{target.quality:.2f}{''.join(marks)}"
         rows.append((*head, target.structure, f"{area:.0f} {unit}", quality))
         head = ("", "", "")
     for name in round_.answer.absent:
@@ -183,38 +213,83 @@ def write_outputs(
     session: Session, segmenter: Segmenter, plane: int, window: Window, outputs: Outputs
 ) -> None:
     """Write the label volume, the picture and the JSON that were asked for, and say where."""
-    written = []
     if outputs.labels:
         labels, names = session.label_volume(), session.label_names()
-        written.append(write_label_volume(outputs.labels, labels, session.study, names))
+        with writing(outputs.labels):
+            write_label_volume(outputs.labels, labels, session.study, names)
+        for remark in describe_hidden(session):
+            say(remark)
     if outputs.png:
         rounds = [round_ for round_ in session.conversation.rounds if not round_.carried]
         shown = window or next(filter(None, (window_for_question(r.text) for r in rounds)), None)
         targets = [t for r in rounds for t in r.targets]
         image = render_plane(session.study, plane, shown)
         names = list(session.label_names().values())
-        written.append(write_overlay(outputs.png, image, [t.mask.to_array() for t in targets], names))
+        with writing(outputs.png):
+            write_overlay(outputs.png, image, [t.mask.to_array() for t in targets], names)
     if outputs.json:
-        written.append(write_json(outputs.json, rounds_to_dict(session, segmenter, plane)))
-    for path in written:
-        say(f"Wrote {path}")
+        with writing(outputs.json):
+            write_json(outputs.json, rounds_to_dict(session, segmenter, plane))
+
+
+def describe_hidden(session: Session) -> Iterator[str]:
+    """Say how much of which masks the label volume does not show: where they overlap, the earlier stays."""
+    volume, whole, shown = session.label_volume(), Counter(), Counter()
+    for label in session.state.shown:
+        whole[label.drawn] += label.mask.area
+        shown[label.drawn] += int((volume[label.plane][label.mask.to_array()] == label.drawn).sum())
+    names = session.label_names()
+    for value in (value for value in whole if whole[value]):
+        share = 1 - shown[value] / whole[value]
+        why = "lies under earlier masks, which stay. Ask for it alone to have it whole."
+        if not shown[value]:
+            yield f"Nothing of {names[value]} is in the label volume: it {why}"
+        elif share >= MENTIONED_SHARE:
+            yield f"{share:.0%} of {names[value]} is not in the label volume: it {why}"
 
 
 def run_ask(
     segmenter: Segmenter,
     study: Study,
     texts: Sequence[str],
-    plane: int | None,
+    plane: int,
     window: Window,
     outputs: Outputs,
     carry: bool = False,
 ) -> Session:
-    """Ask a dialogue about one plane, print it, carry its masks if told to, write the outputs."""
+    """Ask a dialogue about one plane, print it, carry its masks if told to, write the outputs.
+
+    Rounds that were answered before something stopped the dialogue are printed and written all the same.
+
+    Raises
+    ------
+    MediRoundError
+        As `ask_rounds`, or when an output cannot be written.
+    SystemExit
+        With 130 when the user stops it.
+    """
     session = Session(segmenter, study, load_anatomy())
-    plane = choose_plane(study, plane)
-    ask_rounds(session, texts, plane, window)
-    show_rounds(session)
-    if carry:
-        carry_masks(session)
-    write_outputs(session, segmenter, plane, window, outputs)
+    try:
+        _ask_and_show(session, texts, plane, window)
+        if carry:
+            carry_masks(session)
+    except KeyboardInterrupt:
+        kept = "What was found is kept." if session.conversation.rounds else "No round was answered yet."
+        say(f"Stopped. {kept}")
+        raise SystemExit(130) from None
+    finally:
+        if session.conversation.rounds:
+            write_outputs(session, segmenter, plane, window, outputs)
     return session
+
+
+def _ask_and_show(session: Session, texts: Sequence[str], plane: int, window: Window) -> None:
+    """Ask every question and print the rounds, also those before one that fails."""
+    try:
+        ask_rounds(session, texts, plane, window)
+    finally:
+        answered = len(session.conversation)
+        if answered:
+            show_rounds(session)
+        if 0 < answered < len(texts):
+            say(f"Kept: the first {answered} of {len(texts)} rounds.")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from napari_mediround.errors import SettingsError
 
 _WIDE = 160
 
@@ -38,11 +42,33 @@ def make_table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     return table
 
 
+def not_written(path: Path, error: Exception) -> SettingsError:
+    """Return the error that says why a file cannot be written, and what to do."""
+    why = (isinstance(error, OSError) and error.strerror) or str(error).strip().rpartition("\n")[2]
+    return SettingsError(f"{path} cannot be written: {why}. Choose another place, or make room there.")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say that a file was written.
+
+    Raises
+    ------
+    SettingsError
+        When it was not, naming the file: a full disk's own error does not.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # SimpleITK raises a RuntimeError
+        raise not_written(path, error) from error
+    say(f"Wrote {path}")
+
+
 def write_json(path: Path, value: dict) -> Path:
-    """Write JSON in one step: a temporary name, then a rename."""
+    """Write JSON; the file appears whole or not at all."""
+    from napari_mediround.io.files import write_whole
+
     path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    os.replace(part, path)
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, lambda part: part.write_text(text, "utf-8"))
     return path

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_mediround.cli.ask import Outputs, ask_rounds, round_rows, write_outputs
 from napari_mediround.cli.console import make_table, results, say
-from napari_mediround.cli.model import load_predictor, read_image
+from napari_mediround.cli.model import load_predictor, read_image, require_writable
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import SettingsError
 from napari_mediround.session import Session
@@ -97,6 +97,8 @@ def show_demo(session: Session, truth: list[NDArray[np.bool_]]) -> None:
 def run_demo(out: Path, preset: str, device: str, weights_dir: Path | None) -> None:
     """Run the bundled dialogue and write picture, label volume and rounds to a folder."""
     demo = read_demo()
+    outputs = Outputs(out / "labels.nii.gz", out / "overlay.png", out / "rounds.json")
+    require_writable(outputs.labels, outputs.png, outputs.json)
     study = read_image(demo.folder / "image.nii.gz", None, None, None)
     truth = read_truth(demo)
     say(f"Plane: {demo.plane} of 0 to {study.planes - 1}")
@@ -104,5 +106,4 @@ def run_demo(out: Path, preset: str, device: str, weights_dir: Path | None) -> N
     session = Session(predictor, study, load_anatomy())
     ask_rounds(session, demo.questions, demo.plane, None)
     show_demo(session, truth)
-    outputs = Outputs(out / "labels.nii.gz", out / "overlay.png", out / "rounds.json")
     write_outputs(session, predictor, demo.plane, None, outputs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_mediround.cli.console import make_table, notices, results, say
+from napari_mediround.errors import SettingsError
 
 if TYPE_CHECKING:
     from napari_mediround.predictor import Predictor
@@ -44,6 +45,25 @@ def show_findings(findings: dict) -> None:
     results().print(table)
 
 
+def require_split(dataset: Path, split: str) -> None:
+    """Refuse a split that no set of the data has; sets without splits are evaluated whole.
+
+    Raises
+    ------
+    SettingsError
+        Naming the splits that there are; before any model is loaded.
+    """
+    from napari_mediround.training.dataset import read_table
+
+    tables = sorted(dataset.glob("set.json")) or sorted(dataset.glob("*/set.json"))
+    splits = [{c["split"] for c in read_table(t.parent)["cases"] if "split" in c} for t in tables]
+    if splits and all(splits) and split not in set().union(*splits):
+        known = ", ".join(sorted(map(str, set().union(*splits))))
+        raise SettingsError(
+            f"{dataset} has no case of the split {split!r}. Choose one with --split: {known}."
+        )
+
+
 def run_evaluate(
     predictor: Predictor,
     dataset: Path,
@@ -58,6 +78,8 @@ def run_evaluate(
 
     Raises
     ------
+    SettingsError
+        When there was nothing to ask.
     SystemExit
         With 130 when the user stops it; the report then holds the cases that are done.
     """
@@ -87,6 +109,12 @@ def run_evaluate(
         except KeyboardInterrupt:
             say(f"Stopped. {out} holds the cases done so far.")
             raise SystemExit(130) from None
+    if not report["summary"]["n"]:
+        left_out = "".join(f" {note}." for note in report["config"]["skipped"])
+        raise SettingsError(
+            f"There was nothing to ask about in {dataset}: it needs images with labels of {settings.min_px} "
+            f"pixels or more (--min-px).{left_out}"
+        )
     show_report(report)
     if "findings" in report:
         show_findings(report["findings"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mediround.cli.console import notices, say
+from napari_mediround.cli.console import not_written, notices, say
 from napari_mediround.errors import SettingsError, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -26,11 +27,39 @@ def require_path(path: Path) -> Path:
     return path
 
 
+def require_writable(*files: Path) -> None:
+    """Refuse files that cannot be written; folders that are not there may be made where they are to be.
+
+    Raises
+    ------
+    SettingsError
+        When a file is a folder, or its place takes no file; before any model is loaded.
+    """
+    for file in files:
+        try:
+            if file.is_dir():
+                raise SettingsError(f"{file} is a folder. Give the name of a file in it.")
+            folder = next(parent for parent in file.absolute().parents if parent.exists())
+            # Permissions do not tell of a file system that is read-only or no real one; a try does.
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise not_written(file, error) from error
+
+
 def read_image(path: Path, series: str | None, volume: int | None, view: str | None) -> Study:
-    """Read an image and say what it is. See `napari_mediround.io.read_study` for the errors."""
+    """Read an image and say what it is. See `napari_mediround.io.read_study` for further errors.
+
+    Raises
+    ------
+    SettingsError
+        When a series is chosen and the image is of none.
+    """
     from napari_mediround.io import read_study
 
     study = read_study(require_path(path), series=series, volume=volume, view=view)
+    if series is not None and not study.source_geometry.series_uid:
+        raise SettingsError(f"{path} is of no DICOM series, so none can be chosen. Leave --series out.")
     say(f"Image: {study.name}")
     for note in study.notes:
         say(f"Note: {note}")

@@ -6,6 +6,12 @@ from dataclasses import dataclass, replace
 
 from napari_mediround.domain.mask import Mask
 
+LOW_QUALITY = 0.6
+"""Below this judged quality a mask is marked for a second look: the corrector's threshold."""
+
+MENTIONED_SHARE = 0.02
+"""From this share on it is said how much of a mask the labels do not show, as it lies under others."""
+
 
 @dataclass(frozen=True)
 class Reference:

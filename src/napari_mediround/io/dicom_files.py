@@ -231,7 +231,11 @@ def scan(folder: Path) -> dict[str, list[Dataset]]:
             others.add(NOT_IMAGES.get(str(header.get("Modality")), _NO_PIXELS))
     if not series:
         found = f"only {', '.join(sorted(others))}" if others else "no DICOM file"
-        raise UnreadableFileError(folder, f"there is {found} in this folder", "Choose a folder with images.")
+        raise UnreadableFileError(
+            folder,
+            f"there is {found} in this folder",
+            "Choose a folder with images, or give another kind of file itself.",
+        )
     return {uid: list(headers.values()) for uid, headers in sorted(series.items())}
 
 

@@ -99,6 +99,9 @@ def save_grid(path: Path, array: NDArray, geometry: Geometry) -> None:
         Image.fromarray(array[0]).save(path)
     elif name.endswith(ITK_SUFFIXES):
         SimpleITK.WriteImage(_itk_image(array, geometry.affine), str(path), True)
+        # It does not say when the disk was full.
+        if not np.array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), array):
+            raise OSError(f"{path.name} did not read back as it was written. Is the disk full?")
     else:
         code = _SCANNER if geometry.oriented else 0
         image = nibabel.Nifti1Image(array.transpose(2, 1, 0), lps_to_ras(geometry.affine))

@@ -197,7 +197,7 @@ def pick_volume(path: Path, count: int, volume: int | None, what: str = "volumes
     """
     if volume is None and count == 1:
         return 0
-    choice = "volume=0" if count == 1 else f"volume=0…{count - 1}"
+    choice = f"volume=0{'' if count == 1 else f'…{count - 1}'} (on the command line: --volume)"
     if volume is None:
         raise UnreadableFileError(
             path, f"it holds {count} {what} on one grid (4-D)", f"Choose one with {choice}."

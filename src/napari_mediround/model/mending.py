@@ -25,6 +25,9 @@ from napari_mediround.model.store import Origin
 CARRY_GROWTH = 0.1
 """How far a structure may reach beyond its box on the plane before, of the box's sides."""
 
+SPECK = 0.1
+"""Share of the largest part from which on another part of a mask is carried too."""
+
 REACH = 2
 """Cells between a click and a changed region that still is the click's."""
 
@@ -136,8 +139,26 @@ def origin_of_drawn(
     return replace(known or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
 
 
+def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask (H, W), not empty, without the specks beside its largest part."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return (sizes >= SPECK * sizes.max())[parts] & mask
+
+
+def parts_carried(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:
+    """Return the parts of a mask (H, W) that lie on the mask of the plane before, specks of that aside."""
+    parts, count = ndimage.label(mask)
+    met = np.bincount(parts[main_parts(before.to_array())], minlength=count + 1) > 0
+    return met[parts] & mask
+
+
 def box_to_carry(mask: Mask) -> NDArray[np.float64]:
-    """Return where to look on the next plane, (4,) x0, y0, x1, y1: the mask's box, grown."""
-    box = np.array(mask.box_xyxy, float)
+    """Return where to look on the next plane, (4,) x0, y0, x1, y1: the box of the mask's main parts, grown.
+
+    With that of all parts a pixel in the spleen let the next planes of the liver have the whole spleen.
+    """
+    box = np.array(Mask.from_array(main_parts(mask.to_array())).box_xyxy, float)
     grown = box + CARRY_GROWTH * np.array([-1, -1, 1, 1]) * np.tile(box[2:] - box[:2], 2)
     return np.clip(grown, 0, np.tile(mask.shape[::-1], 2))

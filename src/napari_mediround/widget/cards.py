@@ -21,11 +21,9 @@ from qtpy.QtWidgets import (
 )
 from superqt import QFlowLayout
 
+from napari_mediround.domain.rounds import LOW_QUALITY
 from napari_mediround.widget.relay import relay
 from napari_mediround.widget.view import KEYS, Action, Chip, Entry, MaskLine, Message, Question, Reply
-
-LOW_QUALITY = 0.6
-"""Below this judged quality a mask is marked for a second look: the corrector's threshold."""
 
 CHIP_WIDTH = 280
 """Pixels of a chip's text: the dock is 365 wide where the window is 1280."""

@@ -10,14 +10,11 @@ from functools import cache
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from napari_mediround.domain.rounds import Conversation, Reference, Round
+from napari_mediround.domain.rounds import MENTIONED_SHARE, Conversation, Reference, Round
 from napari_mediround.session import Session
 from napari_mediround.widget.layers import Grid, layer_grid, leading_shape
 from napari_mediround.widget.mask_layer import label_colour
 from napari_mediround.widget.view import Action, Chip, Entry, MaskLine, Question, Reply
-
-MENTIONED_SHARE = 0.02
-"""From this share on, a reply says how much of a mask the layer does not show."""
 
 
 @dataclass(eq=False, repr=False)

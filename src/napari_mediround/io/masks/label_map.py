@@ -97,7 +97,9 @@ def read_names(path: Path, anatomy: Anatomy | None = None) -> list[Segment]:
             rows = tables.read_table(table, "\t")
             return [_segment(row, anatomy) for row in rows if int(row["index"])]
         labels = json.loads(description.read_text("utf-8")).get("labels", {})
-        return [make_segment(int(value), str(name), anatomy) for value, name in labels.items()]
+        # `mediround ask` names its masks "3 left kidney", as the Labels layer does.
+        names = {int(value): str(name).removeprefix(f"{value} ") for value, name in labels.items()}
+        return [make_segment(value, name, anatomy) for value, name in names.items()]
 
 
 def _segment(row: Mapping[str, str], anatomy: Anatomy | None) -> Segment:
