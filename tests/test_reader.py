@@ -7,12 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from npe2 import PluginManager, PluginManifest
 
 from napari_mediround.errors import SeriesChoiceError, UnreadableFileError
+from napari_mediround.io import read_studies
 from napari_mediround.widget import reader, sample
 from napari_mediround.widget.layers import STUDY_KEY
 
@@ -82,7 +84,7 @@ def test_the_dialog_lists_what_tells_series_apart(qtbot, monkeypatch):
 
     monkeypatch.setattr("qtpy.QtWidgets.QInputDialog.getItem", get_item)
     series = [SimpleNamespace(uid=str(n), label=f"CT axial 512x512x{n}", files=(1,) * n) for n in (10, 200)]
-    assert reader.choose_series(SeriesChoiceError("two", tuple(series))) == "200"
+    assert reader.choose_one(SeriesChoiceError("two", tuple(series))) == "200"
     assert "512x512x10" in seen[0]
 
 
@@ -117,3 +119,31 @@ def test_discovering_the_plugin_and_its_dock_imports_no_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def phases(tmp_path):
+    """Write a NIfTI of three volumes of 5 planes, each of its number."""
+    image = nibabel.Nifti1Image(np.broadcast_to(np.arange(3, dtype=np.int16), (8, 6, 5, 3)).copy(), np.eye(4))
+    nibabel.save(image, tmp_path / "phases.nii.gz")
+    return tmp_path / "phases.nii.gz"
+
+
+def test_of_several_volumes_the_user_chooses_one(phases, qtbot, monkeypatch):
+    told = []
+
+    def get_int(parent, title, question, *limits):
+        told.append((question, limits))
+        return 2, len(told) == 1
+
+    monkeypatch.setattr("qtpy.QtWidgets.QInputDialog.getInt", get_int)
+    ((data, options, _),) = reader.read_layers(phases)
+    assert set(np.unique(data)) == {2}
+    assert options["name"].endswith("volume 2")
+    assert "3 volumes" in told[0][0]
+    assert told[0][1] == (0, 0, 2)
+    assert reader.read_layers(phases) == [(None,)]
+
+
+def test_every_volume_can_be_found_again(phases):
+    assert [int(study.pixels.max()) for study in read_studies(phases)] == [0, 1, 2]

@@ -32,6 +32,14 @@ class UnreadableFileError(MediRoundError):
         self.path, self.cause, self.remedy = str(path), cause, remedy
 
 
+class VolumeChoiceError(UnreadableFileError):
+    """A file or series holds several volumes and none was chosen; ``count`` says how many."""
+
+    def __init__(self, path, cause: str, remedy: str, count: int) -> None:
+        super().__init__(path, cause, remedy)
+        self.count = count
+
+
 class ExistingFileError(MediRoundError):
     """A file would be overwritten and nobody said that it may; ``path`` names it."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from napari_mediround.domain.study import Study
-from napari_mediround.errors import MediRoundError, SeriesChoiceError
-from napari_mediround.io import read_study
+from napari_mediround.errors import MediRoundError
+from napari_mediround.io import read_studies
 from napari_mediround.io.patient import read_patient
 from napari_mediround.journal import Journal, recall_images
 from napari_mediround.training.learning.corrections import FindStudy
@@ -35,17 +36,7 @@ def patient_at(journal: Journal, case: str) -> str:
 
 
 def _studies(path: Path) -> Iterator[Study]:
-    """Yield what can be read at a path: each series, in each view."""
-    series: list = [None]
-    try:
-        yield read_study(path)
-    except SeriesChoiceError as error:
-        series = [choice.uid for choice in error.choices]
-    except MediRoundError:
-        return
-    for one in series:
-        for view in _VIEWS[0 if one else 1 :]:
-            try:
-                yield read_study(path, series=one, view=view)
-            except MediRoundError:
-                continue
+    """Yield what can be read at a path: each series and volume, in each view."""
+    for view in _VIEWS:
+        with suppress(MediRoundError):
+            yield from read_studies(path, view=view)

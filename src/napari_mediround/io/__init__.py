@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
 from napari_mediround.domain.geometry import VIEWS
 from napari_mediround.domain.study import Study
-from napari_mediround.errors import UnreadableFileError
+from napari_mediround.errors import SeriesChoiceError, UnreadableFileError, VolumeChoiceError
 from napari_mediround.io import dicom, limits
 from napari_mediround.io.dicom_files import DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
 from napari_mediround.io.picture import PICTURE_SUFFIXES, read_picture
 from napari_mediround.io.volume import ITK_SUFFIXES, NIBABEL_SUFFIXES, read_itk, read_nifti
 
-__all__ = ["SeriesInfo", "list_series", "read_study"]
+__all__ = ["SeriesInfo", "list_series", "read_studies", "read_study"]
 
 _DAMAGED = "its header is damaged: values in it are of the wrong kind"
 _FORMATS = "DICOM, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha, .mhd), MGH, PNG, JPEG, TIFF and BMP are read"
@@ -49,7 +50,9 @@ def read_study(
     ------
     UnreadableFileError
         When the file is missing, damaged, of an unknown format, or cannot be read exactly (gantry tilt,
-        missing slices, 4-D without `volume`, …). The message names the file and the remedy.
+        missing slices, …). The message names the file and the remedy.
+    VolumeChoiceError
+        When there are several volumes and none was chosen.
     SeriesChoiceError
         When a folder holds several series and none was chosen, or the chosen one is not there.
     """
@@ -62,6 +65,21 @@ def read_study(
         cause = f"it does not say how it lies in the patient, so no {view} view can be made"
         raise UnreadableFileError(path, cause, "Leave the view out.")
     return study
+
+
+def read_studies(
+    path: str | PathLike, *, view: str | None = None, series: str | int | None = None
+) -> Iterator[Study]:
+    """Yield every study of a file or folder: each series, and each volume of these; as `read_study`."""
+    wanted = {"view": view, "series": series}
+    try:
+        yield read_study(path, **wanted)
+    except SeriesChoiceError as several:
+        for choice in several.choices:
+            yield from read_studies(path, view=view, series=choice.uid)
+    except VolumeChoiceError as several:
+        for number in range(several.count):
+            yield read_study(path, **wanted, volume=number)
 
 
 def list_series(path: str | PathLike) -> tuple[SeriesInfo, ...]:

@@ -22,7 +22,7 @@ from PIL import Image
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from napari_mediround.domain.geometry import Geometry
-from napari_mediround.errors import UnreadableFileError
+from napari_mediround.errors import UnreadableFileError, VolumeChoiceError
 
 try:
     import resource
@@ -192,16 +192,17 @@ def pick_volume(path: Path, count: int, volume: int | None, what: str = "volumes
 
     Raises
     ------
+    VolumeChoiceError
+        When there are several and none was chosen.
     UnreadableFileError
-        When there are several and none was chosen, or the chosen one is not there.
+        When the chosen one is not there.
     """
     if volume is None and count == 1:
         return 0
     choice = f"volume=0{'' if count == 1 else f'…{count - 1}'} (on the command line: --volume)"
     if volume is None:
-        raise UnreadableFileError(
-            path, f"it holds {count} {what} on one grid (4-D)", f"Choose one with {choice}."
-        )
+        cause = f"it holds {count} {what} on one grid (4-D)"
+        raise VolumeChoiceError(path, cause, f"Choose one with {choice}.", count)
     if not 0 <= volume < count:
         raise UnreadableFileError(path, f"it has no volume {volume}", f"Choose one with {choice}.")
     return int(volume)

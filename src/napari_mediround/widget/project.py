@@ -18,8 +18,8 @@ from napari.layers import Image
 from platformdirs import user_data_path
 
 from napari_mediround.domain.study import Study
-from napari_mediround.errors import JournalError, MediRoundError, ProjectBusyError, SeriesChoiceError
-from napari_mediround.io import read_study
+from napari_mediround.errors import JournalError, MediRoundError, ProjectBusyError
+from napari_mediround.io import read_studies
 from napari_mediround.journal import CaseInfo, Journal, recall_images, remember_image
 from napari_mediround.widget.layers import PATH_KEY
 from napari_mediround.widget.worker import Job
@@ -137,22 +137,13 @@ class Project:
         """
         job.report("reading the image …")
         journal = self.open()
-        for study in _studies(known.path):
+        for study in read_studies(known.path):
             if journal.case_id(study) == known.info.case:
                 return study
         raise MediRoundError(
             f"The image of the case {known.label} is not what it was: {known.path} has other content now. "
             "Open the right file; its rounds come back with it."
         )
-
-
-def _studies(path: Path):
-    """Yield the study of a file, or each series of a folder."""
-    try:
-        yield read_study(path)
-    except SeriesChoiceError as several:
-        for series in several.choices:
-            yield read_study(path, series=series.uid)
 
 
 def _open_default() -> Journal:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from napari_mediround.errors import SeriesChoiceError
+from napari_mediround.errors import SeriesChoiceError, VolumeChoiceError
 from napari_mediround.io import read_study
 from napari_mediround.widget.layers import study_to_layer
 
@@ -38,44 +38,54 @@ def read_layers(path: str | PathLike | Sequence, choose: Callable | None = None)
     path : str, path or list of one
         A file or folder.
     choose : callable, optional
-        Takes the `SeriesInfo` of a folder with several series and returns the uid of one, or None for
-        none; by default a dialog. Series are never mixed.
+        Takes the error that says what there is, and returns the uid of a series or the number of a volume,
+        None for none; by default a dialog. Series are never mixed.
 
     Returns
     -------
     list of tuple
-        One (pixels, options, "image"), or `(None,)`, npe2's word for nothing, when no series was chosen.
+        One (pixels, options, "image"), or `(None,)`, npe2's word for nothing, when none was chosen.
 
     Raises
     ------
     UnreadableFileError
         When the file cannot be used; it names file and remedy.
-    SeriesChoiceError
-        When there are several series and nobody to choose.
+    SeriesChoiceError, VolumeChoiceError
+        When there are several and nobody to choose.
     """
     path = path[0] if isinstance(path, list | tuple) else path
-    try:
-        study = read_study(path)
-    except SeriesChoiceError as several:
-        uid = (choose or choose_series)(several)
-        if not uid:
-            return [(None,)]
-        study = read_study(path, series=uid)
-    return [study_to_layer(study, path)]
+    wanted: dict[str, str | int] = {}
+    while True:
+        try:
+            data, options, kind = study_to_layer(read_study(path, **wanted), path)
+            break
+        except (SeriesChoiceError, VolumeChoiceError) as several:
+            chosen = (choose or choose_one)(several)
+            if chosen is None:
+                return [(None,)]
+            wanted["volume" if isinstance(several, VolumeChoiceError) else "series"] = chosen
+    if "volume" in wanted:
+        options["name"] = f"{options['name']} volume {wanted['volume']}"
+    return [(data, options, kind)]
 
 
-def choose_series(several: SeriesChoiceError) -> str | None:
-    """Ask which series to open; return its uid, or None when the dialog was closed.
+def choose_one(several: SeriesChoiceError | VolumeChoiceError) -> str | int | None:
+    """Ask which series or volume to open; return its uid or number, or None when the dialog was closed.
 
     Raises
     ------
-    SeriesChoiceError
+    SeriesChoiceError, VolumeChoiceError
         `several` itself, when there is no window to ask in.
     """
     from qtpy.QtWidgets import QApplication, QInputDialog
 
     if not isinstance(QApplication.instance(), QApplication):
         raise several
+    if isinstance(several, VolumeChoiceError):
+        title = "MediRound: choose a volume"
+        question = f"There are {several.count} volumes on one grid (phases, times, b-values). Which one?"
+        number, chosen = QInputDialog.getInt(None, title, question, 0, 0, several.count - 1)
+        return number if chosen else None
     labels = [
         f"{number}  {series.label}, {len(series.files)} files"
         for number, series in enumerate(several.choices, 1)
