@@ -35,7 +35,7 @@ from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.landmarks import find_asked, see_structures
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
-from napari_mediround.model.mending import box_to_carry, mend, origin_of_drawn, parts_carried
+from napari_mediround.model.mending import carry_on, mend, origin_of_drawn, parts_carried
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 from napari_mediround.model.reader import DialogueReader
 from napari_mediround.model.sides import keep_sides
@@ -277,11 +277,11 @@ class Predictor:
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
-            return self._mend(features, points_xy, positive, box_xyxy, origin)
+            prompts = points_xy, positive, box_xyxy, origin
+            decoded = self._careful(lambda: mend(self.model, self._looked_at(features), *prompts))
+            return self._keep(features, decoded, origin)
 
-    def _mend(self, features, points_xy, positive, box_xyxy, origin, before=None) -> tuple[Mask, float]:
-        prompts = points_xy, positive, box_xyxy, origin
-        decoded = self._careful(lambda: mend(self.model, self._looked_at(features), *prompts))
+    def _keep(self, features, decoded, origin, before=None) -> tuple[Mask, float]:
         array = self.model.masks_on_plane(decoded.logits, features.frame)[0]
         mask = Mask.from_array(array if before is None else parts_carried(array, before))
         logits = decoded.logits[:, None]
@@ -302,8 +302,9 @@ class Predictor:
             Key of that plane.
         """
         with self._lock:
-            origin = self._origins.get((image, mask))
-            return self._mend(self._features(self._current), None, None, box_to_carry(mask), origin, mask)
+            features, origin = self._features(self._current), self._origins.get((image, mask))
+            decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
+            return self._keep(features, decoded, origin, mask)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features, array = self._features(image), mask.to_array()

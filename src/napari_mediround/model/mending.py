@@ -81,6 +81,19 @@ def mend(
     return max(judged, key=lambda one: float(one.quality))
 
 
+def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
+    """Decode on a plane what a mask on the plane beside it is of, and judge it.
+
+    In the box of the mask before something is always found, and judged too well where the structure has
+    ended. So what the words alone find there counts as much.
+    """
+    decoded = mend(model, features, None, None, box_to_carry(mask), origin)
+    if origin is None or origin.vector is None:
+        return decoded
+    by_words = model.segment(features, origin.vector.to(model.device))
+    return replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+
+
 def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> Tensor:
     """Return a mask changed only in the regions that clicks asked for; `after` where there is none.
 
