@@ -18,7 +18,7 @@ from napari_mediround.journal import Journal
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
-CARRY_QUALITY = 0.5
+CARRY_QUALITY = 0.4
 """A carried mask that is judged lower is not taken."""
 UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large it is."
 CARRY_OVERLAP = 0.4
