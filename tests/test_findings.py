@@ -110,9 +110,12 @@ def test_what_rounds_cost_is_told_of_one_and_the_same_question() -> None:
 
 def test_correction_saves_a_share_of_the_drop() -> None:
     rows = [("off", "a", 0.9), ("corrupted/off", "a", 0.5), ("on", "a", 0.9), ("corrupted/on", "a", 0.8)]
-    harm = findings.find_harm(talk(*rows), "corrupted", 0)
+    harm = findings.find_harm(talk(*rows), ("corrupted",), 0)
     assert (harm["off"]["value"], harm["on"]["value"], harm["saved"]) == (0.4, 0.1, 0.75)
-    assert findings.find_harm(talk(*rows[:1]), "corrupted", 0)["saved"] is None
+    assert findings.find_harm(talk(*rows[:1]), ("corrupted",), 0)["saved"] is None
+    rows += [("misplaced/off", "a", 0.7), ("misplaced/on", "a", 0.9)]
+    both = findings.find_harm(talk(*rows), ("corrupted", "misplaced"), 0)
+    assert (both["off"]["n"], both["off"]["value"], both["saved"]) == (2, 0.3, pytest.approx(0.8333))
 
 
 def test_the_judge_is_ranked_and_calibrated() -> None:

@@ -26,6 +26,9 @@ from napari_mediround.training.propagation import ALONE, CORRECTIONS, LABELLED, 
 LARGE_PX = 200
 """Pixels, on the image's own grid, from which a structure counts as not small."""
 
+HARMS = {"corrupted": ("corrupted",), "misplaced": ("misplaced",), "both": ("corrupted", "misplaced")}
+"""Ways in which references were spoiled, alone and together."""
+
 Group = Sequence[Outcome]
 
 
@@ -55,7 +58,7 @@ def find_all(outcomes: Group, seed: int = 0) -> dict:
         "correction": find_correction(talked, seed),
         "references": find_references(talked, seed),
         "conversation": find_conversation(talked, seed),
-        "corruption": {h: find_harm(talked, h, seed) for h in ("corrupted", "misplaced")},
+        "corruption": {name: find_harm(talked, harms, seed) for name, harms in HARMS.items()},
         "judge": find_judge([*named, *told], seed),
         "clicks": find_clicks(parts.get("clicks", []), seed),
         "absence": find_absence(parts.get("absent", []), seed),
@@ -280,12 +283,15 @@ def find_conversation(talked: Group, seed: int) -> dict:
     }
 
 
-def find_harm(talked: Group, harm: str, seed: int) -> dict:
+def find_harm(talked: Group, harms: Sequence[str], seed: int) -> dict:
     """Return the drop of Dice through bad references, without and with correction, and what that saves.
 
     "saved" is 1 − (drop with) / (drop without); None where nothing dropped.
     """
-    drops = {way: compare(pair(talked, way, f"{harm}/{way}"), _difference, seed) for way in (OFF, ON)}
+    drops = {}
+    for way in (OFF, ON):
+        pairs = [both for harm in harms for both in pair(talked, way, f"{harm}/{way}")]
+        drops[way] = compare(pairs, _difference, seed)
     without, with_ = drops[OFF]["value"], drops[ON]["value"]
     saved = None if not without or without <= 0 else _round(1 - with_ / without)
     return drops | {"saved": saved}
