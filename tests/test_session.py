@@ -147,3 +147,9 @@ def test_the_size_of_what_was_carried_is_a_volume_too(session):
     geometry = session.study.geometry
     ml = sum(session.label(value).mask.area for value in (1, 2)) * geometry.voxel_mm3 / 1000
     assert f"{ml:,.1f} ml in the 2 planes" in session.ask("how large is [1]", 2).answer.text
+
+
+def test_a_question_that_is_far_too_long_is_refused(session):
+    with pytest.raises(MediRoundError, match="2,001 characters"):
+        session.ask("x" * 2001, 2)
+    assert not session.segmenter.asked

@@ -18,6 +18,8 @@ from napari_mediround.journal import Journal
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
+LONGEST = 2000
+"""Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
 CARRY_QUALITY = 0.4
 """A carried mask that is judged lower is not taken."""
 UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large it is."
@@ -121,12 +123,14 @@ class Session(Record):
         CancelledError
             When `cancelled` said so.
         MediRoundError
-            When the text is empty or the plane is not in the study.
+            When the text is empty or far too long, or the plane is not in the study.
         """
         began = perf_counter()
         conversation, text = self._first(after), text.strip()
         if not text:
             raise MediRoundError('The question is empty. Type what you want to see, for example "the liver".')
+        if len(text) > LONGEST:
+            raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
         self._check_plane(plane)
         if references is None:
             references = self.resolve(text, plane, after)
