@@ -105,3 +105,14 @@ def test_an_unknown_key_in_the_file_is_refused(tmp_path):
     file.write_text('[regions.abdomen]\nadjacent = []\n[abdomen."liver"]\ncolour = "brown"\n')
     with pytest.raises(SettingsError, match="colour"):
         load_anatomy(file)
+
+
+def test_a_kind_means_wholes_of_the_side_that_is_said():
+    anatomy = load_anatomy()
+    tumours = anatomy.meant_by("tumour")
+    assert {"breast lesion", "lung tumour", "polyp"} <= tumours
+    assert "malignant breast lesion" not in tumours, "nobody said so"
+    assert anatomy.meant_by("lesion") > tumours
+    assert "left femur" in anatomy.meant_by("left upper leg bone")
+    assert all(anatomy[name].side == "left" for name in anatomy.meant_by("left upper leg bone"))
+    assert anatomy.meant_by("ovary") == frozenset()

@@ -376,3 +376,18 @@ def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
     with pytest.raises(CancelledError):
         predictor.ask("the liver", Conversation(), (), lambda: True)
     assert "not quite" not in predictor.ask("the liver", Conversation(), ()).note
+
+
+@pytest.mark.parametrize(
+    ("sees", "meant"), [("malignant breast lesion", "breast lesion"), ("polyp", "polyp")]
+)
+def test_of_a_kind_what_is_seen_best_is_meant(predictor, monkeypatch, sees, meant):
+    predictor.model.landmarks = Landmarks((sees,), torch.zeros(1, predictor.model.channels))
+    for logit, said in ((5.0, meant), (-5.0, "tumour")):
+        monkeypatch.setattr("napari_mediround.predictor.see_structures", lambda *_, n=logit: {sees: n})
+        predictor.forget()
+        predictor.set_image(make_plane())
+        script_answers(predictor, "The tumour [SEG].")
+        answer = ask(predictor, Conversation(), "Segment the tumour.").rounds[0].answer
+        assert [target.structure for target in answer.targets] == [said]
+        assert ("Read as the" in answer.note) == (said == meant)

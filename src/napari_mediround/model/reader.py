@@ -168,8 +168,10 @@ class DialogueReader:
             said = said.replace(language.tokenizer.eos_token, "")
             names, absent = parse_answer(said)
             held = hold_to_side(names, text, pointed_at, self._anatomy)
-            described = len(names) == 1 and held == names and not absent and not self._repeats(names[0], text)
-            if described and seg in ids:
+            one = len(names) == 1 and held == names and not absent and seg in ids
+            if one and self._anatomy.find(names[0]) is None and (clear := self._of_kind(names[0], seen)):
+                held, self.unsure = [clear], True
+            elif one and not self._repeats(names[0], text):
                 begun = ids[: ids.index(seg) + 1]
                 held = [self._weigh(names[0], pieces, raw, begun, states[: len(begun)], seen)]
         if held != names:
@@ -180,6 +182,16 @@ class DialogueReader:
         if not hidden:
             return said, torch.zeros(0, self.model.channels)
         return said, self.model.project_seg(torch.stack(hidden)).float()
+
+    def _of_kind(self, name: str, seen: Callable[[], Mapping[str, float]]) -> str:
+        """Return what is seen best of the kind that a name says ("lesion"), "" where nothing of it is seen."""
+        meant = self._anatomy.meant_by(name)
+        looks = seen() if meant else {}
+        best = {
+            one: max(looks.get(part, 0.0) for part in (one, *self._anatomy[one].children)) for one in meant
+        }
+        clear = max(sorted(best), key=best.get, default="")
+        return clear if clear and best[clear] > 0 else ""
 
     def _say(self, pieces: list[int | Slot], raw: Raw, ids: list[int]) -> Tensor:
         """Return the states (T, D) that would say T tokens; they are read as if they had been said."""
