@@ -283,3 +283,19 @@ def test_the_layer_says_which_mask_it_does_not_show(desk):
     assert desk.mask_layer.metadata[FIXED_KEY] == "1 liver"
     desk.press("N")
     assert not desk.mask_layer.metadata[FIXED_KEY]
+
+
+def test_a_click_that_changes_nothing_is_undone_too(desk):
+    fake, click = desk.segmenter.load(), desk.controller._fixing.click
+    refine = fake.refine
+    layer = begin(desk)
+    fake.refine = lambda points, positive, box, previous: (previous, 0.9)
+    click(18.5, 12.5, True)
+    desk.worker.run()
+    paint(layer)
+    desk.press("U", "U")
+    fake.refine = refine
+    click(28.5, 3.5, True)
+    desk.worker.run()
+    assert fake.refined[-1][0].tolist() == [[28.5, 3.5]]
+    assert layer.data[2, 3, 28]

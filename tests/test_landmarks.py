@@ -158,5 +158,5 @@ def test_only_what_images_of_the_modality_show_can_be_seen():
         "US": {"liver", "stomach", "spleen"},
         "CT": {"liver", "stomach", "spleen", "brainstem"},
         "XC": {"skin lesion"},
-        "PT": set(),
+        "PT": {"liver", "stomach", "spleen", "brainstem", "skin lesion"},
     }

@@ -204,3 +204,8 @@ def test_a_monai_label_folder_prefers_approved_labels_and_knows_their_names(tmp_
     assert read_monai_masks(b, GRID).segments[0].origin == AUTOMATIC
     with pytest.raises(UnreadableFileError, match="labels/final"):
         read_monai(tmp_path / "labels")
+
+
+def test_parts_drawn_a_little_apart_in_height_are_of_one_plane(drawn):
+    ring = drawn([(15.0, 20), (15.3, 10)], 5.0, 8).layers[0]
+    assert ring[3].sum() == pytest.approx(np.pi * 300, rel=0.03)

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from npe2 import PluginManager, PluginManifest
 
+from napari_mediround import io
 from napari_mediround.errors import SeriesChoiceError, UnreadableFileError
 from napari_mediround.io import read_studies
 from napari_mediround.widget import reader, sample
@@ -147,3 +148,21 @@ def test_of_several_volumes_the_user_chooses_one(phases, qtbot, monkeypatch):
 
 def test_every_volume_can_be_found_again(phases):
     assert [int(study.pixels.max()) for study in read_studies(phases)] == [0, 1, 2]
+
+
+def test_a_series_that_cannot_be_read_hides_no_other(monkeypatch, nifti):
+    study = io.read_study(nifti)
+
+    def read_study(path, view=None, series=None):
+        if series is None:
+            raise SeriesChoiceError("two", (SimpleNamespace(uid="bad"), SimpleNamespace(uid="good")))
+        if series == "bad":
+            raise UnreadableFileError(path, "a slice is missing", "Copy it.")
+        return study
+
+    monkeypatch.setattr(io, "read_study", read_study)
+    assert list(read_studies("folder")) == [study]
+    study = None
+    monkeypatch.setattr(io, "read_study", lambda path, **wanted: read_study(path, series="bad"))
+    with pytest.raises(UnreadableFileError, match="a slice is missing"):
+        list(read_studies("folder"))

@@ -14,7 +14,8 @@ from napari_mediround.domain.requests import (
     NO_DIAGNOSIS,
     NO_LIST,
     NO_SIDE,
-    asks_for_size,
+    asked_size,
+    points,
     reply_plainly,
 )
 
@@ -22,14 +23,36 @@ ANATOMY = load_anatomy()
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "what"),
     [
-        "How large is [1]?", "how big is it in mm2", "What is the volume of the liver?", "what's its area?",
-        "And how large are they?", "measure [1.2]", "Give me the size of [2].",
+        ("How large is [1]?", "[1]"), ("how big is it in mm2", "it"), ("what's its area?", "it"),
+        ("What is the volume of the liver?", "the liver"), ("And how large are they?", "they"),
+        ("measure [1.2] and [2]", "[1.2] and [2]"), ("Give me the size of the last mask.", "the last mask"),
+        ("What is the area behind the liver?", ""), ("What is the area of the brain?", "the brain"),
+        ("Segment the area of consolidation", ""), ("How do radiologists measure the liver?", ""),
     ],
 )  # fmt: skip
-def test_the_size_of_a_mask_is_asked_for(text):
-    assert asks_for_size(text)
+def test_the_size_of_a_mask_is_asked_for(text, what):
+    assert asked_size(text) == what
+    assert points(what) == (what.startswith("[") or what in ("it", "they", "the last mask"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Where does the patient have a pleural effusion?", "Does the patient have a pleural effusion?",
+        "Where is this cancer located?", "Where is that cancerous lesion?",
+        "Outline the organ that has the patient's tumour", "Which organ is this abnormal tissue in?",
+        "Segment the lesion suspicious for a diagnosis of cancer", "Segment the diagnostic lesion",
+        "Show the organ on the other side of the liver", "the contralateral kidney, next to the liver",
+        "Which lung lies on the opposite side of [1]?", "Smooth-walled cyst next to the liver",
+        "Smooth muscle around [1]", "Expand on the structure behind it",
+        "Remove the table and segment the liver next to it", "Mark everything behind the liver",
+    ],
+)  # fmt: skip
+def test_questions_for_structures_reach_the_model(text):
+    assert reply_plainly(text, ["liver"], ANATOMY) == ""
+    assert asked_size(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -40,6 +63,7 @@ def test_the_size_of_a_mask_is_asked_for(text):
         ("grow [1] by 5 mm", ["liver"], NO_CHANGE),
         ("malignant or benign?", [], NO_DIAGNOSIS),
         ("Does the patient have cancer?", [], NO_DIAGNOSIS),
+        ("delete the liver", ["liver"], NO_CHANGE),
         ("is [1] a tumour?", ["liver"], NO_DIAGNOSIS),
         ("Segment everything.", [], NO_LIST),
         ("what organs can you see?", [], NO_LIST),
@@ -63,9 +87,9 @@ def test_no_wording_of_the_training_is_taken_for_one_of_these():
     said = [phrase.format(**dict.fromkeys(fields, "the left kidney")) for phrase in phrases]
     assert len(said) > 150
     assert [text for text in said if reply_plainly(text, ["left kidney"], ANATOMY)] == []
-    assert [text for text in said if asks_for_size(text)] == []
+    assert [text for text in said if asked_size(text)] == ["How large is the left kidney normally?"]
 
 
 def test_no_description_is_taken_for_one_of_these():
     told = [f"Segment {phrase}." for structure in ANATOMY for phrase in structure.functions]
-    assert [text for text in told if reply_plainly(text, ["liver"], ANATOMY) or asks_for_size(text)] == []
+    assert [text for text in told if reply_plainly(text, ["liver"], ANATOMY) or asked_size(text)] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_mediround.domain.geometry import VIEWS
 from napari_mediround.domain.study import Study
-from napari_mediround.errors import SeriesChoiceError, UnreadableFileError, VolumeChoiceError
+from napari_mediround.errors import MediRoundError, SeriesChoiceError, UnreadableFileError, VolumeChoiceError
 from napari_mediround.io import dicom, limits
 from napari_mediround.io.dicom_files import DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
 from napari_mediround.io.picture import PICTURE_SUFFIXES, read_picture
@@ -67,19 +67,33 @@ def read_study(
     return study
 
 
-def read_studies(
-    path: str | PathLike, *, view: str | None = None, series: str | int | None = None
-) -> Iterator[Study]:
-    """Yield every study of a file or folder: each series, and each volume of these; as `read_study`."""
-    wanted = {"view": view, "series": series}
-    try:
-        yield read_study(path, **wanted)
-    except SeriesChoiceError as several:
-        for choice in several.choices:
-            yield from read_studies(path, view=view, series=choice.uid)
-    except VolumeChoiceError as several:
-        for number in range(several.count):
-            yield read_study(path, **wanted, volume=number)
+def read_studies(path: str | PathLike, *, view: str | None = None) -> Iterator[Study]:
+    """Yield every study of a file or folder: each series, and each volume of these; as `read_study`.
+
+    What cannot be read is left out.
+
+    Raises
+    ------
+    MediRoundError
+        The first one's, when none can be read.
+    """
+    errors, some = [], False
+    waiting: list[dict] = [{}]
+    while waiting:
+        wanted = waiting.pop(0)
+        try:
+            study = read_study(path, view=view, **wanted)
+        except SeriesChoiceError as several:
+            waiting = [{"series": choice.uid} for choice in several.choices]
+        except VolumeChoiceError as several:
+            waiting[:0] = [wanted | {"volume": number} for number in range(several.count)]
+        except MediRoundError as error:
+            errors.append(error)
+        else:
+            some = True
+            yield study
+    if errors and not some:
+        raise errors[0]
 
 
 def list_series(path: str | PathLike) -> tuple[SeriesInfo, ...]:

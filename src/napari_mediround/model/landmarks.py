@@ -114,8 +114,8 @@ def see_structures(
 ) -> dict[str, float]:
     """Return how clearly each structure is seen: the highest logit of its first look, -8 to 8.
 
-    What images of the modality (DICOM's code, "" where it is not known) do not show is not seen: -8. Empty
-    for a model that knows none. `look` returns the plane asked about, as seen.
+    What images of the modality (DICOM's code, "" where it is not known) do not show is not seen, -8, if they
+    show any. Empty for a model that knows none. `look` returns the plane asked about, as seen.
     """
     landmarks = model.landmarks
     if landmarks is None:
@@ -124,7 +124,7 @@ def see_structures(
     highest = model.glance(seen, landmarks.vectors.to(seen.embedding)).flatten(1).amax(1).clamp(-8, 8)
     found = dict(zip(landmarks.names, highest.tolist(), strict=True))
     shown = {name for name in found if (s := anatomy.find(name)) is None or s.shows_in(modality)}
-    return {name: logit if name in shown else -8.0 for name, logit in found.items()}
+    return {name: logit if name in shown or not shown else -8.0 for name, logit in found.items()}
 
 
 def find_asked(

@@ -184,7 +184,7 @@ class DialogueReader:
         return said, self.model.project_seg(torch.stack(hidden)).float()
 
     def _of_kind(self, name: str, seen: Callable[[], Mapping[str, float]]) -> str:
-        """Return what is seen best of the kind that a name says ("lesion"), "" where nothing of it is seen."""
+        """Return what is seen best of the kind that a name says ("lesion"), "" where nothing of it is."""
         meant = self._anatomy.meant_by(name)
         looks = seen() if meant else {}
         best = {

@@ -9,7 +9,7 @@ from time import perf_counter
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.references import resolve_references
-from napari_mediround.domain.requests import asks_for_size, reply_plainly
+from napari_mediround.domain.requests import asked_size, points, reply_plainly
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
@@ -136,7 +136,7 @@ class Session(Record):
             references = self.resolve(text, plane, after)
         references = _checked(references, conversation)
         stop_if(cancelled)
-        if reply := self._reply(text, conversation, references):
+        if reply := self._reply(text, plane, conversation, references):
             answer = Answer(reply)
         else:
             self._recall_images(conversation, references)
@@ -151,19 +151,34 @@ class Session(Record):
         seconds = perf_counter() - began
         return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
 
-    def _reply(self, text: str, conversation: Conversation, references: tuple[Reference, ...]) -> str:
+    def _reply(
+        self, text: str, plane: int, conversation: Conversation, references: tuple[Reference, ...]
+    ) -> str:
         """Return what can be said without the model, "" where it is to be asked."""
-        anatomy = self.anatomy
         pointed_at = [conversation.target(reference).structure for reference in references]
-        if asks_for_size(text):
-            named = references or tuple(
-                Reference(round_.index, number)
-                for round_ in conversation.rounds
-                for number, target in enumerate(round_.targets, 1)
-                if not round_.carried and re.search(rf"\b{re.escape(target.structure)}\b", text, re.I)
-            )
-            return "\n".join(map(self._size, named)) or UNMEASURED
-        return reply_plainly(text, pointed_at, anatomy)
+        what = asked_size(text)
+        if not what:
+            return reply_plainly(text, pointed_at, self.anatomy)
+        if points(what):
+            return "\n".join(map(self._size, references))
+        names = re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", what)
+        found = [self._named(name, plane, conversation) for name in names]
+        if all(found):
+            return "\n".join(map(self._size, found))
+        return UNMEASURED if self.anatomy and all(map(self.anatomy.find, names)) else ""
+
+    def _named(self, name: str, plane: int, conversation: Conversation) -> Reference | None:
+        """Return the last mask of a name, sooner on a plane, that was not rejected."""
+        called = self.anatomy.normalise if self.anatomy else str.casefold
+        masks = [
+            (round_.plane == plane, round_.index, number)
+            for round_ in conversation.rounds
+            for number, target in enumerate(round_.targets, 1)
+            if target.verdict != "rejected"
+            and not round_.carried
+            and called(target.structure) == called(re.sub(r"^the\s+", "", name.strip(), flags=re.I))
+        ]
+        return Reference(*max(masks)[1:]) if masks else None
 
     def _size(self, reference: Reference) -> str:
         """Return the size of a mask in words; of one that was carried, through the stack as well."""

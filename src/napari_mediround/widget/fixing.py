@@ -91,13 +91,12 @@ class Fix:
     def step_back(self, name: str) -> None:
         """Undo or redo in the layer, which knows strokes and answers alike; what was told goes with these."""
         undo, before = name == "undo", Mask.from_array(self.scratch.mask())
-        self.scratch.layer.undo() if undo else self.scratch.layer.redo()
-        after = Mask.from_array(self.scratch.mask())
         here, there = (self.answers, self.undone) if undo else (self.undone, self.answers)
-        if not here or before == after:
-            return
-        last = here[-1]
-        way = (last.told.mask, last.over) if undo else (last.over, last.told.mask)
+        last = here[-1] if here else None
+        if not (last and before == last.over == last.told.mask):  # the layer has no step for no change
+            self.scratch.layer.undo() if undo else self.scratch.layer.redo()
+        after = Mask.from_array(self.scratch.mask())
+        way = last and ((last.told.mask, last.over) if undo else (last.over, last.told.mask))
         if (before, after) == way:
             there.append(here.pop())
             self.told = last.before if undo else last.told
@@ -283,10 +282,7 @@ class Fixing:
         if fix is None:
             return
         over, told = Mask.from_array(fix.scratch.mask()), replace(fix.asked, mask=answer[0])
-        if over != told.mask:
-            fix.answers.append(Answered(over, fix.told, told))
-        elif fix.answers:  # the layer has no step for what changes nothing: it goes with the one before
-            fix.answers[-1] = replace(fix.answers[-1], told=told)
+        fix.answers.append(Answered(over, fix.told, told))
         fix.job, fix.asked, fix.told, fix.undone = None, None, told, []
         fix.scratch.put(told.mask.to_array())
 

@@ -63,7 +63,7 @@ class Verdicts:
             self._try(case, lambda: self._place.take(case, session.branch(key.round_id)))
         elif isinstance(key, AcceptAll):
             self._try(case, lambda: self._accept_all(case, key.values))
-        elif session.state is not key.state:
+        elif session.state != key.state:
             self._place.say(Message("Other steps came after it. Undo (U) back to that step first."))
         else:
             self._try(case, lambda: self._replace(case, key))

@@ -26,12 +26,11 @@ from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits
 from napari_mediround.io.coding import read_origin, read_type
 from napari_mediround.io.dicom_files import check_frame, read_dataset
-from napari_mediround.io.dicom_frames import ROUNDING_MM
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _PLANAR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 _OFF_PLANE = 0.5
-_SAME_HEIGHT = 0.1  # planes at most: on micrometre grids 0.1 mm is many of them
+_SAME_HEIGHT = 0.1  # planes
 
 
 def read_rtstruct(path: Path, grid: Geometry, anatomy: Anatomy | None = None) -> LabelledVolume:
@@ -84,8 +83,7 @@ class _Contour(NamedTuple):
 def _fill(path: Path, item: Dataset, grid: Geometry) -> NDArray[np.bool_]:
     """Return the mask of one structure, from the contours that count for each plane."""
     mask = np.zeros(grid.shape, bool)
-    same = min(ROUNDING_MM / grid.spacing_mm[0], _SAME_HEIGHT)
-    for plane, contours in _by_plane(_contours(path, item, grid), same, grid.shape[0]).items():
+    for plane, contours in _by_plane(_contours(path, item, grid), _SAME_HEIGHT, grid.shape[0]).items():
         for contour in contours:
             fill_contour(mask[plane], contour.outline)
     return mask
