@@ -36,7 +36,7 @@ def test_a_labels_layer_has_every_transform_of_its_image(layer):
     for corner in (np.zeros(layer.ndim), np.arange(layer.ndim) + 1.5):
         assert np.allclose(labels.data_to_world(corner), layer.data_to_world(corner))
     assert labels.data.shape == layer.data.shape[: layer.ndim]
-    assert labels.metadata == layer.metadata
+    assert labels.metadata == {**layer.metadata, layers.IMAGE_KEY: layer.unique_id}
     assert (labels.units, labels.axis_labels) == (layer.units, layer.axis_labels)
 
 

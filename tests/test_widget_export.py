@@ -180,3 +180,18 @@ def test_a_mask_that_is_being_fixed_is_not_left_out_unsaid(make_napari_viewer, t
     labels.metadata[FIXED_KEY] = "1 liver"
     with pytest.raises(MediRoundError, match="1 liver is being fixed"):
         labels_to_volume(labels, image)
+
+
+def test_layers_of_other_readers_are_told_apart_too(dock, qtbot, tmp_path):
+    dock, viewer = dock
+    pixels = np.random.default_rng(0).random((5, 20, 24))
+    viewer.add_image(pixels, name="first", units="mm")
+    second = viewer.add_image(pixels, name="second", scale=(5, 2, 2), units="mm")
+    labels = make_labels(second)
+    labels.data[1, 3:9, 4:12] = 1
+    viewer.add_layer(labels)
+    assert dock._images.currentText() == "second"
+    assert "Read back and equal" in run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
+    assert read_study(tmp_path / "out.nii.gz").geometry.spacing_mm == pytest.approx((5, 2, 2))
+    dock._images.setCurrentText("first")
+    assert "choose its own image" in run(dock, qtbot, tmp_path / "no.nii.gz", "nifti")

@@ -218,7 +218,8 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
     has_depth = len(size) > 2
     affine, oriented = _itk_affine(image), voxels.oriented and has_depth
     if not oriented:
-        notes += ("the file does not say where left is (no directions of its axes): no side is claimed",)
+        why = "no directions of its axes" if has_depth else "one plane"
+        notes += (f"the file does not say where left is ({why}): no side is claimed",)
     geometry = _geometry(path, pixels.shape[:3], affine, oriented, has_depth)
     said = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else ""
     return make_study(pixels, geometry, read_modality(said) or guess_modality(pixels), slice_axis, notes)

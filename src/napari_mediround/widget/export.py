@@ -28,9 +28,9 @@ from qtpy.QtWidgets import (
 
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io.export import FORMATS, MEASUREMENTS, Options, Receipt, export
-from napari_mediround.widget.layers import PATH_KEY, STUDY_KEY, shown_volume, study_from_layer
+from napari_mediround.widget.layers import IMAGE_KEY, PATH_KEY, STUDY_KEY, shown_volume, study_from_layer
 from napari_mediround.widget.worker import Job, Worker
-from napari_mediround.widget.writer import labels_to_volume, volumes_with_masks
+from napari_mediround.widget.writer import is_of, labels_to_volume, volumes_with_masks
 
 TITLES = {**{name: form.title for name, form in FORMATS.items()}, MEASUREMENTS: "Table of measurements"}
 FAILED = "The export failed; nothing was written. The log says where."
@@ -154,10 +154,10 @@ class ExportDock(QWidget):
 
     def _own_image(self, labels: Labels) -> Image | Labels | None:
         """Return the image that masks were made on, they themselves once it is closed; None for others'."""
-        study = labels.metadata.get(STUDY_KEY)
+        if not {STUDY_KEY, IMAGE_KEY} & labels.metadata.keys():
+            return None
         images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
-        own = (image for image in images if image.metadata.get(STUDY_KEY) is study)
-        return None if study is None else next(own, labels)
+        return next((image for image in images if is_of(labels, image)), labels)
 
     def _on_format_chosen(self, index: int) -> None:
         name = self._path.text()

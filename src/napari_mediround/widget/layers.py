@@ -25,6 +25,9 @@ STUDY_KEY = "mediround_study"
 PATH_KEY = "mediround_path"
 """Where in `layer.metadata` the reader leaves the file's path, so that a project can open it again."""
 
+IMAGE_KEY = "mediround_image"
+"""Where in a Labels layer's metadata the unique id of the image layer stands that it was made for."""
+
 FIXED_KEY = "mediround_fixed"
 """Where in a Labels layer's metadata the name of the mask stands that is being fixed and does not show."""
 

@@ -13,7 +13,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
-from napari_mediround.widget.layers import Grid
+from napari_mediround.widget.layers import IMAGE_KEY, Grid
 
 COLOURS = (
     "#ff5a5f", "#3ddc84", "#4d9dff", "#ffd23f", "#e05cff", "#2de2e6",
@@ -37,7 +37,7 @@ def make_labels(layer: Image) -> Labels:
     labels = Labels(
         np.zeros(tuple(data.shape[: layer.ndim]), np.uint16),
         name=name_for(layer),
-        metadata=dict(layer.metadata),
+        metadata={**layer.metadata, IMAGE_KEY: layer.unique_id},
         colormap=CyclicLabelColormap(colors=np.array(colours, np.float32)),
         opacity=0.5,
         **{key: getattr(layer, key) for key in SHARED},

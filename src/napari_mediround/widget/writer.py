@@ -20,7 +20,7 @@ from napari_mediround.domain.segments import (
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io.export import Options, export
-from napari_mediround.widget.layers import FIXED_KEY, STUDY_KEY, layer_grid
+from napari_mediround.widget.layers import FIXED_KEY, IMAGE_KEY, STUDY_KEY, layer_grid
 
 
 def write_labels(path: str, data: NDArray, meta: dict) -> list[str]:
@@ -73,8 +73,8 @@ def labels_to_volume(
         When no label is drawn, several volumes have masks and none is chosen, a mask is being fixed, or the
         layer is another image's.
     """
-    own, study = labels.metadata.get(STUDY_KEY), image.metadata.get(STUDY_KEY)
-    if own is not None and own is not study:
+    study, known = image.metadata.get(STUDY_KEY), {STUDY_KEY, IMAGE_KEY} & labels.metadata.keys()
+    if known and not is_of(labels, image):
         raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
     if fixed := labels.metadata.get(FIXED_KEY):
         raise MediRoundError(f"{fixed} is being fixed: end the fix first, so that its mask is exported too.")
@@ -106,6 +106,13 @@ def labels_to_volume(
         more = {"colour": tuple(bytes.fromhex(row["color"][1:7]))} if "color" in row else {}
         segments.append(make_segment(value, row["name"], anatomy, row["origin"], **more))
     return LabelledVolume.from_labels(geometry, array, segments)
+
+
+def is_of(labels: Labels, image: Image | Labels) -> bool:
+    """Whether a Labels layer was made for an image layer, or for another one of the same study."""
+    study = labels.metadata.get(STUDY_KEY)
+    same = study is not None and study is image.metadata.get(STUDY_KEY)
+    return image is labels or same or labels.metadata.get(IMAGE_KEY) == image.unique_id
 
 
 def volumes_with_masks(labels: Labels) -> list[tuple[int, ...]]:
