@@ -6,6 +6,7 @@ as without them. Knows no device policy and no mask decoder.
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -169,9 +170,10 @@ class DialogueReader:
             names, absent = parse_answer(said)
             held = hold_to_side(names, text, pointed_at, self._anatomy)
             one = len(names) == 1 and held == names and not absent and seg in ids
-            if one and self._anatomy.find(names[0]) is None and (clear := self._of_kind(names[0], seen)):
-                held, self.unsure = [clear], True
-            elif one and not self._repeats(names[0], text):
+            if one and self._repeats(names[0], text):
+                clear = "" if self._anatomy.find(names[0]) else self._of_kind(names[0], seen)
+                held, self.unsure = [clear or names[0]], bool(clear)
+            elif one:
                 begun = ids[: ids.index(seg) + 1]
                 held = [self._weigh(names[0], pieces, raw, begun, states[: len(begun)], seen)]
         if held != names:
@@ -214,33 +216,45 @@ class DialogueReader:
         A description that it never read leaves it with several names, or with one that does not exist. Of
         those that it may say, what is seen here is likelier to be meant.
         """
-        states = torch.stack(list(states))
-        own = self._chance(states, ids)
+        begun = self._scores(torch.stack(list(states)))
+        own = _chance(begun, ids)
         self.unsure = own <= math.log(SURE)
         if not self.unsure:
             return name
-        first = self.model.language.logits(states[1]).float().log_softmax(-1)
         looks, end = seen(), ids[-1]
         whole = {name: self._drafts.say((name,)) for name in looks}
         answers = {name: answer[: answer.index(end) + 1] for name, answer in whole.items()}
         chances = {known: own for known, answer in answers.items() if answer == ids}
         others = (n for n, answer in answers.items() if answer[0] == ids[0] and n not in chances)
-        most = {other: float(first[answers[other][1]]) for other in others}
+        most = {other: float(begun[1, answers[other][1]]) for other in others}
 
         def worth(known: str) -> float:
             return EVIDENCE * looks[known] + chances.get(known, most.get(known, 0.0))
 
-        for other in sorted(most, key=worth, reverse=True)[:WEIGHED]:
-            # No name is likelier than its first token.
-            if chances and worth(other) <= max(map(worth, chances)):
-                break
-            chances[other] = self._chance(self._say(pieces, raw, answers[other]), answers[other])
+        # No name is likelier than its first token.
+        least = max(map(worth, chances), default=-math.inf)
+        read = [other for other in sorted(most, key=worth, reverse=True)[:WEIGHED] if worth(other) > least]
+        if read:
+            scores = self._scores(self._say_each(pieces, raw, [answers[other] for other in read]))
+            chances |= {
+                other: _chance(each, answers[other]) for other, each in zip(read, scores, strict=True)
+            }
         return max(chances, key=worth) if sum(map(math.exp, chances.values())) > KNOWN else name
 
-    def _chance(self, states: Tensor, ids: Sequence[int]) -> float:
-        """Return the logarithm of the probability of T tokens whose states (T, D) would say them."""
-        chances = self.model.language.logits(states).float().log_softmax(-1)
-        return float(chances[range(len(ids)), ids].sum())
+    def _say_each(self, pieces: list[int | Slot], raw: Raw, answers: list[list[int]]) -> Tensor:
+        """Return the states (N, T, D) that would say each of N answers of at most T tokens; none is read."""
+        question = self._embed_new(pieces, raw)
+        keys = copy.deepcopy(self._keys)
+        keys.batch_repeat_interleave(len(answers))
+        longest = max(map(len, answers))
+        padded = [[*answer[:-1], *[answer[-1]] * (longest - len(answer))] for answer in answers]
+        words = self.model.language.embed(torch.tensor(padded, device=self.model.device))
+        embeddings = torch.cat([question.expand(len(answers), -1, -1), words], 1)
+        return self.model.language.hidden(embeddings, keys)[:, -longest:]
+
+    def _scores(self, states: Tensor) -> Tensor:
+        """Return the logarithms (…, V) of the probabilities of next tokens, float32."""
+        return self.model.language.logits(states).float().log_softmax(-1)
 
     def _repeats(self, name: str, text: str) -> bool:
         """Whether an answer only says words of the question: what was named is not to be guessed."""
@@ -272,6 +286,11 @@ class DialogueReader:
         embeddings = language.embed(torch.tensor([ids], device=self.model.device))
         answer, _ = language.generate(embeddings, _new_cache(), self.chat_limit, cancelled, base=True)
         return language.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+
+def _chance(scores: Tensor, ids: Sequence[int]) -> float:
+    """Return the logarithm of the probability of T tokens, from scores of at least T places (≥ T, V)."""
+    return float(scores[range(len(ids)), ids].sum())
 
 
 def _new_cache():
