@@ -26,7 +26,7 @@ from napari_mediround.widget.reader import read_layers
 from napari_mediround.widget.sample import open_ct_abdomen
 from napari_mediround.widget.segmenter import build_predictor
 
-ROUNDS = ("Segment the liver and the spleen", "Outline the vessel in front of the spine near [1.1]")
+ROUNDS = ("Segment the liver and the spleen", "Outline the vessel between [1.1] and [1.2]")
 TYPED = "Segment the organ behind [1.1]"
 TIMEOUT_SECONDS = 300.0
 
@@ -114,7 +114,7 @@ def annotate(window: Window, rounds: list[str]) -> None:
     fix = window.dock.controller._fixing._fix
     if fix is None:
         sys.exit("No round found a mask that could be fixed. Ask something else with --ask.")
-    x0, y0, x1, y1 = fix.model_mask.box_xyxy or (200, 200, 220, 220)
+    x0, y0, x1, y1 = fix.told.mask.box_xyxy or (200, 200, 220, 220)
     window.brush(x1, (y0 + y1) / 2, max(6, round((x1 - x0) / 3)))
     window.click((x0 + x1) / 2, (y0 + y1) / 2, inside=True)
     window.click(x0 - 2, y0 - 2, inside=False)
