@@ -130,7 +130,7 @@ def carried_desk(segmenter) -> Desk:
     desk.open()
     desk.view.plane_chosen.emit(2)
     desk.ask("the liver")
-    desk.press("C")
+    desk.press("Shift+C")
     return desk
 
 
@@ -138,9 +138,7 @@ def test_a_key_carries_up_and_then_down_and_the_chat_says_how_far():
     desk = carried_desk(Moving())
     assert [round_.plane for round_ in desk.session.conversation.rounds] == [2, 3, 4, 1, 0]
     message = desk.view.entries[-1]
-    assert message.text == (
-        "Carried 1 liver to 4 planes, 0 to 4. It stopped: the stack ends and the stack ends."
-    )
+    assert message.text == "Carried 1 liver to 4 planes, 0 to 4. It stopped: the stack ends."
     assert [type(entry) for entry in desk.view.entries].count(Question) == 1
     assert set(np.unique(desk.mask_layer.data)) == {0, 1}
     assert all((plane == 1).any() for plane in desk.mask_layer.data)
@@ -165,7 +163,7 @@ def test_a_cancelled_carry_keeps_what_was_carried():
     desk.open()
     desk.view.plane_chosen.emit(2)
     desk.ask("the liver")
-    desk.view.key_pressed.emit("C")
+    desk.view.key_pressed.emit("Shift+C")
     job = desk.worker.jobs[0]
     desk.worker.jobs.clear()
     desk.worker.finished.emit(job, job.work(job))
@@ -183,7 +181,7 @@ def test_where_there_is_nothing_to_carry_nothing_happens(problem):
         desk.ask("the liver")
     if problem == "rejected":
         desk.press("N")
-    desk.press("C")
+    desk.press("Shift+C")
     assert desk.view.entries == [] or isinstance(desk.view.entries[-1], Message)
     assert desk.session is None or len(desk.session.conversation) == 1
 
@@ -216,7 +214,7 @@ def test_a_closed_image_ends_the_carry():
     layer = desk.open()
     desk.view.plane_chosen.emit(2)
     desk.ask("the liver")
-    desk.view.key_pressed.emit("C")
+    desk.view.key_pressed.emit("Shift+C")
     session = desk.session
     job = desk.worker.jobs.pop(0)
     desk.viewer.layers.remove(layer)
@@ -233,7 +231,7 @@ def start_carry(segmenter=Moving):
     desk.open()
     desk.view.plane_chosen.emit(2)
     desk.ask("the liver")
-    desk.view.key_pressed.emit("C")
+    desk.view.key_pressed.emit("Shift+C")
     job = desk.worker.jobs.pop(0)
     desk.worker.finished.emit(job, job.work(job))
     return desk, desk.worker.jobs.pop(0)

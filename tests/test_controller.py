@@ -1,5 +1,7 @@
 """The dock without a window: fake view, fake worker, a viewer model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from desk import Desk
@@ -361,3 +363,42 @@ def test_a_question_that_comes_while_one_is_answered_is_given_back(desk):
     desk.view.question_asked.emit("segment the liver")
     desk.view.question_asked.emit("segment the spleen")
     assert desk.view.restored == "segment the spleen"
+
+
+def far_volume():
+    """Return a volume that lies half a metre above the other one."""
+    study = make_volume()
+    affine = study.geometry.affine.copy()
+    affine[2, 3] += 500
+    geometry = replace(study.geometry, affine=affine)
+    return replace(study, geometry=geometry, source_geometry=geometry)
+
+
+def test_what_is_opened_is_asked_about_and_in_view(desk):
+    desk.ask("segment the liver")
+    layer = desk.open(far_volume())
+    assert desk.view.image == 1
+    assert desk.controller._place.layer() is layer
+    desk.ask("segment the spleen")
+    assert desk.replies[-1].plane == 2
+    assert layer.world_to_data(desk.viewer.dims.point)[0] == pytest.approx(2)
+    desk.view.image_chosen.emit(0)
+    assert desk.viewer.dims.point[0] < 100
+
+
+def test_an_answer_about_what_is_out_of_view_is_shown_all_the_same(desk):
+    desk.open(far_volume())
+    desk.viewer.dims.set_point(0, 0.0)
+    desk.ask("segment the liver")
+    assert len(desk.replies) == 1
+    assert (desk.mask_layer.data != 0).any() or len(desk.labels) == 2
+
+
+def test_an_image_closed_with_its_chat_gives_way_to_the_one_that_is_there(desk):
+    desk.ask("segment the liver")
+    desk.open(make_volume((3, 8, 8)))
+    desk.view.image_chosen.emit(0)
+    desk.viewer.layers.remove(desk.viewer.layers[0])
+    assert desk.view.image == 0
+    desk.ask("segment the spleen")
+    assert desk.replies[-1].text.startswith("Here")

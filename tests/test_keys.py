@@ -2,7 +2,8 @@
 
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Labels
+from napari.layers import Image, Labels, Shapes
+from napari.settings import get_settings
 from qtpy.QtCore import Qt
 from test_chat import ask, open_dock
 
@@ -15,8 +16,9 @@ def bound(viewer):
     return {str(key) for key in viewer.keymap}
 
 
-def test_no_key_is_taken_from_a_labels_layer():
-    taken = {str(key) for key in Labels.class_keymap} | {str(key) for key in ViewerModel.class_keymap}
+def test_no_key_is_taken_from_a_layer_or_the_viewer():
+    taken = {str(key) for kind in (Labels, Image, Shapes, ViewerModel) for key in kind.class_keymap}
+    taken |= {str(key) for keys in get_settings().shortcuts.shortcuts.values() for key in keys}
     assert not set(LETTERS) & taken
 
 

@@ -314,7 +314,8 @@ def test_clicks_and_boxes_refine_a_mask(predictor):
     ]
     assert all(r.to_array().shape == (48, 64) and 0 <= quality <= 1 for r, quality in results)
     assert results[0][0] != results[1][0]
-    assert predictor.refine(previous=results[1][0])[0] == mask
+    again = predictor.refine(previous=results[1][0])[0]
+    assert np.array_equal(main_parts(again.to_array()), mask.to_array()), "specks aside"
 
 
 def test_a_mask_is_carried_by_its_words_in_its_box(predictor):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from desk import Desk
 
+from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import JournalError
 from napari_mediround.widget.case import Again, GoTo
 from napari_mediround.widget.view import Message
@@ -177,3 +178,25 @@ def test_a_choice_of_an_earlier_step_with_the_same_words_comes_too_late():
     desk.view.action_chosen.emit(key)
     assert "Undo" in desk.view.entries[-1].text
     assert desk.session.label(2).mask.to_array()[0, 1]
+
+
+def test_after_a_verdict_the_keys_act_on_the_next_mask_of_its_round():
+    desk = Desk()
+    desk.open()
+    desk.ask("segment the liver and the spleen")
+    desk.ask("segment the aorta")
+    desk.view.mask_chosen.emit(1)
+    desk.press("J")
+    assert desk.view.current == 2
+    desk.press("J")
+    assert desk.view.current == 3
+
+
+def test_nothing_is_not_accepted():
+    desk = Desk()
+    desk.open()
+    desk.segmenter.load().disc = lambda name: Mask.from_array(np.zeros((24, 32), bool))
+    desk.ask("segment the liver")
+    desk.press("J")
+    assert "nothing in this mask" in desk.view.entries[-1].text
+    assert desk.session.label(1).verdict == ""

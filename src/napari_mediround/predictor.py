@@ -35,7 +35,7 @@ from napari_mediround.model.doubts import settle_references
 from napari_mediround.model.framing import whole_plane
 from napari_mediround.model.landmarks import find_asked, see_structures
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
-from napari_mediround.model.mending import carry_on, mend, origin_of_drawn, parts_carried
+from napari_mediround.model.mending import carry_on, mend, origin_of_drawn, parts_carried, tidy
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 from napari_mediround.model.reader import DialogueReader
 from napari_mediround.model.sides import keep_sides
@@ -321,8 +321,8 @@ class Predictor:
             decoded = self._careful(partial(self._segment_batch, features, left))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
-                mask, quality = Mask.from_array(array), float(decoded.quality[k])
-                found.append(Target(name, mask, quality, bool(decoded.corrected[k])))
+                mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
+                found.append(Target(name, mask, float(decoded.quality[k]), bool(decoded.corrected[k])))
                 origin = Origin(vector[None], decoded.logits[k][None, None], features.frame)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)

@@ -183,7 +183,7 @@ class Bench:
         self.measure("ask again, same plane", lambda: panel.question_asked.emit(ask), None)
         self.measure(
             "carry, a plane or more",
-            lambda: panel.key_pressed.emit("C"),
+            lambda: panel.key_pressed.emit("Shift+C"),
             lambda: session.carry(Reference(1), 1),
         )
         self.measure("accept", lambda: panel.key_pressed.emit("J"), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from napari_mediround.domain.anatomy import Anatomy, Structure
 from napari_mediround.domain.geometry import Geometry
-from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.domain.rounds import Conversation, Reference, Round, Target
 
 TRUNK_MM = 280.0
 """A plane at least this wide shows the trunk, a narrower one a head or a limb."""
@@ -53,7 +53,7 @@ def suggest_questions(
     limit : int
         Most suggestions.
     """
-    found = {anatomy.normalise(t.structure) for r in conversation.rounds for t in r.targets}
+    found = {anatomy.normalise(t.structure) for r in conversation.rounds for t in _there(r)}
     seen = [anatomy[name] for name in found if anatomy.find(name)]
     fitting = [s for s in anatomy if _fits(s, anatomy, geometry, modality, seen) and s.name not in found]
     fitting.sort(key=lambda s: -len(s.neighbours) - 2 * len(s.functions))
@@ -66,8 +66,13 @@ def suggest_questions(
     return (*counterpart, *named)[:limit]
 
 
+def _there(round_: Round) -> list[Target]:
+    """Return the masks of a round that show something and were not rejected."""
+    return [target for target in round_.targets if target.mask.area and target.verdict != "rejected"]
+
+
 def _last_structure(anatomy: Anatomy, conversation: Conversation) -> Structure | None:
-    targets = [t for r in conversation.rounds for t in r.targets]
+    targets = [t for r in conversation.rounds for t in _there(r)]
     return anatomy.find(targets[-1].structure) if targets else None
 
 
@@ -77,8 +82,8 @@ def _counterpart(
     last = _last_structure(anatomy, conversation)
     if last is None or not last.mirror or last.mirror in found or not geometry.oriented:
         return ()
-    round_ = next(r for r in reversed(conversation.rounds) if r.targets)
-    reference = Reference(round_.index, len(round_.targets))
+    round_ = next(r for r in reversed(conversation.rounds) if _there(r))
+    reference = Reference(round_.index, round_.targets.index(_there(round_)[-1]) + 1)
     return (Suggestion(f"the other side of {reference}", f"Segment the counterpart of {reference}"),)
 
 

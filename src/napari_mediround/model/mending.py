@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from napari_mediround.domain.anatomy import Structure
 from napari_mediround.domain.mask import Mask
 from napari_mediround.model.maps import pixel_centres
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
@@ -158,6 +159,11 @@ def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     return (sizes >= SPECK * sizes.max())[parts] & mask
+
+
+def tidy(mask: NDArray[np.bool_], structure: Structure | None) -> NDArray[np.bool_]:
+    """Return a mask (H, W) without specks, if it is of what a body has one of: lesions are many."""
+    return main_parts(mask) if structure is not None and structure.is_one and mask.any() else mask
 
 
 def parts_carried(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
 from napari_mediround.domain.anatomy import Anatomy
@@ -18,6 +18,7 @@ from napari_mediround.journal import Journal
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
+ONE_PLANE = "That is one plane. Carry the mask through the stack for its volume."
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
 CARRY_QUALITY = 0.4
@@ -160,11 +161,11 @@ class Session(Record):
         if not what:
             return reply_plainly(text, pointed_at, self.anatomy)
         if points(what):
-            return "\n".join(map(self._size, references))
+            return self._sizes(references, text)
         names = re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", what)
         found = [self._named(name, plane, conversation) for name in names]
         if all(found):
-            return "\n".join(map(self._size, found))
+            return self._sizes(found, text)
         return UNMEASURED if self.anatomy and all(map(self.anatomy.find, names)) else ""
 
     def _named(self, name: str, plane: int, conversation: Conversation) -> Reference | None:
@@ -179,6 +180,12 @@ class Session(Record):
             and called(target.structure) == called(re.sub(r"^the\s+", "", name.strip(), flags=re.I))
         ]
         return Reference(*max(masks)[1:]) if masks else None
+
+    def _sizes(self, references: Sequence[Reference], text: str) -> str:
+        """Return the sizes of masks in words, and how to come by a volume where one was asked for."""
+        said = "\n".join(map(self._size, references))
+        lacking = "volume" in text.casefold() and " ml " not in said and self.study.planes > 1
+        return f"{said}\n{ONE_PLANE}" if lacking else said
 
     def _size(self, reference: Reference) -> str:
         """Return the size of a mask in words; of one that was carried, through the stack as well."""

@@ -16,6 +16,7 @@ from napari_mediround.widget.worker import Job
 from napari_mediround.widget.workplace import Workplace
 
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
+GONE = "The image of this chat is closed. Choose another at the top, or open it again."
 STALE = "The conversation went another way meanwhile, so this answer was not taken. Ask again."
 ELSEWHERE = "the conversation went another way meanwhile"
 CLOSED = "The image was closed meanwhile: the masks are kept, and come back with the image."
@@ -57,7 +58,7 @@ class Asking:
             self._place.view.restore_question(text)
             return
         if self._place.layer() is None:
-            self._place.say(Message(NO_IMAGE, is_error=True))
+            self._place.say(Message(GONE if self._place.images else NO_IMAGE, is_error=True))
             self._place.view.restore_question(text)
             return
         plane, window = self._about()
@@ -127,7 +128,7 @@ class Asking:
         if carried.steps:
             self._carry(carried)
         else:
-            self._end_carry(carried, " and ".join(carried.stops))
+            self._end_carry(carried, " and ".join(dict.fromkeys(carried.stops)))
 
     def _on_carry_failed(self, carried: Carried, error: Exception) -> None:
         self._task = None

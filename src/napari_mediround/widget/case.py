@@ -78,10 +78,12 @@ class Case:
         )
 
     def choose_current(self) -> None:
-        """Let the keys act on the first mask of the last round that waits for a verdict, or stay."""
+        """Let the keys act on the next mask of this round, or the last, that waits for a verdict, or stay."""
         if self.current not in self.values or self.session.label(self.current).verdict:
-            last = [value for r in self.conversation.rounds[-1:] for value in self.values_of(r)]
-            waiting = [value for value in last if not self.session.label(value).verdict]
+            rounds = self.conversation.rounds
+            this = [r for r in rounds if self.current in self.values_of(r)]
+            near = [value for r in (*this, *rounds[-1:]) for value in self.values_of(r)]
+            waiting = [value for value in near if not self.session.label(value).verdict]
             stay = [self.current] if self.current in self.values else list(self.values[-1:])
             self.current = (waiting or stay or [0])[0]
 

@@ -169,16 +169,37 @@ class ChatController:
         place = self._place
         place.images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         self._fixing.check_layers()
+        layer, added = place.case and place.case.layer(), getattr(event, "value", None)
+        if (
+            isinstance(added, Image)
+            and added in place.images
+            and added is not layer
+            and not self._fixing.busy
+        ):
+            self._show(added)  # what was just opened is what is asked about
+        elif layer not in place.images and not (place.case and place.case.entries and self._stays()):
+            self._choose(place.images[-1] if place.images else None)
         layer = place.case and place.case.layer()
-        if layer not in place.images:
-            if place.case is None or not place.case.entries:
-                self._choose(place.images[-1] if place.images else None)
-            layer = place.case and place.case.layer()
         names = [layer.name for layer in place.images]
         self._view.show_images(names, place.images.index(layer) if layer in place.images else -1)
 
+    def _stays(self) -> bool:
+        """Whether the chat of a closed image stays: more is to come in it, or there is no other image."""
+        return self._asking.busy or not self._place.images
+
     def _on_image_chosen(self, index: int) -> None:
-        self._choose(self._place.images[index])
+        self._show(self._place.images[index])
+
+    def _show(self, layer: Image) -> None:
+        """Choose an image, and bring it into view where the viewer shows nothing of it."""
+        self._choose(layer)
+        if self._place.case is None:
+            return
+        grid, point = self._place.case.grid, self._viewer.dims.point
+        layer.visible = True
+        if not layers.is_shown(layer, grid, point):
+            self._go_to(grid.geometry.shape[0] // 2)
+            self._viewer.reset_view()
 
     def _choose(self, layer: Image | None, volume: tuple[int, ...] | None = None) -> None:
         place = self._place

@@ -192,6 +192,15 @@ def shown_plane(layer: Image, grid: Grid, point: Iterable[float]) -> int:
     return int(np.clip(planes - 1 - index if grid.order.flips[0] else index, 0, planes - 1))
 
 
+def is_shown(layer: Image, grid: Grid, point: Iterable[float]) -> bool:
+    """Whether a point of the viewer's world (`viewer.dims.point`) lies on a plane of the layer."""
+    axis = grid.layer_axis()
+    if axis < 0:
+        return True
+    index = layer.world_to_data(tuple(point)[-layer.ndim :])[axis]
+    return -0.5 <= index <= grid.geometry.shape[0] - 0.5
+
+
 def plane_point(layer: Image, grid: Grid, plane: int) -> tuple[int, float] | None:
     """Return (axis counted from the last, world coordinate) at which napari shows a plane; None in 2-D."""
     axis = grid.layer_axis()

@@ -54,7 +54,10 @@ def show_plane(labels: Labels, grid: Grid, plane: int, values: NDArray) -> None:
     rows, columns = np.nonzero(grid.plane_of(labels.data, plane) != values)
     with labels.block_history():
         index = grid.layer_index((np.full_like(rows, plane), rows, columns))
-        labels.data_setitem(index, values[rows, columns])
+        try:
+            labels.data_setitem(index, values[rows, columns])
+        except ValueError:  # napari cannot draw a part of what is out of view; the values are written by then
+            labels.refresh()
 
 
 def name_labels(labels: Labels, names: Mapping[int, str]) -> None:

@@ -83,7 +83,8 @@ def choose_one(several: SeriesChoiceError | VolumeChoiceError) -> str | int | No
         raise several
     if isinstance(several, VolumeChoiceError):
         title = "MediRound: choose a volume"
-        question = f"There are {several.count} volumes on one grid (phases, times, b-values). Which one?"
+        what = f"{several.count} volumes on one grid (phases, times, b-values)"
+        question = f"There are {what}. Which one, 0 to {several.count - 1}?"
         number, chosen = QInputDialog.getInt(None, title, question, 0, 0, several.count - 1)
         return number if chosen else None
     labels = [

@@ -14,6 +14,8 @@ from napari_mediround.widget.case import AcceptAll, Case, GoTo
 from napari_mediround.widget.view import Action, Message
 from napari_mediround.widget.workplace import Workplace
 
+EMPTY = "There is nothing in this mask to accept. Fix it with a click (K), or reject it (N)."
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -101,12 +103,16 @@ class Verdicts:
             Action(f"{name} takes them", Overlap(partial(verdict, overlap="replace"), session.state)),
             Action("Both stay whole", Overlap(partial(verdict, overlap="both"), session.state)),
         )
-        text = f"{name} gives way to {who} on {sum(under.values()):,} pixels."
+        left = "" if session.label(value).mask.area else " Nothing of it is left."
+        text = f"{name} gives way to {who} on {sum(under.values()):,} pixels.{left}"
         self._place.say(Message(text, actions=actions), case)
 
     def _accept(self, case: Case, value: int) -> None:
         session = case.session
         if session.label(value).locked:
+            return
+        if not session.label(value).mask.area:
+            self._place.say(Message(EMPTY), case)
             return
         under = session.overlaps(value)
         accept = partial(session.accept, value, seconds=self._seconds())
@@ -115,7 +121,8 @@ class Verdicts:
 
     def _accept_all(self, case: Case, values: tuple[int, ...]) -> None:
         """Accept those that are still there and wait for a verdict."""
-        open_ = [v for v in values if v in case.values and not case.session.label(v).verdict]
+        labels = [case.session.label(value) for value in values if value in case.values]
+        open_ = [label.value for label in labels if label.mask.area and not label.verdict]
         if open_:
             self._go_on(case, case.session.accept(*open_, seconds=self._seconds()))
 

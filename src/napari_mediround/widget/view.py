@@ -10,8 +10,8 @@ from psygnal import SignalInstance
 
 from napari_mediround.domain.suggestions import Suggestion
 
-KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "C"}
-"""The key of each step, free in every napari layer."""
+KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C"}
+"""The key of each step, free in every napari layer: C alone changes the contrast of an image."""
 
 REASON_KEYS = {"leak": "G", "miss": "H", "boundary": "J", "wrong side": "Q", "wrong reference": "W"}
 """The key that ends a fix, by the reason it gives."""
