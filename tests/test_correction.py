@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from scripted import make_plane
 
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.mending import main_parts
 from napari_mediround.predictor import Predictor
 
 
@@ -70,4 +72,6 @@ def test_words_alone_give_the_corrected_mask_again(model, monkeypatch) -> None:
     predictor.set_image(make_plane())
     [target] = predictor._segment(predictor.features(), vector, ["liver"], None)
     assert target.corrected
-    assert predictor.refine(previous=target.mask) == (target.mask, pytest.approx(0.8))
+    again, quality = predictor.refine(previous=target.mask)
+    assert np.array_equal(main_parts(again.to_array()), target.mask.to_array()), "specks aside"
+    assert quality == pytest.approx(0.8)
