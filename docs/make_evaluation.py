@@ -212,8 +212,11 @@ def tell_conversation(findings: dict) -> str:
 
 def tell_corruption(findings: dict) -> str:
     """Show what bad references cost, and what correction saves of it."""
-    names = {"corrupted": "moved, grown, shrunk or halved", "misplaced": "moved by half the image"}
-    names |= {"both": "**both**"}
+    names = {
+        "corrupted": "moved, grown, shrunk or halved",
+        "misplaced": "moved by half the image",
+        "both": "**both**",
+    }
     return table(
         "reference|>masks|>drop without correction (95 %)|>drop with (95 %)|>saved",
         (

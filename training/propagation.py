@@ -222,7 +222,7 @@ def follow_dialogue(
         if number > 1:  # in the end, so that the rounds before stay in the model's memory till then
             answer = segmenter.ask(turn.question, Conversation(), ())
             yield from _score_turn(ALONE, dialogue, number, answer, scenery)
-        if turn.references and turn.kind != "again":
+        if turn.points:
             answer = segmenter.ask(ask_by_name(turn.target_names), Conversation(), ())
             yield from _score_turn(NAMED, dialogue, number, answer, scenery)
 

@@ -40,6 +40,11 @@ class Turn:
         if marks != (len(self.targets), len(self.absent)) or len(self.targets) != len(self.target_names):
             raise ValueError(f"{self.answer!r} does not fit {self.target_names} and {self.absent}")
 
+    @property
+    def points(self) -> bool:
+        """Whether it points at a mask, and not to have that again."""
+        return bool(self.references) and self.kind != "again"
+
 
 @dataclass(frozen=True)
 class Dialogue:
@@ -61,7 +66,7 @@ class Dialogue:
         """
         names = (self.turns[round_ - 1].target_names[target - 1] for round_, target in turn.references)
         unnamed = any(name.lower() not in turn.question.lower() for name in names)
-        return turn.kind not in ("again", "function") and unnamed
+        return turn.points and turn.kind != "function" and unnamed
 
 
 def join_names(parts: list[str]) -> str:

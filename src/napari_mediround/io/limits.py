@@ -213,14 +213,14 @@ def product(shape) -> int:
     return math.prod(int(n) for n in shape)
 
 
-def make_geometry(path: Path, shape: tuple[int, ...], affine: NDArray, *rest) -> Geometry:
+def make_geometry(path: Path, shape: tuple[int, ...], affine: NDArray, *rest, **more) -> Geometry:
     """Return a geometry that can be a patient's.
 
     Parameters
     ----------
     path : Path
         For the message.
-    shape, affine, *rest
+    shape, affine, *rest, **more
         As for `Geometry`.
 
     Raises
@@ -230,7 +230,7 @@ def make_geometry(path: Path, shape: tuple[int, ...], affine: NDArray, *rest) ->
         is longer than 10 m or lies more than 100 m from the origin: signs of a damaged header.
     """
     try:
-        geometry = Geometry(tuple(shape), affine, *rest)
+        geometry = Geometry(tuple(shape), affine, *rest, **more)
     except ValueError as error:
         cause = f"its geometry cannot be used ({error})"
         raise UnreadableFileError(path, cause, "Copy or export the file again.") from error

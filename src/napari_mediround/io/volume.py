@@ -13,7 +13,6 @@ Decisions, where the formats leave room:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -260,7 +259,7 @@ def _itk_affine(image) -> NDArray[np.float64]:
 def _geometry(
     path: Path, shape: tuple[int, ...], affine: NDArray, oriented: bool, has_depth: bool
 ) -> Geometry:
-    geometry = replace(limits.make_geometry(path, shape, affine, oriented), has_depth=has_depth)
+    geometry = limits.make_geometry(path, shape, affine, oriented, has_depth=has_depth)
     if geometry.shear_degrees >= limits.MAX_SHEAR_DEGREES:
         # Shown as square pixels, a sheared grid has wrong shapes and distances.
         cause = f"its axes do not stand at right angles (sheared by {geometry.shear_degrees:.1f}°)"

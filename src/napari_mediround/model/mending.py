@@ -27,7 +27,7 @@ CARRY_GROWTH = 0.1
 """How far a structure may reach beyond its box on the plane before, of the box's sides."""
 
 SPECK = 0.1
-"""Share of the largest part from which on another part of a mask is carried too."""
+"""Share of the largest part of a mask below which another part is no part of the structure."""
 
 REACH = 2
 """Cells between a click and a changed region that still is the click's."""

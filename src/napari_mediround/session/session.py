@@ -18,12 +18,12 @@ from napari_mediround.journal import Journal
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
+UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large it is."
 ONE_PLANE = "That is one plane. Carry the mask through the stack for its volume."
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
 CARRY_QUALITY = 0.4
 """A carried mask that is judged lower is not taken."""
-UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large it is."
 CARRY_OVERLAP = 0.4
 """Least Dice of a carried mask with the one a plane before."""
 

@@ -254,7 +254,7 @@ def _export(
     """Export on the worker; the layers are read there, as a volume takes a moment."""
     job.report("Collecting the masks …")
     volume = labels_to_volume(labels, image, number)
-    others = [other for other in volumes_with_masks(labels) if number and other != number]
+    others = [other for other in volumes_with_masks(labels) if other != number] if number else []
     pixels = None
     if form == MEASUREMENTS and isinstance(image, Image) and not image.rgb:
         study = study_from_layer(image, number)
@@ -270,10 +270,11 @@ def _export(
         cancelled=job.cancelled,
     )
     receipt = export(volume, path, form, options)
-    left = (
-        f"The masks of volume {', '.join(map(str, others))} are not in this file: show one and export again."
-    )
-    return replace(receipt, notes=(*receipt.notes, left)) if others else receipt
+    if not others:
+        return receipt
+    left = ", ".join(map(str, others))
+    note = f"The masks of volume {left} are not in this file: show one and export again."
+    return replace(receipt, notes=(*receipt.notes, note))
 
 
 def _stop(worker: Worker, _=None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
@@ -15,13 +14,14 @@ from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.domain.windows import window_for_question
 from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.case import Case
+from napari_mediround.widget.keys import bind_undo
 from napari_mediround.widget.mask_layer import label_colour
 from napari_mediround.widget.scratch import Scratch, visible_plane
 from napari_mediround.widget.turn import explain
 from napari_mediround.widget.verdicts import Verdicts
 from napari_mediround.widget.view import FixState, Message
 from napari_mediround.widget.worker import Job
-from napari_mediround.widget.workplace import UNDO_KEYS, Workplace
+from napari_mediround.widget.workplace import Workplace
 
 WAIT = "The model still looks at the last click. End the fix when it has answered, or press Esc first."
 DROPPED = "The layer of the fix was removed, so the fix was dropped. The mask is as it was before."
@@ -141,8 +141,7 @@ class Fixing:
             self._place.viewer, layer, case.grid, label.plane, label.mask.to_array(), label.name,
             label_colour(label.drawn), lambda *at: me.click(*at), lambda box: me.box(box), lambda: me.show(),
         )  # fmt: skip
-        for keys, name in UNDO_KEYS:
-            scratch.layer.bind_key(keys, _caller(me, name), overwrite=True)
+        bind_undo(scratch.layer, lambda name: me.step_back(name))
         self._fix = Fix(case, value, label.plane, scratch, Told(label.mask))
         self.look()
 
@@ -290,12 +289,3 @@ class Fixing:
         if self._fix is not None:
             self._stop_waiting(self._fix)
             self._place.say(explain(error), self._fix.case)
-
-
-def _caller(fixing: Fixing, name: str) -> Callable[..., None]:
-    """Return a function, not a partial: napari asks each bound one for its name."""
-
-    def call(_layer=None) -> None:
-        fixing.step_back(name)
-
-    return call

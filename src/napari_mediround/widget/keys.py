@@ -1,8 +1,10 @@
-"""The dock's letters in napari's canvas: bound while the dock is in use, and only then."""
+"""The dock's letters in napari's canvas, bound while the dock is in use and only then; undo on our layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+from napari.layers import Labels
 
 from napari_mediround.widget.view import KEYS, REASON_KEYS
 
@@ -40,10 +42,16 @@ class ViewerKeys:
                 self._viewer.bind_key(key.replace("+", "-"), other)
 
 
+def bind_undo(layer: Labels, step_back: Callable[[str], None]) -> None:
+    """Let napari's keys for undo and redo on a layer call `step_back` with "undo" or "redo"."""
+    for keys, name in (("Control-Z", "undo"), ("Control-Shift-Z", "redo")):
+        layer.bind_key(keys, _presser(step_back, name), overwrite=True)
+
+
 def _presser(act: Callable[[str], None], key: str) -> Callable[..., None]:
     """Return a function, not a partial: napari asks each bound one for its name."""
 
-    def press(_viewer=None) -> None:
+    def press(_bound_on=None) -> None:
         act(key)
 
     return press

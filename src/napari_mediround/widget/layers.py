@@ -184,21 +184,19 @@ def volume_point(layer: Image, volume: tuple[int, ...]) -> tuple[float, ...]:
 
 def shown_plane(layer: Image, grid: Grid, point: Iterable[float]) -> int:
     """Return the plane nearest to a point of the viewer's world (`viewer.dims.point`)."""
-    axis = grid.layer_axis()
-    if axis < 0:
-        return 0
-    index = int(np.rint(layer.world_to_data(tuple(point)[-layer.ndim :])[axis]))
-    planes = grid.geometry.shape[0]
+    index, planes = int(np.rint(_plane_index(layer, grid, point))), grid.geometry.shape[0]
     return int(np.clip(planes - 1 - index if grid.order.flips[0] else index, 0, planes - 1))
 
 
 def is_shown(layer: Image, grid: Grid, point: Iterable[float]) -> bool:
     """Whether a point of the viewer's world (`viewer.dims.point`) lies on a plane of the layer."""
+    return -0.5 <= _plane_index(layer, grid, point) <= grid.geometry.shape[0] - 0.5
+
+
+def _plane_index(layer: Image, grid: Grid, point: Iterable[float]) -> float:
+    """Return where a point of the viewer's world lies on the layer's own axis of planes; 0 in 2-D."""
     axis = grid.layer_axis()
-    if axis < 0:
-        return True
-    index = layer.world_to_data(tuple(point)[-layer.ndim :])[axis]
-    return -0.5 <= index <= grid.geometry.shape[0] - 0.5
+    return 0.0 if axis < 0 else float(layer.world_to_data(tuple(point)[-layer.ndim :])[axis])
 
 
 def plane_point(layer: Image, grid: Grid, plane: int) -> tuple[int, float] | None:

@@ -15,14 +15,12 @@ from napari_mediround.domain.suggestions import suggest_questions
 from napari_mediround.session import Step
 from napari_mediround.widget import mask_layer
 from napari_mediround.widget.case import Case
+from napari_mediround.widget.keys import bind_undo
 from napari_mediround.widget.layers import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.segmenter import LazySegmenter
 from napari_mediround.widget.view import ChatView, Entry
 from napari_mediround.widget.worker import Job, Worker
-
-UNDO_KEYS = (("Control-Z", "undo"), ("Control-Shift-Z", "redo"))
-"""napari's own, on layers of ours."""
 
 
 class Workplace:
@@ -232,8 +230,7 @@ class Workplace:
         case.labels, case.names = weakref.ref(labels), {}
         here, there = weakref.WeakMethod(self.step_back), weakref.ref(case)
         # napari's own undo knows one layer and forgets all when it closes: its keys take ours.
-        for keys, name in UNDO_KEYS:
-            labels.bind_key(keys, _caller(here, there, name), overwrite=True)
+        bind_undo(labels, lambda name: here() and there() and here()(name, there()))
         active = self.viewer.layers.selection.active
         self.viewer.add_layer(labels)
         if active is not None:
@@ -259,13 +256,3 @@ def _nothing(result: object) -> None:
 
 def _nobody() -> None:
     pass
-
-
-def _caller(method: weakref.WeakMethod, case: weakref.ref, name: str) -> Callable[..., None]:
-    """Return a function, not a partial: napari asks each bound one for its name."""
-
-    def call(_layer=None) -> None:
-        if method() is not None and case() is not None:
-            method()(name, case())
-
-    return call

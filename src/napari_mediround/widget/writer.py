@@ -78,15 +78,14 @@ def labels_to_volume(
         raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
     if fixed := labels.metadata.get(FIXED_KEY):
         raise MediRoundError(f"{fixed} is being fixed: end the fix first, so that its mask is exported too.")
-    if number is None and len(with_masks := volumes_with_masks(labels)) > 1:
+    with_masks = volumes_with_masks(labels) if number is None else [number]
+    if len(with_masks) > 1:
         shown = ", ".join(map(str, with_masks))
         raise MediRoundError(
             f"“{labels.name}” has masks on several volumes ({shown}) and a file holds one. Show one of them "
             "and take Plugins → MediRound export."
         )
-    elif number is None:
-        number = with_masks[0] if with_masks else None
-    grid = layer_grid(image, number)
+    grid = layer_grid(image, with_masks[0] if with_masks else None)
     array = np.asarray(labels.data)[grid.volume]
     array = array[(None,) * (3 - array.ndim)]
     if not array.any():
@@ -118,8 +117,7 @@ def is_of(labels: Labels, image: Image | Labels) -> bool:
 def volumes_with_masks(labels: Labels) -> list[tuple[int, ...]]:
     """Return which volumes of a Labels layer, by their index on the leading axes, have a mask."""
     data = np.asarray(labels.data)
-    filled = data.reshape(*data.shape[:-3], -1).any(-1) if data.ndim > 3 else data.any(keepdims=False)
-    return [tuple(map(int, at)) for at in np.argwhere(filled)]
+    return [tuple(map(int, at)) for at in np.argwhere(data.reshape(*data.shape[:-3], -1).any(-1))]
 
 
 def _said(labels: Labels) -> dict[int, dict[str, str]]:

@@ -83,7 +83,7 @@ class _Contour(NamedTuple):
 def _fill(path: Path, item: Dataset, grid: Geometry) -> NDArray[np.bool_]:
     """Return the mask of one structure, from the contours that count for each plane."""
     mask = np.zeros(grid.shape, bool)
-    for plane, contours in _by_plane(_contours(path, item, grid), _SAME_HEIGHT, grid.shape[0]).items():
+    for plane, contours in _by_plane(_contours(path, item, grid), grid.shape[0]).items():
         for contour in contours:
             fill_contour(mask[plane], contour.outline)
     return mask
@@ -111,30 +111,24 @@ def _contours(path: Path, item: Dataset, grid: Geometry) -> list[_Contour]:
     return found
 
 
-def _by_plane(contours: list[_Contour], same: float, planes: int) -> dict[int, list[_Contour]]:
+def _by_plane(contours: list[_Contour], planes: int) -> dict[int, list[_Contour]]:
     """Return the contours that count for each plane: of those nearest to it, the ones of the nearest height.
 
-    Parameters
-    ----------
-    contours : list of _Contour
-        Of one structure.
-    same : float
-        Heights that differ by no more are one. Those halfway between two planes belong to the upper one; of
-        two that lie equally near to a plane the lower one counts.
-    planes : int
-        How many there are.
+    Heights that differ by no more than `_SAME_HEIGHT` are one. Those halfway between two planes belong to the
+    upper one; of two that lie equally near to a plane the lower one counts.
     """
     groups: list[list[_Contour]] = []
     for contour in sorted(contours, key=lambda contour: contour.height):
-        if groups and contour.height - groups[-1][0].height <= same:
+        if groups and contour.height - groups[-1][0].height <= _SAME_HEIGHT:
             groups[-1].append(contour)
         else:
             groups.append([contour])
     chosen: dict[int, list[_Contour]] = {}
     for group in groups:
         height = group[0].height
-        plane = min(max(int(np.floor(height + 0.5 + same / 2)), 0), planes - 1)
-        if plane not in chosen or abs(height - plane) < abs(chosen[plane][0].height - plane) - same:
+        plane = min(max(int(np.floor(height + 0.5 + _SAME_HEIGHT / 2)), 0), planes - 1)
+        nearest = abs(chosen[plane][0].height - plane) if plane in chosen else np.inf
+        if abs(height - plane) < nearest - _SAME_HEIGHT:
             chosen[plane] = group
     return chosen
 
