@@ -13,6 +13,7 @@ Decisions, where the formats leave room:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -34,6 +35,13 @@ ITK_SUFFIXES = (*NRRD_SUFFIXES, ".mha", ".mhd")
 # RAS mm of (i, j, k) from/to LPS mm of (plane, row, column) = (k, j, i).
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+
+TWO_PLACES = (
+    "the file places its voxels twice, and its sform and qform differ: the sform counts here. Labels saved as "
+    "NIfTI carry both; other formats hold one place, the sform's, and a program that goes by the qform "
+    "(3D Slicer, ITK-SNAP) shows them beside the image"
+)
+"""Note of a NIfTI file whose forms differ by more than half a voxel."""
 
 _MGH_HEADER = 284
 _DAMAGED = "Copy or export the file again."
@@ -87,6 +95,7 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
     UnreadableFileError
         When the file is damaged, 4-D without `volume`, sheared, or its orientation is contradictory.
     """
+    forms = None
     if path.name.lower().endswith(MGH_SUFFIXES):
         source, spare = _open_mgh(path), 0
         affine, oriented = np.asarray(source.affine, float), True
@@ -96,6 +105,7 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
         shape, offset = header.get_data_shape(), header.get_data_offset()
         spare = nifti_header.check_promise(path, shape, header.get_data_dtype().itemsize, offset)
         source = nibabel.arrayproxy.ArrayProxy(str(path), header)
+        forms = nifti_header.read_forms(path, (*shape[:3], 1)[:3])
     shape = [int(n) for n in source.shape]
     if len(shape) > 7 or len(shape) < 2:
         raise UnreadableFileError(path, f"it has {len(shape)} axes, an image has two or three", _DAMAGED)
@@ -107,7 +117,10 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
         notes += ("the file does not say where left is (no sform or qform): no side is claimed",)
     if spare:
         notes += ("bytes follow the last voxel: the size in the header may be wrong",)
+    if forms is not None and forms.differ:
+        notes += (TWO_PLACES,)
     geometry = _geometry(path, pixels.shape[:3], ras_to_lps(affine), oriented, has_depth)
+    geometry = replace(geometry, forms=forms)
     return make_study(pixels, geometry, guess_modality(pixels), slice_axis, notes)
 
 

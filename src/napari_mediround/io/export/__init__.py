@@ -27,6 +27,10 @@ RECEIPT = ".receipt.json"
 """Ending of the receipt that lies beside an export."""
 
 _HOLES = "Masks with holes: readers that unite contours instead of counting crossings fill them."
+_ONE_PLACE = (
+    "The image's sform and qform differ, and this format holds one place, the sform's: a program that goes by "
+    "the qform (3D Slicer, ITK-SNAP) shows these masks beside the image. A NIfTI label map fits in all."
+)
 _NO_SPACING = "The image does not state its spacing: nothing is measured in millimetres or millilitres."
 _NO_DEPTH = "The image does not state the depth of its planes: no volume, no length in 3-D is measured."
 _NO_PLACE = "This format holds no geometry: the label values alone were compared."
@@ -187,6 +191,9 @@ def _write(
 def _fit(volume: LabelledVolume, form: Format) -> tuple[LabelledVolume, tuple[str, ...]]:
     """Return the volume as the format can hold it, and what is lost."""
     notes = () if form.placed else (_NO_PLACE,)
+    forms = volume.geometry.forms
+    if form.placed and forms is not None and forms.differ and form is not FORMATS["nifti"]:
+        notes += (_ONE_PLACE,)
     if not form.overlaps:
         volume, hidden = volume.flatten()
         notes += tuple(

@@ -159,6 +159,8 @@ def compare(
     if placed:
         distance = corner_distance(meant.geometry, found.geometry)
         checks.append(Check(PLACE, f"≤ {PLACE_MM}", f"{distance:.6f}", distance <= PLACE_MM))
+        if found.geometry.forms is not None:
+            checks.append(_check("sform and qform", meant.geometry.forms, found.geometry.forms))
     for (name, *ml), (wanted, read, common) in zip(segments, _overlaps(meant, aligned), strict=True):
         score = 2 * common / (wanted + read) if wanted + read else 1.0
         dice.append((name, score))
