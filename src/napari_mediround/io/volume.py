@@ -37,8 +37,8 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 
 TWO_PLACES = (
-    "the file places its voxels twice, and its sform and qform differ: the sform counts here. Labels saved as "
-    "NIfTI carry both; other formats hold one place, the sform's, and a program that goes by the qform "
+    "the file places its voxels twice, and its sform and qform differ: the sform counts here. Labels saved "
+    "as NIfTI carry both; other formats hold one place, the sform's, and a program that goes by the qform "
     "(3D Slicer, ITK-SNAP) shows them beside the image"
 )
 """Note of a NIfTI file whose forms differ by more than half a voxel."""

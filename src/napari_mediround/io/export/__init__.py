@@ -28,8 +28,8 @@ RECEIPT = ".receipt.json"
 
 _HOLES = "Masks with holes: readers that unite contours instead of counting crossings fill them."
 _ONE_PLACE = (
-    "The image's sform and qform differ, and this format holds one place, the sform's: a program that goes by "
-    "the qform (3D Slicer, ITK-SNAP) shows these masks beside the image. A NIfTI label map fits in all."
+    "The image's sform and qform differ, and this format holds one place, the sform's: a program that goes "
+    "by the qform (3D Slicer, ITK-SNAP) shows these masks beside the image. A NIfTI label map fits in all."
 )
 _NO_SPACING = "The image does not state its spacing: nothing is measured in millimetres or millilitres."
 _NO_DEPTH = "The image does not state the depth of its planes: no volume, no length in 3-D is measured."
