@@ -57,6 +57,8 @@ def run_export(masks: Path, image: Path, study: Study, out: Path, wishes: Wishes
         raise SettingsError("--key-file and --with-images belong to --deidentify.")
     volume = read_masks(masks, study.source_geometry, load_anatomy())
     say(f"Masks: {describe(volume)}")
+    for note in volume.notes:
+        say(f"Note: {note}")
     with notices().status("…") as status:
         options = Options(
             overwrite=wishes.overwrite,

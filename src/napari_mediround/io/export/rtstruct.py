@@ -153,11 +153,14 @@ def _contours(number: int, segment: Segment, volume: LabelledVolume, source: Dic
     roi = Dataset()
     roi.ReferencedROINumber, roi.ROIDisplayColor = number, list(segment.colour)
     roi.ContourSequence = []
-    layer = volume.layers[segment.layer]
-    for plane in range(volume.geometry.shape[0]):
-        mask = layer[plane] == segment.value
+    planes = volume.mask(segment)
+    # All contours of a structure are of one type (PS3.3 C.8.8.6.3).
+    holes = any(not np.array_equal(binary_fill_holes(mask), mask) for mask in planes)
+    kind = "CLOSEDPLANAR_XOR" if holes else "CLOSED_PLANAR"
+    for plane, mask in enumerate(planes):
         for outline in outline_mask(mask) if mask.any() else ():
             roi.ContourSequence.append(_contour(outline, plane, volume, source))
+            roi.ContourSequence[-1].ContourGeometricType = kind
     return roi
 
 
@@ -165,7 +168,6 @@ def _contour(outline: NDArray, plane: int, volume: LabelledVolume, source: Dicom
     contour = Dataset()
     frame = source.frames[plane].number + 1 if source.is_multiframe else None
     contour.ContourImageSequence = [_image(source.header_of(plane), frame)]
-    contour.ContourGeometricType = "CLOSED_PLANAR"
     contour.NumberOfContourPoints = len(outline)
     index = np.column_stack([np.full(len(outline), float(plane)), outline])
     points = volume.geometry.index_to_world(index)

@@ -1,4 +1,8 @@
-"""RT Structure Sets read back with GDCM, which had no part in writing them."""
+"""RT Structure Sets read back with GDCM, which had no part in writing them.
+
+Contours are filled here by counting crossings along each row, not as `io.masks.contours` fills them: what one
+of the two does wrong the other shows.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,15 @@ from pathlib import Path
 
 import gdcm
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.io.masks.rtstruct import fill_contour
 
 _ROIS, _NUMBER, _NAME, _ORIGIN = (0x3006, 0x0020), (0x3006, 0x0022), (0x3006, 0x0026), (0x3006, 0x0036)
 _CONTOURS, _OF_ROI, _COLOUR = (0x3006, 0x0039), (0x3006, 0x0084), (0x3006, 0x002A)
-_LINES, _POINTS = (0x3006, 0x0040), (0x3006, 0x0050)
+_LINES, _KIND, _POINTS = (0x3006, 0x0040), (0x3006, 0x0042), (0x3006, 0x0050)
 
 
 def read_back_rtstruct(path: Path, grid: Geometry) -> LabelledVolume:
@@ -43,9 +47,24 @@ def read_back_rtstruct(path: Path, grid: Geometry) -> LabelledVolume:
         for line in _items(item, _LINES):
             points = np.array(_text(line, _POINTS).split("\\"), float).reshape(-1, 3)
             index = points @ to_index[:3, :3].T + to_index[:3, 3]
-            fill_contour(mask[int(np.rint(index[0, 0]))], index[:, 1:])
+            plane, inside = mask[int(np.rint(index[0, 0]))], _enclosed(index[:, 1:], grid.shape[1:])
+            # As the writer means them: holes are of the XOR type, all else is one region.
+            plane[:] = plane ^ inside if _text(line, _KIND) == "CLOSEDPLANAR_XOR" else plane | inside
         masks.append((Segment(value, _text(roi, _NAME), colour=colour, origin=_text(roi, _ORIGIN)), mask))
     return LabelledVolume.from_masks(grid, masks)
+
+
+def _enclosed(outline: NDArray, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels (row, column) with an odd number of edges of a closed line to their left."""
+    start, end = outline, np.roll(outline, -1, axis=0)
+    odd = np.zeros((shape[0], shape[1] + 1), bool)
+    for (row, column), (next_row, next_column) in zip(start, end, strict=True):
+        low, high = sorted((row, next_row))
+        rows = np.arange(max(int(np.ceil(low)), 0), min(int(np.ceil(high)), shape[0]))
+        if rows.size:
+            crossed = column + (rows - row) / (next_row - row) * (next_column - column)
+            odd[rows, np.clip(np.ceil(crossed), 0, shape[1]).astype(int)] ^= True
+    return np.logical_xor.accumulate(odd, axis=1)[:, :-1]
 
 
 def _items(dataset: gdcm.DataSet, place: tuple[int, int]) -> Iterator[gdcm.DataSet]:
