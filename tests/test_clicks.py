@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.training.clicks import click_through, count_clicks, place_click
+from napari_mediround.training.evaluation.annotator import click_through, count_clicks, place_click
 
 
 def block(rows: slice, columns: slice) -> np.ndarray:

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from napari_mediround.errors import AdapterError
-from napari_mediround.widget import segmenter as module
-from napari_mediround.widget.segmenter import LazySegmenter, get_ready
+from napari_mediround.widget import lazy_model as module
+from napari_mediround.widget.lazy_model import LazySegmenter, get_ready
 
 SCRIPT = """
 import os, sys

@@ -11,7 +11,7 @@ import torch
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
-from napari_mediround.model.framing import whole_plane
+from napari_mediround.model.crop import whole_plane
 from napari_mediround.model.landmarks import Landmarks, _likely, find_asked, see_structures
 
 SIDE = 64

@@ -8,7 +8,7 @@ from fakes import make_picture, make_volume
 
 from napari_mediround.errors import JournalError
 from napari_mediround.journal import ImagePlace, recall_images, remember_image
-from napari_mediround.journal.places import fingerprint
+from napari_mediround.journal.image_paths import fingerprint
 
 
 def test_places_are_kept_by_case(tmp_path):

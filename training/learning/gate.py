@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import CancelledError
-from napari_mediround.training.asking import choose_target
-from napari_mediround.training.learning.lessons import JudgedRound, Lesson, write_lesson
-from napari_mediround.training.learning.stage import Stage
-from napari_mediround.training.metrics import dice
-from napari_mediround.training.prompts import click_error
+from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.training.evaluation.metrics import dice
+from napari_mediround.training.evaluation.questioning import choose_target
+from napari_mediround.training.learning.samples import JudgedRound, Lesson, write_lesson
+from napari_mediround.training.learning.steps import Stage
+from napari_mediround.training.stages.prompts import click_error
 
 TARGET, MOST_CLICKS = 0.85, 10
 """A mask is good enough at this Dice; the annotator gives up after so many clicks."""

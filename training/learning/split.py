@@ -13,7 +13,7 @@ from pathlib import Path
 
 from napari_mediround.errors import SettingsError, TooFewCorrectionsError
 from napari_mediround.journal.disk import replace_file
-from napari_mediround.training.learning.lessons import JudgedRound
+from napari_mediround.training.learning.samples import JudgedRound
 
 FILE = "split.json"
 EVERY = 4

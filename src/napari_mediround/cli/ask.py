@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mediround.cli.console import make_table, notices, results, say, write_json, writing
-from napari_mediround.cli.model import require_writable
+from napari_mediround.cli.loading import require_writable
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
 from napari_mediround.domain.study import Study

@@ -21,7 +21,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.journal import schema
 from napari_mediround.journal.disk import replace_file, sync, sync_folder
 from napari_mediround.journal.entries import Recovered, body_to_entry, pack_mask
-from napari_mediround.journal.reading import DamageError, Row, finding_damage, read_mask, read_rows
+from napari_mediround.journal.rows import DamageError, Row, finding_damage, read_mask, read_rows
 
 
 def start(path: Path) -> None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mediround.domain.anatomy import Anatomy, Structure, load_anatomy
-from napari_mediround.domain.places import BETWEEN, LARGER, SMALLER, asked_kind, asked_place
 from napari_mediround.domain.relations import DIRECTIONS, find_between, find_neighbour
 from napari_mediround.domain.rounds import Conversation, Reference, Target
 from napari_mediround.model.sam import fit_to_square
+from napari_mediround.questions.spatial import BETWEEN, LARGER, SMALLER, asked_kind, asked_place
 
 if TYPE_CHECKING:
     from napari_mediround.model.context import Seen

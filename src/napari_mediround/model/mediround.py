@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
+from napari_mediround.model.click_maps import PromptMaps
 from napari_mediround.model.context import Context, Glance, Seen, resize
-from napari_mediround.model.framing import Frame, find_frame
+from napari_mediround.model.crop import Frame, find_frame
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.language import LanguageModel
-from napari_mediround.model.maps import PromptMaps
 from napari_mediround.model.prompt import PromptTemplate, Slot
 from napari_mediround.model.sam import decode_masks, fit_to_square, fitted_shape, logits_to_plane
 from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale

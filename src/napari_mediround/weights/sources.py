@@ -213,7 +213,7 @@ def finish(weight: Weight, say: Progress) -> None:
     if weight.convert and (folder / weight.file).is_file():
         say(f"{weight.name}: converting {weight.file} to safetensors, once (up to a minute)")
         require_space(folder, 6 * weight.size)
-        command = [sys.executable, "-m", "napari_mediround.weights.convert"]
+        command = [sys.executable, "-m", "napari_mediround.weights.gguf"]
         command += [str(folder / weight.file), str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
