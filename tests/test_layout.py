@@ -21,7 +21,7 @@ FOLDERS = {
 
 # A module imports only from layers above its own, or from its own.
 LAYERS = (
-    ("__init__", "errors", "resources", "weights"),
+    ("__init__", "errors", "files", "resources", "weights"),
     ("domain",),
     ("questions",),
     ("io",),
@@ -38,6 +38,7 @@ HEAVY = {"torch", "transformers", "peft", "segment_anything", "safetensors", "ac
 GUI = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}
 WITHOUT = {
     "errors": HEAVY | GUI | {"numpy"},
+    "files": HEAVY | GUI | {"numpy"},
     "weights": HEAVY | GUI,
     "domain": HEAVY | GUI | {"scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
     "questions": HEAVY | GUI | {"numpy", "scipy", "skimage", "SimpleITK", "pydicom", "PIL"},

@@ -37,7 +37,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("napari_mediround.journal.disk.os.fsync", fail)
+    monkeypatch.setattr("napari_mediround.files.os.fsync", fail)
     with pytest.raises(JournalError, match="No space left") as caught:
         remember_image(tmp_path, "b", "/data/Müller")
     assert "Müller" not in str(caught.value)

@@ -6,7 +6,6 @@ Knows no session; draws no picture (docs/make_sheets.py does).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from napari_mediround import __version__
 from napari_mediround.errors import UnreadableFileError
+from napari_mediround.files import write_whole
 from napari_mediround.io.mrmedseg import IMAGE, read_mrmedseg
 from napari_mediround.training.data.sets import Case, LabelledPlane, case_planes, read_cases, read_table
 from napari_mediround.training.evaluation.metrics import Score, bootstrap_interval, summarise
@@ -143,11 +143,8 @@ class Evaluation:
         if self.out is None:
             return
         path = Path(self.out).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        text = json.dumps(self.report(), indent=1, ensure_ascii=False, allow_nan=False)
-        part.write_text(text + "\n", "utf-8")
-        os.replace(part, path)
+        text = json.dumps(self.report(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(path, lambda part: part.write_text(text, "utf-8"))
 
 
 def spread(items: list, limit: int | None) -> list:

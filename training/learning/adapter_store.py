@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from napari_mediround.errors import AdapterError
-from napari_mediround.journal.disk import replace_file
+from napari_mediround.files import write_whole
 from napari_mediround.model.adapter import (
     CARD,
     WEIGHTS,
@@ -125,9 +125,8 @@ class AdapterStore:
     def note(self, name: str, **fields) -> dict:
         """Write fields into an adapter's card; the weights stay as they are. Returns the card."""
         card = self.card(self.path(name).name) | fields
-        part = self.folder / name / ".card.part"
-        part.write_text(json.dumps(card, indent=1, sort_keys=True), "utf-8")
-        replace_file(part, self.folder / name / CARD)
+        text = json.dumps(card, indent=1, sort_keys=True)
+        write_whole(self.folder / name / CARD, lambda part: part.write_text(text, "utf-8"))
         return card
 
     def use(self, name: str, reason: str = "") -> None:
@@ -248,11 +247,9 @@ class AdapterStore:
         return self.add(state, shape, {**card, **elsewhere})
 
     def _switch(self, name: str, why: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         entries = [vars(s) for s in [*self.history(), Switch(name, _now(), why)]]
-        part = self.folder / f"{LIVE}.part"
-        part.write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
-        replace_file(part, self.folder / LIVE)
+        text = json.dumps(entries, indent=1) + "\n"
+        write_whole(self.folder / LIVE, lambda part: part.write_text(text, "utf-8"))
 
 
 def _before(switches: Sequence[Switch]) -> str:

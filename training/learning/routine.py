@@ -28,6 +28,7 @@ from napari_mediround.training.learning.recipe import Learned, LearningSettings,
 from napari_mediround.training.learning.samples import Lesson, bend_lesson
 from napari_mediround.training.learning.steps import Item, Stage
 from napari_mediround.training.stages.losses import cosine_schedule, iou
+from napari_mediround.training.stages.progress import save_checkpoint
 
 CHECKPOINT = "learning.pt"
 BENT = 2
@@ -345,10 +346,7 @@ class Learner:
                 self._adapter.state(),
                 self._optimisers[memory.phase].state_dict(),
             )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = self.folder / f"{CHECKPOINT}.part"
-            torch.save({"key": self._key, **vars(memory)}, part)
-            part.replace(self.folder / CHECKPOINT)
+            save_checkpoint(self.folder / CHECKPOINT, {"key": self._key, **vars(memory)})
         return stop
 
     def _recall(self) -> _Memory | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from napari_mediround.files import write_whole
 from napari_mediround.training.stages.losses import cosine_schedule
 
 LOG_EVERY = 20
@@ -56,5 +57,4 @@ class MeanLog:
 
 def save_checkpoint(path: Path, state: dict) -> None:
     """Save a checkpoint whole or not at all."""
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    write_whole(path, lambda part: torch.save(state, part))

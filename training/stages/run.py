@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_mediround.errors import SettingsError
+from napari_mediround.files import hash_file
 from napari_mediround.inference.device import choose_device
 from napari_mediround.model.build import build_mediround, read_preset
 from napari_mediround.model.checkpoint import (
@@ -36,7 +37,7 @@ from napari_mediround.training.stages.joint import JointSettings, collect_landma
 from napari_mediround.training.stages.judging import JudgingSettings, train_judging
 from napari_mediround.training.stages.pixels import DECODER_PARTS, PixelSettings, train_pixels
 from napari_mediround.training.stages.text import TextSettings, train_text
-from napari_mediround.weights import hash_file, locate
+from napari_mediround.weights import locate
 
 STAGES = {
     "dense": DenseSettings,

@@ -14,7 +14,7 @@ from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Convers
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import MediRoundError, SettingsError
-from napari_mediround.io.files import refuse_existing
+from napari_mediround.files import refuse_existing
 from napari_mediround.io.labels import label_files, write_label_volume, write_overlay
 from napari_mediround.session import Segmenter, Session
 

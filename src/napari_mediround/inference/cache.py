@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.files import write_whole
 from napari_mediround.model.crop import Frame
 from napari_mediround.model.mediround import ImageFeatures
 
@@ -155,16 +156,13 @@ class FeatureStore:
         path = self._path(key)
         if path is None:
             return
-        temporary = path.with_suffix(f".{os.getpid()}.part")
         rows, columns = features.frame.rows, features.frame.columns
-        with open(temporary, "wb") as file:
-            np.savez(
-                file,
-                embedding=features.embedding.float().cpu().numpy(),
-                tokens=features.tokens.cpu().numpy(),
-                frame=np.array([rows.start, rows.stop, columns.start, columns.stop]),
-            )
-        temporary.replace(path)
+        arrays = {
+            "embedding": features.embedding.float().cpu().numpy(),
+            "tokens": features.tokens.cpu().numpy(),
+            "frame": np.array([rows.start, rows.stop, columns.start, columns.stop]),
+        }
+        write_whole(path, lambda part: _save_arrays(part, arrays))
         self._trim()
 
     def copy(self, folder: Path | None = None) -> FeatureStore:
@@ -194,3 +192,9 @@ class FeatureStore:
                 return
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _save_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
+    """Save arrays under exactly this name; `numpy.savez` would add an ending to a path."""
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)

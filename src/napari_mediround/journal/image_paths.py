@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import JournalError
-from napari_mediround.journal.disk import replace_file
+from napari_mediround.files import write_whole
 
 FILE = "images.json"
 NOTE = "Paths on this machine, which may name patients. Leave this file out when you pass the project on."
@@ -58,10 +58,8 @@ def remember_image(folder: Path | str, case: str, path: Path | str, reader: str 
     images = {**recall_images(folder), case: ImagePlace(os.path.abspath(path), reader)}
     value = {"note": NOTE, "images": {case: asdict(place) for case, place in images.items()}}
     target = Path(folder) / FILE
-    part = target.with_name(f"{FILE}.part")
     try:
-        part.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
-        replace_file(part, target)
+        write_whole(target, lambda part: part.write_text(json.dumps(value, indent=1) + "\n", "utf-8"))
     except OSError as error:
         raise JournalError(
             f"Where the image lies could not be kept ({error.strerror}). The rounds are safe; next time open "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import tomllib
@@ -16,6 +15,7 @@ from types import MappingProxyType
 import platformdirs
 
 from napari_mediround.errors import MissingWeightsError, SettingsError
+from napari_mediround.files import hash_file, write_whole
 
 MANIFEST = "manifest.json"
 TENSOR_SUFFIXES = (".safetensors", ".bin")
@@ -190,15 +190,6 @@ def models_dir() -> Path:
     return cache_dir() / "models"
 
 
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits, reading it in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def write_manifest(folder: str | Path, origin: str = "") -> Path:
     """Write ``manifest.json``: size and sha256 of every other file under `folder`.
 
@@ -221,9 +212,8 @@ def write_manifest(folder: str | Path, origin: str = "") -> Path:
         for name in names
         if name != MANIFEST and not name.endswith(".part")
     }
-    part = folder / f"{MANIFEST}.{os.getpid()}.part"
-    part.write_text(json.dumps({"format": 1, "origin": origin, "files": listed}, indent=1) + "\n", "utf-8")
-    os.replace(part, folder / MANIFEST)
+    text = json.dumps({"format": 1, "origin": origin, "files": listed}, indent=1) + "\n"
+    write_whole(folder / MANIFEST, lambda part: part.write_text(text, "utf-8"))
     return folder / MANIFEST
 
 

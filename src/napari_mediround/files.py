@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all. Knows no format."""
+"""Files that are on the disk whole or not at all, also after a power cut. Knows no format."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -16,16 +17,35 @@ MISMATCH = ".mismatch"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, sync it, then move it there in one step."""
+    """Write a file under a temporary name in the folder of `path`, then give it its name in one step.
+
+    Parameters
+    ----------
+    path : Path
+        The file; an existing one is replaced. Missing folders are made.
+    write : callable
+        Given the temporary path, writes the content there. If it raises, `path` stays as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         write(part)
-        _sync(part)
-        os.replace(part, path)
-        _sync(path.parent)
+        replace_file(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def replace_file(part: Path, path: Path) -> None:
+    """Give a finished file its name; after a crash `path` is the old file or the new one, never neither."""
+    sync(part)
+    os.replace(part, path)
+    sync(path.parent)
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:
@@ -74,13 +94,13 @@ def move_all(files: Iterable[Path], folder: Path, overwrite: bool, ending: str =
     moved = []
     for file in files:
         target = folder / (file.name + ending)
-        _sync(file)
+        sync(file)
         if overwrite:
             os.replace(file, target)
         else:
             _move_new(file, target)
         moved.append(target)
-    _sync(folder)
+    sync(folder)
     return tuple(moved)
 
 
@@ -95,8 +115,8 @@ def _move_new(file: Path, target: Path) -> None:
         os.replace(file, target)
 
 
-def _sync(path: Path) -> None:
-    """Have a file or folder written to the disk; Windows syncs no folders."""
+def sync(path: Path) -> None:
+    """Return when a file's content, or a folder's list of names, is on the disk; Windows syncs no folders."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
