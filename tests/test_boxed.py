@@ -10,7 +10,7 @@ import torch
 
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.mediround import ImageFeatures
+from napari_mediround.model.features import ImageFeatures
 from napari_mediround.training.evaluation.box_baseline import BoxedLiteMedSam, find_boxed
 
 

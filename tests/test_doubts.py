@@ -15,8 +15,8 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference, Roun
 from napari_mediround.inference.recheck import settle_references
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import CorrectionSettings
+from napari_mediround.model.prototypes import Landmarks
 
 NAMES = ("liver", "lung tumour")
 SIDE = 32

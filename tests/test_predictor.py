@@ -18,7 +18,7 @@ from napari_mediround.inference import predictor as predicting
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.inference.refinement import CARRY_GROWTH, main_parts, parts_carried
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.landmarks import Landmarks
+from napari_mediround.model.prototypes import Landmarks
 
 FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
 ANSWERS = "The liver [SEG].", "The spleen [SEG].", "The aorta [SEG] and the stomach [SEG]."

@@ -27,7 +27,8 @@ from napari_mediround.inference.cache import FeatureStore, hash_image
 from napari_mediround.io import read_study
 from napari_mediround.model.adapter import Adapter
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.mediround import ImageFeatures, MediRound
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.learning.routine import Learner

@@ -20,7 +20,7 @@ from napari_mediround.weights import locate
 
 if TYPE_CHECKING:
     from napari_mediround.inference.predictor import Predictor
-    from napari_mediround.model.mediround import ImageFeatures
+    from napari_mediround.model.features import ImageFeatures
 
 NAME = "lite_medsam"
 

@@ -19,7 +19,8 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.inference.dialogue import DialogueReader
-from napari_mediround.model.mediround import ImageFeatures, MediRound
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import SEG, compose_answer
 from napari_mediround.model.sam import fit_to_square
 from napari_mediround.training.data.warping import View, warp

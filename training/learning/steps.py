@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_mediround.model.context import Seen, resize
-from napari_mediround.model.mediround import Decoded, MediRound
+from napari_mediround.model.context import resize
+from napari_mediround.model.features import Decoded, Seen
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.samples import Lesson
 from napari_mediround.training.stages.losses import dice_loss, iou, mask_loss
 from napari_mediround.training.stages.prompts import decode_prompted

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
-from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.pixels import DECODER_PARTS, draw_batch, structure_weights

@@ -20,8 +20,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_mediround.inference.components import depth_inside
-from napari_mediround.model.context import Seen, resize
-from napari_mediround.model.mediround import Decoded, MediRound
+from napari_mediround.model.context import resize
+from napari_mediround.model.features import Decoded, Seen
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import mask_to_logits
 from napari_mediround.training.stages.text import corrupt_mask
 

@@ -28,8 +28,8 @@ from napari_mediround.model.checkpoint import (
     save_trained,
     trained_state,
 )
-from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.training.data.planes import set_of
 from napari_mediround.training.data.prepare import encoded_rows, load_quotas
 from napari_mediround.training.stages.dense import DenseSettings, train_dense

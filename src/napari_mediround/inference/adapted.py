@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.adapter import Adapter, attach_folder, is_adapter
-from napari_mediround.model.mediround import ImageFeatures
+from napari_mediround.model.features import ImageFeatures
 
 
 class AdaptedPredictor(Predictor):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from napari_mediround.domain.mask import Mask
 from napari_mediround.files import write_whole
 from napari_mediround.model.crop import Frame
-from napari_mediround.model.mediround import ImageFeatures
+from napari_mediround.model.features import ImageFeatures
 
 
 def hash_weights(module: nn.Module) -> str:

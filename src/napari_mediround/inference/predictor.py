@@ -32,13 +32,13 @@ from napari_mediround.inference.device import (
 )
 from napari_mediround.inference.dialogue import DialogueReader
 from napari_mediround.inference.laterality import keep_sides
+from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
 from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.context import Seen
 from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.landmarks import find_asked, see_structures
-from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
+from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import compose_answer, parse_answer, readable
 
 LOG = logging.getLogger(__name__)

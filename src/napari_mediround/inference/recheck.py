@@ -13,7 +13,8 @@ import torch
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference, Target
-from napari_mediround.model.mediround import ImageFeatures, MediRound
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.mediround import MediRound
 
 ELSEWHERE = "{} is not quite where the {} is seen; the question was read as if it were."
 

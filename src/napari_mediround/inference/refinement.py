@@ -20,7 +20,8 @@ from napari_mediround.domain.anatomy import Structure
 from napari_mediround.domain.mask import Mask
 from napari_mediround.inference.cache import Origin
 from napari_mediround.model.click_maps import pixel_centres
-from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
+from napari_mediround.model.features import Decoded, ImageFeatures
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import fit_to_square, mask_to_logits
 
 CARRY_GROWTH = 0.1

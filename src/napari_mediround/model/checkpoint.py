@@ -16,8 +16,8 @@ from torch import Tensor
 
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.files import write_whole
-from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prototypes import Landmarks
 
 WEIGHTS, CARD, LANDMARKS = "mediround.safetensors", "card.json", "landmarks"
 PARTS = (

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_mediround.model.context import Residual, Seen, resize
+from napari_mediround.model.context import Residual, resize
+from napari_mediround.model.features import Seen
 from napari_mediround.model.sam import CERTAIN
 
 RADII = (0.02, 0.1)

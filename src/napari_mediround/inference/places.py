@@ -1,4 +1,4 @@
-"""What lies where a question asks: first looks of all known structures, beside the masks that are there.
+"""What lies where a question asks: coarse masks of all known structures, beside the masks that are there.
 
 A small language model does not see what lies behind a mask. The plane's first look tells it for every
 structure at once, and the anatomy tells which of them are likely.
@@ -7,23 +7,22 @@ structure at once, and the anatomy tells which of them are likely.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_mediround.domain.anatomy import Anatomy, Structure, load_anatomy
 from napari_mediround.domain.relations import DIRECTIONS, find_between, find_neighbour
 from napari_mediround.domain.rounds import Conversation, Reference, Target
+from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.model.sam import fit_to_square
 from napari_mediround.questions.spatial import BETWEEN, LARGER, SMALLER, asked_kind, asked_place
 
 if TYPE_CHECKING:
-    from napari_mediround.model.context import Seen
-    from napari_mediround.model.mediround import ImageFeatures, MediRound
+    from napari_mediround.model.features import ImageFeatures, Seen
+    from napari_mediround.model.mediround import MediRound
 
 NEAR, ALIKE, OTHER = 5.0, 2.0, -2.0
 """Logits added to the first look of an anatomical neighbour, of what is of the same region, of any other."""
@@ -33,80 +32,63 @@ SHARE = 0.3
 """Of a cell, from which on it belongs to a mask that is there: generously, for that much is known."""
 
 
-@dataclass(frozen=True)
-class Landmarks:
-    """Structures with the vectors that the first look finds them by.
+def find_at_place(
+    model: MediRound,
+    prototypes: Landmarks,
+    seen: Seen,
+    place: str,
+    view: str,
+    masks: Sequence[tuple[str, NDArray[np.bool_]]],
+    count: int,
+    anatomy: Anatomy,
+    kind: Container[str] = (),
+) -> str:
+    """Return the structure at a place, "" where none is clear.
 
     Parameters
     ----------
-    names : tuple of str
-        Preferred names, N of them.
-    vectors : Tensor
-        (N, C): SEG vectors, as plain questions give them.
+    model : MediRound
+    prototypes : Landmarks
+        Its known structures.
+    seen : Seen
+        The plane.
+    place : str
+        What `domain.places.asked_place` says.
+    view : str
+        Of the plane: a key of `domain.relations.DIRECTIONS`.
+    masks : sequence of (str, ndarray)
+        Structure and mask, bool (h, w) on the framed part of the plane, of what is there already.
+    count : int
+        How many of these, from the start, the question points at.
+    anatomy : Anatomy
+    kind : container of str, optional
+        Structures that can be meant; all of them where it is empty.
     """
-
-    names: tuple[str, ...]
-    vectors: Tensor
-
-    def vector(self, name: str) -> Tensor | None:
-        """Return a structure's vector (C,), by its preferred name; None where there is none."""
-        return self.vectors[self.names.index(name)] if name in self.names else None
-
-    def find(
-        self,
-        model: MediRound,
-        seen: Seen,
-        place: str,
-        view: str,
-        masks: Sequence[tuple[str, NDArray[np.bool_]]],
-        count: int,
-        anatomy: Anatomy,
-        kind: Container[str] = (),
-    ) -> str:
-        """Return the structure at a place, "" where none is clear.
-
-        Parameters
-        ----------
-        model : MediRound
-        seen : Seen
-            The plane.
-        place : str
-            What `domain.places.asked_place` says.
-        view : str
-            Of the plane: a key of `domain.relations.DIRECTIONS`.
-        masks : sequence of (str, ndarray)
-            Structure and mask, bool (h, w) on the framed part of the plane, of what is there already.
-        count : int
-            How many of these, from the start, the question points at.
-        anatomy : Anatomy
-        kind : container of str, optional
-            Structures that can be meant; all of them where it is empty.
-        """
-        masks = [*masks[:count], *(m for m in masks[count:] if not kind or m[0] in kind)]
-        asked, first = masks[:count], len(masks) + 1
-        if place in (LARGER, SMALLER):
-            return sorted(asked, key=lambda mask: mask[1].sum())[-1 if place == LARGER else 0][0]
-        bases = [anatomy.find(name) for name, _ in asked]
-        likely = _likely(self.names, bases, anatomy, kind) if all(bases) else {}
-        rows = [row for row, name in enumerate(self.names) if name in likely]
-        if not rows:
-            return ""
-        looks = model.glance(seen, self.vectors[rows].to(seen.embedding))[:, 0].cpu()
-        looks += torch.tensor([likely[self.names[row]] for row in rows])[:, None, None]
-        best = looks.max(0)
-        label_map = torch.where(best.values > 0, best.indices + first, 0).numpy()
-        for value, (_, mask) in reversed([*enumerate(masks, 1)]):  # what is asked about last, over the others
-            square = fit_to_square(torch.from_numpy(mask)[None, None].float(), label_map.shape[-1])
-            label_map[square[0, 0].numpy() > SHARE] = value
-        if place == BETWEEN:
-            found = find_between(label_map, 1, 2, 0.0, CLEAR)
-        else:
-            step = next(step for step, name in DIRECTIONS[view].items() if name == place)
-            wide = (1.0, 0.0, 0.0) if kind else (REACH, LEAST, CLEAR)  # what else lies there does not count
-            found = find_neighbour(label_map, 1, step, *wide, further=False)
-        if not found:
-            return ""
-        return masks[found - 1][0] if found < first else self.names[rows[found - first]]
+    masks = [*masks[:count], *(m for m in masks[count:] if not kind or m[0] in kind)]
+    asked, first = masks[:count], len(masks) + 1
+    if place in (LARGER, SMALLER):
+        return sorted(asked, key=lambda mask: mask[1].sum())[-1 if place == LARGER else 0][0]
+    bases = [anatomy.find(name) for name, _ in asked]
+    likely = _likely(prototypes.names, bases, anatomy, kind) if all(bases) else {}
+    rows = [row for row, name in enumerate(prototypes.names) if name in likely]
+    if not rows:
+        return ""
+    looks = model.glance(seen, prototypes.vectors[rows].to(seen.embedding))[:, 0].cpu()
+    looks += torch.tensor([likely[prototypes.names[row]] for row in rows])[:, None, None]
+    best = looks.max(0)
+    label_map = torch.where(best.values > 0, best.indices + first, 0).numpy()
+    for value, (_, mask) in reversed([*enumerate(masks, 1)]):  # what is asked about last, over the others
+        square = fit_to_square(torch.from_numpy(mask)[None, None].float(), label_map.shape[-1])
+        label_map[square[0, 0].numpy() > SHARE] = value
+    if place == BETWEEN:
+        found = find_between(label_map, 1, 2, 0.0, CLEAR)
+    else:
+        step = next(step for step, name in DIRECTIONS[view].items() if name == place)
+        wide = (1.0, 0.0, 0.0) if kind else (REACH, LEAST, CLEAR)  # what else lies there does not count
+        found = find_neighbour(label_map, 1, step, *wide, further=False)
+    if not found:
+        return ""
+    return masks[found - 1][0] if found < first else prototypes.names[rows[found - first]]
 
 
 def see_structures(
@@ -144,7 +126,7 @@ def find_asked(
     look : callable
         Returns the plane asked about, as seen.
     view : str
-        As in `Landmarks.find`.
+        As in `find_at_place`.
     text, conversation, references
         The question, the rounds before it, what it points at.
     image : str
@@ -161,7 +143,7 @@ def find_asked(
     features = look()
     masks = [(t.structure, features.frame.cut(t.mask.to_array())) for t in (*asked, *others)]
     kind = asked_kind(text, anatomy)
-    return landmarks.find(model, features.seen, place, view, masks, len(asked), anatomy, kind)
+    return find_at_place(model, landmarks, features.seen, place, view, masks, len(asked), anatomy, kind)
 
 
 def _is_within(target: Target, asked: Target, anatomy: Anatomy) -> bool:

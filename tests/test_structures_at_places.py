@@ -11,8 +11,9 @@ import torch
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
+from napari_mediround.inference.places import _likely, find_asked, see_structures
 from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.landmarks import Landmarks, _likely, find_asked, see_structures
+from napari_mediround.model.prototypes import Landmarks
 
 SIDE = 64
 NAMES = ("liver", "stomach", "spleen", "left kidney", "brainstem", "skin lesion")
