@@ -113,7 +113,8 @@ def test_files_and_folders_find_the_reader(tmp_path):
 
 def test_discovering_the_plugin_and_its_dock_imports_no_torch():
     code = (
-        "import sys; from napari_mediround.widget import dock, reader, sample;"
+        "import sys; from napari_mediround.widget.chat import chat_dock;"
+        "from napari_mediround.widget.plugin import layer_reader, sample;"
         "bad = {'torch', 'transformers', 'peft'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     )
     done = subprocess.run(
