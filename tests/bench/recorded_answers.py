@@ -23,11 +23,35 @@ from napari_mediround.session import Session
 
 ROOT = Path(__file__).parents[2]
 DIALOGUES = (
-    ("Segment the liver.", "The spleen.", "What lies behind [1]?", "its mirror on the other side", "the larger of [1] and [2]"),
-    ("segment the left kidney", "and the right one", "the vertebra behind [1]", "the organ that makes bile", "hello"),
-    ("the liver and the spleen and the aorta", "the vessel beside [1.1]", "the structure in front of [1.3]", "the stomach"),
+    (
+        "Segment the liver.",
+        "The spleen.",
+        "What lies behind [1]?",
+        "its mirror on the other side",
+        "the larger of [1] and [2]",
+    ),
+    (
+        "segment the left kidney",
+        "and the right one",
+        "the vertebra behind [1]",
+        "the organ that makes bile",
+        "hello",
+    ),
+    (
+        "the liver and the spleen and the aorta",
+        "the vessel beside [1.1]",
+        "the structure in front of [1.3]",
+        "the stomach",
+    ),
     ("the organ that stores urine", "the gallbladder", "the muscle behind [1]", "How large is [1]?"),
-    ("the ovary", "the lesion", "the inferior vena cava", "left of [1]", "the portal vein", "show me the pancreas"),
+    (
+        "the ovary",
+        "the lesion",
+        "the inferior vena cava",
+        "left of [1]",
+        "the portal vein",
+        "show me the pancreas",
+    ),
 )
 PLANES = (5, 8, 10, 13, 16, 20)
 
