@@ -1,10 +1,10 @@
-"""Record the answers to some 200 questions, or compare with a record: a change of the house must not change an answer.
+"""Record the answers to 320 questions, or compare with a record: a change of the house changes no answer.
 
     python tests/bench/recorded_answers.py record.json [FOLDER_OF_SETS] [--compare]
 
-Asks dialogues about the bundled CT (several planes, references, lists, sides, descriptions) and, where a folder of
-labelled sets is given, two images of each set. Writes text, structures, qualities and the hash of every mask; with
---compare it exits with 1 and names the questions whose answers differ.
+Asks dialogues about the bundled CT (several planes, references, lists, sides, descriptions) and, where a
+folder of labelled sets is given, two images of each set. Writes text, structures, qualities and the hash of
+every mask. With --compare the script exits with 1 and names the questions whose answers differ.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import json
 import sys
 from pathlib import Path
 
-from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import MediRoundError
+from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.io import read_study
 from napari_mediround.session import Session
 

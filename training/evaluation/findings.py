@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from napari_mediround.training.evaluation.annotator import CLICKS, GOAL, count_clicks
+from napari_mediround.training.annotator import CLICKS, GOAL, count_clicks
 from napari_mediround.training.evaluation.metrics import (
     GOOD_DICE,
     auroc,

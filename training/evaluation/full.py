@@ -18,9 +18,9 @@ import numpy as np
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import SettingsError
+from napari_mediround.training.annotator import dices_by_clicks
 from napari_mediround.training.data.sets import Case, LabelledPlane, choose_planes
 from napari_mediround.training.dialogues.draw import Dialogue, make_dialogue
-from napari_mediround.training.evaluation.annotator import click_through
 from napari_mediround.training.evaluation.box_baseline import BoxedLiteMedSam, find_boxed
 from napari_mediround.training.evaluation.chat_baseline import compare_chat, load_base
 from napari_mediround.training.evaluation.evaluate import Evaluation, spread
@@ -160,7 +160,7 @@ class FullEvaluation(Evaluation):
 
     def _click(self, scenery: Scenery, asked: Asked) -> Iterator[Outcome]:
         for way, target, clicks in (("words", asked.target, 5), ("alone", None, 1)):
-            dices = click_through(self.segmenter, target and target.mask, asked.truth, clicks)
+            dices = dices_by_clicks(self.segmenter, target and target.mask, asked.truth, clicks)
             question = f"{scenery.name}.{asked.structure}"
             yield Outcome(
                 "clicks", way, question, asked.score(scenery.subject), scenery.modality, dices=dices

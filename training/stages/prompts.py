@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from napari_mediround.inference.components import depth_inside
 from napari_mediround.model.context import resize
 from napari_mediround.model.features import Decoded, Seen
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import mask_to_logits
+from napari_mediround.training.annotator import inner_point, place_click
 from napari_mediround.training.stages.text import corrupt_mask
 
 
@@ -56,24 +56,19 @@ def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Te
 
 
 def click_error(mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator | None = None):
-    """Return a click (x, y) and whether it is positive, in the widest region where a mask is wrong.
+    """Return a click ((x, y), inside) where a mask is wrong; where nothing is, one that confirms the mask.
 
     Parameters
     ----------
     mask, truth : ndarray
         bool (H, W).
     rng : Generator, optional
-        Draws among the inner pixels of that region; None takes the innermost one.
+        As in `place_click`.
     """
-    depths = [depth_inside(error) for error in (truth & ~mask, mask & ~truth)]
-    positive = depths[0].max() >= depths[1].max()
-    depth = depths[0] if positive else depths[1]
-    if not depth.any():  # nothing is wrong: confirm the inside, or that there is none
-        positive = bool(truth.any())
-        depth = ndimage.distance_transform_edt(truth if positive else ~truth)
-    inner = np.argwhere(depth >= (depth.max() if rng is None else max(0.5 * depth.max(), 1e-6)))
-    row, column = inner[0 if rng is None else rng.integers(len(inner))]
-    return (column + 0.5, row + 0.5), bool(positive)
+    if click := place_click(mask, truth, rng):
+        return click
+    inside = bool(truth.any())
+    return inner_point(ndimage.distance_transform_edt(truth if inside else ~truth), rng), inside
 
 
 def click_errors(

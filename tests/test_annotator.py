@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.training.evaluation.annotator import click_through, count_clicks, place_click
+from napari_mediround.training.annotator import count_clicks, dices_by_clicks, place_click
 
 
 def block(rows: slice, columns: slice) -> np.ndarray:
@@ -33,20 +33,20 @@ class Patcher:
 
 def test_a_click_goes_into_the_middle_of_the_largest_error() -> None:
     truth = block(slice(2, 7), slice(1, 6))
-    assert place_click(np.zeros_like(truth), truth) == (3, 4, True)
-    assert place_click(block(slice(0, 9), slice(8, 11)) | truth, truth) == (9, 1, False)
+    assert place_click(np.zeros_like(truth), truth) == ((3.5, 4.5), True)
+    assert place_click(block(slice(0, 9), slice(8, 11)) | truth, truth) == ((9.5, 1.5), False)
     assert place_click(truth, truth) is None
 
 
 def test_what_touches_the_edge_of_the_image_has_its_middle_inside() -> None:
     truth = block(slice(0, 9), slice(0, 5))
-    assert place_click(np.zeros_like(truth), truth)[:2] == (2, 2)
+    assert place_click(np.zeros_like(truth), truth) == ((2.5, 2.5), True)
 
 
 def test_clicks_add_up_and_each_starts_from_the_mask_before() -> None:
     truth, patcher = block(slice(1, 4), slice(1, 7)), Patcher()
     start = Mask.from_array(block(slice(5, 8), slice(8, 11)))
-    dices = click_through(patcher, start, truth, clicks=4)
+    dices = dices_by_clicks(patcher, start, truth, clicks=4)
     # 18 px to find, then 9 to lose: each click sets one block of 9 right.
     assert dices == pytest.approx((0, 2 * 9 / (18 + 18), 2 * 18 / (27 + 18), 1, 1))
     assert [len(points) for points, _, _ in patcher.calls] == [1, 2, 3]
@@ -56,8 +56,13 @@ def test_clicks_add_up_and_each_starts_from_the_mask_before() -> None:
 
 def test_without_words_the_first_click_has_no_mask_before_it() -> None:
     truth, patcher = block(slice(1, 4), slice(1, 4)), Patcher()
-    assert click_through(patcher, None, truth, clicks=1) == (0, 1)
-    assert patcher.calls == [([[2.0, 2.0]], [True], None)]
+    assert dices_by_clicks(patcher, None, truth, clicks=1) == (0, 1)
+    assert patcher.calls == [([[2.5, 2.5]], [True], None)]
+
+
+def test_no_click_follows_once_the_goal_is_reached() -> None:
+    truth, patcher = block(slice(1, 4), slice(1, 7)), Patcher()
+    assert dices_by_clicks(patcher, None, truth, clicks=9, goal=0.6) == pytest.approx((0, 2 / 3))
 
 
 @pytest.mark.parametrize(

@@ -27,29 +27,42 @@ GOAL = 0.85
 """Dice that ends the counting of clicks."""
 
 
-def place_click(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[int, int, bool] | None:
-    """Return (x, y, inside) of the next click, or None when the masks are equal.
+def place_click(
+    mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator | None = None
+) -> tuple[tuple[float, float], bool] | None:
+    """Return the next click: ((x, y), inside), or None when the masks are equal.
 
-    `inside` is true where the mask lacks something. The border of the image counts as one of the error.
+    x and y are pixels; the centre of the first pixel is (0.5, 0.5), as in the dock. `inside` is true where
+    the mask lacks something. The border of the image counts as a border of the error.
 
     Parameters
     ----------
     mask, truth : ndarray
         bool (H, W).
+    rng : Generator, optional
+        Draws among the inner pixels of the widest error; None takes the innermost one.
     """
     missing, surplus = (depth_inside(error) for error in (truth & ~mask, mask & ~truth))
     inside = bool(missing.max() >= surplus.max())
     depth = missing if inside else surplus
-    if not depth.any():
-        return None
-    row, column = np.unravel_index(depth.argmax(), depth.shape)
-    return int(column), int(row), inside
+    return (inner_point(depth, rng), inside) if depth.any() else None
 
 
-def click_through(
-    segmenter: Predictor, mask: Mask | None, truth: NDArray[np.bool_], clicks: int = CLICKS
+def inner_point(depth: NDArray[np.floating], rng: np.random.Generator | None = None) -> tuple[float, float]:
+    """Return the centre (x, y) of the deepest pixel of a depth map (H, W); `rng` draws one half as deep."""
+    inner = np.argwhere(depth >= (depth.max() if rng is None else max(0.5 * depth.max(), 1e-6)))
+    row, column = inner[0 if rng is None else rng.integers(len(inner))]
+    return float(column) + 0.5, float(row) + 0.5
+
+
+def dices_by_clicks(
+    segmenter: Predictor,
+    mask: Mask | None,
+    truth: NDArray[np.bool_],
+    clicks: int = CLICKS,
+    goal: float = np.inf,
 ) -> tuple[float, ...]:
-    """Return Dice after 0, 1, …, `clicks` clicks on the plane last set.
+    """Return Dice after 0, 1, …, `clicks` clicks on the plane last set, up to the first that reaches `goal`.
 
     Parameters
     ----------
@@ -60,14 +73,17 @@ def click_through(
     truth : ndarray
         bool (H, W).
     clicks : int
+        Most clicks.
+    goal : float
+        Dice that is good enough.
     """
     now = np.zeros_like(truth) if mask is None else mask.to_array()
     reached, points, inside = [dice(now, truth)], [], []
-    for _ in range(clicks):
+    while len(reached) <= clicks and reached[-1] < goal:
         click = place_click(now, truth)
         if click is not None:
-            points.append(click[:2])
-            inside.append(click[2])
+            points.append(click[0])
+            inside.append(click[1])
             mask, _ = segmenter.refine(np.array(points, float), np.array(inside), previous=mask)
             now = mask.to_array()
         reached.append(dice(now, truth))
