@@ -23,7 +23,7 @@ FOLDERS = {
 
 # A module imports only from layers above its own, or from its own.
 LAYERS = (
-    ("__init__", "errors", "files", "resources", "weights"),
+    ("__init__", "errors", "files", "resources", "settings", "weights"),
     ("domain",),
     ("questions",),
     ("io",),
@@ -41,6 +41,7 @@ GUI = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}
 WITHOUT = {
     "errors": HEAVY | GUI | {"numpy"},
     "files": HEAVY | GUI | {"numpy"},
+    "settings": HEAVY | GUI | {"numpy", "pydantic"},
     "weights": HEAVY | GUI,
     "domain": HEAVY | GUI | {"scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
     "questions": HEAVY | GUI | {"numpy", "scipy", "skimage", "SimpleITK", "pydicom", "PIL"},

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,6 +29,7 @@ from napari_mediround.model.checkpoint import (
 )
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.settings import read_toml, to_settings
 from napari_mediround.training.data.planes import set_of
 from napari_mediround.training.data.prepare import encoded_rows, load_quotas
 from napari_mediround.training.stages.dense import DenseSettings, train_dense
@@ -95,21 +95,14 @@ def read_recipe(path: Path) -> dict[str, object]:
     Raises
     ------
     SettingsError
-        For a section or key that is not known.
+        For a section or key that is not known, or a value of the wrong kind.
     """
     kinds = {"run": RunSettings, **STAGES}
-    with open(path, "rb") as file:
-        table = tomllib.load(file)
     recipe: dict[str, object] = {"run": RunSettings()}
-    for section, values in table.items():
-        known = {f.name for f in fields(kinds[section])} if section in kinds else set()
-        if not set(values) <= known or section not in kinds:
-            raise SettingsError(
-                f"{path.name}: [{section}] {', '.join(sorted(set(values) - known))} is not known."
-            )
-        recipe[section] = kinds[section](
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        )
+    for section, values in read_toml(path).items():
+        if section not in kinds:
+            raise SettingsError(f"{path.name}: [{section}] is not known. Known sections: {', '.join(kinds)}.")
+        recipe[section] = to_settings(kinds[section], values, f"{path.name}, [{section}]")
     return recipe
 
 

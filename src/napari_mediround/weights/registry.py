@@ -7,7 +7,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ import platformdirs
 
 from napari_mediround.errors import MissingWeightsError, SettingsError
 from napari_mediround.files import hash_file, write_whole
+from napari_mediround.settings import to_settings
 
 MANIFEST = "manifest.json"
 TENSOR_SUFFIXES = (".safetensors", ".bin")
@@ -136,20 +137,14 @@ class State:
     remedy: str = ""
 
 
-def _known(cls: type, table: Mapping, where: str) -> dict:
-    unknown = set(table) - {f.name for f in fields(cls)}
-    if unknown:
-        raise SettingsError(f"{where}: unknown key {', '.join(sorted(unknown))}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-
-
 def parse_registry(text: str) -> Mapping[str, Weight]:
     """Read a registry from TOML text. Raises as `load_registry`."""
     entries = {}
     for name, table in tomllib.loads(text).items():
         where = f"models.toml, {name}"
-        sources = tuple(Source(**_known(Source, s, where)) for s in table.pop("sources", ()))
-        entries[name] = Weight(name=name, sources=sources, **_known(Weight, table, where))
+        sources = tuple(to_settings(Source, s, where) for s in table.pop("sources", ()))
+        entry = to_settings(Weight, {"name": name, **table, "sources": sources}, where)
+        entries[name] = entry
     return MappingProxyType(entries)
 
 
