@@ -172,7 +172,7 @@ def test_the_receipt_finds_holes_that_are_not_marked(ringed, monkeypatch):
 def test_the_receipt_owes_nothing_to_the_reader(ringed, monkeypatch):
     volume, write, path = ringed
     monkeypatch.setattr(
-        "napari_mediround.io.masks.rtstruct.fill_contours", lambda shape, *_: np.ones(shape, bool)
+        "napari_mediround.io.masks.rtstruct_reader.fill_contours", lambda shape, *_: np.ones(shape, bool)
     )
     assert write().ok
     monkeypatch.undo()

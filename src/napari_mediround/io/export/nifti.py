@@ -21,7 +21,7 @@ from napari_mediround.domain.segments import MANUAL, LabelledVolume, Segment
 from napari_mediround.io import tables
 from napari_mediround.io.labels import save_grid
 from napari_mediround.io.masks.label_map import read_grid, read_names
-from napari_mediround.io.volume import ras_to_lps
+from napari_mediround.io.volumes.volume import ras_to_lps
 
 SUFFIX = ".nii.gz"
 _HEADER, _NEAR = 348, 0.25  # bytes; share of a voxel by which SimpleITK may round
