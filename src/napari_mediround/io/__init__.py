@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from napari_mediround.domain.geometry import VIEWS
+from napari_mediround.domain.hounsfield import take_for
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError, SeriesChoiceError, UnreadableFileError, VolumeChoiceError
 from napari_mediround.io import limits
@@ -28,6 +29,7 @@ def read_study(
     series: str | int | None = None,
     volume: int | None = None,
     view: str | None = None,
+    modality: str | None = None,
 ) -> Study:
     """Read an image file, or one DICOM series of a folder, into radiological display order.
 
@@ -41,6 +43,8 @@ def read_study(
         Which volume of a 4-D image, or page of a TIFF; 0-based.
     view : {None, "axial", "coronal", "sagittal"}
         Which planes to show; None shows those acquired.
+    modality : str, optional
+        What to take the image for, whatever the file says: DICOM's code ("CT"), "" for none in particular.
 
     Returns
     -------
@@ -62,6 +66,8 @@ def read_study(
         raise UnreadableFileError(path, f"{view!r} is no view", f"Choose one of {', '.join(sorted(VIEWS))}.")
     with limits.quiet(), limits.refusal(path, _DAMAGED):
         study = _read(path, series, volume, view)
+        if modality is not None:
+            study = take_for(study, modality)
     if view is not None and not study.geometry.oriented:
         cause = f"it does not say how it lies in the patient, so no {view} view can be made"
         raise UnreadableFileError(path, cause, "Leave the view out.")

@@ -54,7 +54,7 @@ def read_label_map(path: Path, anatomy: Anatomy | None = None) -> LabelledVolume
     UnreadableFileError
         When it cannot be read, or its voxels are no label values.
     """
-    study = read_study(path)
+    study = read_study(path, modality="")  # label values are no grey values
     labels = study.order.undo(study.pixels)
     whole = not study.is_rgb and np.array_equal(labels, np.rint(labels))
     if not whole or labels.min() < 0 or labels.max() > MAX_VALUE:
