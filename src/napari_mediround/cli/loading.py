@@ -71,9 +71,7 @@ def read_image(
     for note in study.notes:
         say(f"Note: {note}")
     if not study.stated:
-        say(
-            f"Modality: {study.modality or 'not known'}, by its values. If that is wrong: --modality CT (or MR, …)"
-        )
+        say(f"Modality: {study.modality or 'not known'}, by its values. Say another one with --modality.")
     return study
 
 

@@ -13,12 +13,21 @@ from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError, SeriesChoiceError, UnreadableFileError, VolumeChoiceError
 from napari_mediround.io import limits
 from napari_mediround.io.dicom import reader
-from napari_mediround.io.dicom.instances import DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
+from napari_mediround.io.dicom.instances import APPLE_DOUBLE, DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
 from napari_mediround.io.picture import PICTURE_SUFFIXES, read_picture
+from napari_mediround.io.volumes.nifti_header import GZIP, is_packed
 from napari_mediround.io.volumes.volume import ITK_SUFFIXES, NIBABEL_SUFFIXES, read_itk, read_nifti
 
 __all__ = ["SeriesInfo", "list_series", "read_studies", "read_study"]
 
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"PK\x03\x04": "zip",
+    b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf": "7-Zip",
+}
+_GIT_LFS = b"version https://git-lfs"
 _DAMAGED = "its header is damaged: values in it are of the wrong kind"
 _FORMATS = "DICOM, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha, .mhd), MGH, PNG, JPEG, TIFF and BMP are read"
 
@@ -126,7 +135,31 @@ def _existing(path: str | PathLike) -> Path:
         raise UnreadableFileError(path, "it cannot be opened", "Check its name and permissions.") from error
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise UnreadableFileError(path, "it is a device or a pipe, not a file", "Choose a file or folder.")
+    if stat.S_ISREG(kind):
+        _check_start(path)
     return path
+
+
+def _check_start(path: Path) -> None:
+    """Refuse by name what begins as something else than an image: packed files, pointers, companions."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_GIT_LFS))
+    except OSError as error:
+        raise UnreadableFileError(path, "it cannot be opened", "Check its permissions.") from error
+    if not start:
+        raise UnreadableFileError(path, "it is empty", "Copy or export the file again.")
+    packed = next((name for magic, name in _PACKED.items() if start.startswith(magic)), "")
+    if packed == "gzip" and path.name.lower().endswith((".nii", ".mgh")):
+        remedy = "Add .gz to its name." if path.name.lower().endswith(".nii") else "Call it .mgz."
+        raise UnreadableFileError(path, "it is packed by gzip, and its name does not say so", remedy)
+    if packed and not is_packed(path):
+        raise UnreadableFileError(path, f"it is packed by {packed}", "Unpack it first.")
+    if start == _GIT_LFS:
+        raise UnreadableFileError(path, "it is a pointer of Git LFS, not the file", "Fetch it: git lfs pull.")
+    if start.startswith(APPLE_DOUBLE):
+        cause = "it is a companion that macOS made of another file"
+        raise UnreadableFileError(path, cause, f"Open {path.name.removeprefix('._')} instead.")
 
 
 def _read(path: Path, series: str | int | None, volume: int | None, view: str | None) -> Study:

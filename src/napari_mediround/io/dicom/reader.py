@@ -65,7 +65,7 @@ def read_dicom(
     SeriesChoiceError
         When a folder holds several series and none was chosen, or the chosen one is not there.
     """
-    headers = _headers(path, series)
+    headers, left_out = _headers(path, series)
     first = headers[0]
     for header in headers:
         _check_header(Path(header.filename), header, first)
@@ -77,6 +77,7 @@ def read_dicom(
         raise UnreadableFileError(path, f"it has {count:,} frames", f"Keep {MAX_FRAMES:,} or fewer.")
     frames = [frame for header in headers for frame in frames_of(header)]
     frames, geometry, notes = _place(path, headers, frames, size, volume)
+    notes = (*left_out, *notes)
     pixels = _read_pixels(path, frames, size, colour)
     if not colour:
         pixels, more = limits.replace_non_finite(path, pixels)
@@ -94,11 +95,12 @@ def list_series(path: Path) -> tuple[instances.SeriesInfo, ...]:
         When a DICOM file is damaged, or there is no image.
     """
     if path.is_dir():
-        return tuple(instances.describe_series(headers) for headers in instances.scan(path).values())
-    return (instances.describe_series(_headers(path, None)),)
+        return tuple(instances.describe_series(headers) for headers in instances.scan(path).series.values())
+    return (instances.describe_series(_headers(path, None)[0]),)
 
 
-def _headers(path: Path, series: str | int | None) -> list[Dataset]:
+def _headers(path: Path, series: str | int | None) -> tuple[list[Dataset], tuple[str, ...]]:
+    """Return the headers of the file, or of the series, and what of the folder was left out."""
     if path.is_dir():
         return instances.choose_series(path, instances.scan(path), series)
     if not instances.looks_like_dicom(path):
@@ -110,7 +112,7 @@ def _headers(path: Path, series: str | int | None) -> list[Dataset]:
         info = instances.describe_series([header])
         message = f"{path}: the file is of series {uid}, not {series}."
         raise SeriesChoiceError(printable(message), (info,))
-    return [header]
+    return [header], ()
 
 
 def _check_header(path: Path, header: Dataset, first: Dataset) -> None:

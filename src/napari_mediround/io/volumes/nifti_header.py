@@ -34,6 +34,9 @@ _TRAILER = 2**20
 FORMS = ("sform", "qform")
 """What `form_affine` knows."""
 
+GZIP = b"\x1f\x8b"
+"""How a file packed by gzip begins."""
+
 _LENGTH, _MILLIMETRE = 7, 2  # the bits of xyzt_units that name a length, and the millimetre
 _HALF_A_VOXEL = 0.5
 _FLOAT64 = 8  # nibabel scales in float64
@@ -49,7 +52,12 @@ def read_header(path: Path) -> Nifti1Header:
         When the file is no NIfTI file, or a size, the place of the voxels or a spacing cannot be.
     """
     block = read_start(path, _LONGEST)
+    if block[:2] == GZIP:
+        raise UnreadableFileError(path, "it is packed by gzip twice", "Unpack it once.")
     kind, magic, at = _KINDS.get(_declared_size(block), (None, b"", 0))
+    if block[at : at + 4] in (b"ni1\0", b"ni2\0"):
+        cause = "it is a header whose voxels are in another file (.img)"
+        raise UnreadableFileError(path, cause, "Save both as one .nii file.")
     if kind is None or block[at : at + 4] != magic:
         raise UnreadableFileError(path, "it is no readable NIfTI file", _DAMAGED)
     try:

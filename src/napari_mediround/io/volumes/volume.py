@@ -109,6 +109,7 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
         notes += (TWO_PLACES,)
     geometry = _geometry(path, pixels.shape[:3], ras_to_lps(affine), oriented, has_depth)
     geometry = replace(geometry, forms=forms)
+    notes += limits.doubt_unit(geometry)
     return judge_modality(make_study(pixels, geometry, "", slice_axis, notes))
 
 
@@ -222,7 +223,7 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
         notes += (f"the file does not say where left is ({why}): no side is claimed",)
     geometry = _geometry(path, pixels.shape[:3], affine, oriented, has_depth)
     said = read_modality(image.GetMetaData("modality") if image.HasMetaDataKey("modality") else "")
-    study = make_study(pixels, geometry, said, slice_axis, notes)
+    study = make_study(pixels, geometry, said, slice_axis, notes + limits.doubt_unit(geometry))
     return study if said else judge_modality(study)
 
 
