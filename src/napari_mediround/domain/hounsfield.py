@@ -26,6 +26,7 @@ _BIN = 15.0
 _FEWEST_VALUES = 100
 _WIDEST_PICTURE = 255
 
+_NO_RESCALE = "the CT does not say how to rescale its values to Hounsfield units: they"
 _BY_VALUES = "the file does not say what kind of image it is: by its values it was taken for CT"
 _SHIFTED = f"{SHIFT:.0f} was taken off its values, which makes them Hounsfield units"
 _NOT_CT = (
@@ -54,6 +55,15 @@ def take_for(study: Study, modality: str) -> Study:
     notes = tuple(note for note in study.notes if note not in (_BY_VALUES, _SHIFTED, _NOT_CT))
     notes += (_SHIFTED,) if shift else ()
     return replace(_take(study, modality, shift), notes=notes, stated=True)
+
+
+def complete_ct(study: Study) -> Study:
+    """Return a CT that does not say how to rescale its values, in Hounsfield units where they are found."""
+    shift = find_shift(study.pixels)
+    if shift is None:
+        return replace(study, notes=(*study.notes, f"{_NO_RESCALE} may be none"))
+    notes = (f"{_NO_RESCALE} are taken as they stand",) if not shift else (_SHIFTED,)
+    return replace(_take(study, "CT", shift), notes=(*study.notes, *notes))
 
 
 def _restore(study: Study) -> NDArray:

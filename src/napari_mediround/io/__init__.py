@@ -21,7 +21,7 @@ from napari_mediround.io.volumes.volume import ITK_SUFFIXES, NIBABEL_SUFFIXES, r
 __all__ = ["SeriesInfo", "list_series", "read_studies", "read_study"]
 
 _PACKED = {
-    b"\x1f\x8b": "gzip",
+    GZIP: "gzip",
     b"BZh": "bzip2",
     b"PK\x03\x04": "zip",
     b"\xfd7zXZ": "xz",

@@ -80,6 +80,7 @@ _LOGGERS = tuple(
         "PIL.ImageFile",
         "PIL.PngImagePlugin",
         "PIL.TiffImagePlugin",
+        "tifffile",
     )
 )
 

@@ -23,8 +23,8 @@ def split_strays(headers: Sequence[Dataset]) -> tuple[list[Dataset], tuple[str, 
     """Return the headers of a series that can be its slices, and what the others are, in words with names.
 
     A stray is a localizer among other images, a page without a place or in colours among placed grey slices,
-    and a plane or two across all others and of another size. What differs in any other way stays: the stack is then refused, as a
-    slice could be lost.
+    and a plane or two across all others and of another size. What differs in any other way stays: the stack
+    is then refused, as a slice could be lost.
     """
     kept, said = list(headers), []
     for what, is_stray in (
