@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -265,6 +266,73 @@ def test_a_monai_label_folder_prefers_approved_labels_and_knows_their_names(tmp_
     assert read_monai_masks(b, GRID).segments[0].origin == AUTOMATIC
     with pytest.raises(UnreadableFileError, match="labels/final"):
         read_monai(tmp_path / "labels")
+
+
+def write_seg_nrrd(path, layers, keys, dtype=np.uint8):
+    """Write layers (layer, plane, row, column) as 3D Slicer does, one alone without an axis of its own."""
+    many = len(layers) > 1
+    fields = {
+        "type": "uchar" if dtype == np.uint8 else "ushort",
+        "dimension": 4 if many else 3,
+        "space": "left-posterior-superior",
+        "sizes": " ".join(map(str, [*([len(layers)] if many else []), *layers[0].shape[::-1]])),
+        "space directions": ("none " if many else "") + "(1,0,0) (0,1,0) (0,0,2)",
+        "kinds": ("list " if many else "") + "domain domain domain",
+        "endian": "little",
+        "encoding": "gzip",
+        "space origin": "(0,0,0)",
+    }
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    lines += [f"{name}:={value}" for name, value in keys.items()]
+    data = np.ascontiguousarray(np.stack(layers, -1), dtype).tobytes()
+    path.write_bytes(("NRRD0004\n" + "\n".join(lines) + "\n\n").encode() + gzip.compress(data))
+    return path
+
+
+def named(**segments) -> dict[str, str]:
+    return {
+        f"Segment{k}_{key}": value
+        for k, table in enumerate(segments.values())
+        for key, value in table.items()
+    }
+
+
+def test_segments_of_old_slicers_have_a_layer_each_and_no_values(tmp_path):
+    grid = Geometry((4, 5, 6), np.diag([2.0, 1, 1, 1])[[2, 1, 0, 3]])
+    liver, spleen = np.zeros((2, *grid.shape), np.uint8)
+    liver[1:3, 1:4, 1:4], spleen[2, 2:5, 2:5] = 1, 1
+    keys = named(a={"ID": "x", "Name": "liver", "Extent": "0 5 0 4 0 3"}, b={"ID": "y", "Name": "spleen"})
+    volume = read_masks(write_seg_nrrd(tmp_path / "a.seg.nrrd", [liver, spleen], keys), grid)
+    assert [s.name for s in volume.segments] == ["liver", "spleen"]
+    for segment, mask in zip(volume.segments, (liver, spleen), strict=True):
+        assert np.array_equal(volume.mask(segment), mask)
+    alone = read_masks(write_seg_nrrd(tmp_path / "b.seg.nrrd", [liver], named(a={"Name": "liver"})), grid)
+    assert np.array_equal(alone.mask(alone.segments[0]), liver)
+
+
+def test_voxels_that_no_segment_claims_are_kept_and_said(tmp_path):
+    grid = Geometry((4, 5, 6), np.diag([2.0, 1, 1, 1])[[2, 1, 0, 3]])
+    labels = np.arange(120, dtype=np.uint8).reshape(grid.shape) % 4
+    keys = named(a={"Name": "liver", "LabelValue": "2", "Layer": "0"})
+    volume = read_masks(write_seg_nrrd(tmp_path / "a.seg.nrrd", [labels], keys), grid)
+    assert [(s.value, s.name) for s in volume.segments] == [
+        (2, "liver"),
+        (1, "structure 1"),
+        (3, "structure 3"),
+    ]
+    assert np.array_equal(volume.layers[0], labels)
+    assert "2 masks have no name" in volume.notes[0]
+    keys["Segment0_Layer"] = "3"
+    with pytest.raises(UnreadableFileError):
+        read_masks(write_seg_nrrd(tmp_path / "b.seg.nrrd", [labels], keys), grid)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_that_excel_wrote_is_read(tmp_path, encoding):
+    grid = Geometry((2, 3, 4), np.eye(4))
+    save_grid(tmp_path / "a.nii.gz", np.full(grid.shape, 7, np.uint8), grid)
+    (tmp_path / "a.tsv").write_bytes("index\tname\r\n7\tliver\r\n\t\r\n".encode(encoding))
+    assert [s.name for s in read_masks(tmp_path / "a.nii.gz", grid).segments] == ["liver"]
 
 
 def test_parts_drawn_a_little_apart_in_height_are_of_one_plane(drawn):
