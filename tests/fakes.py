@@ -161,6 +161,7 @@ class FakeView:
     image_chosen = Signal(int)
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
+    modality_chosen = Signal(int)
     window_chosen = Signal(int)
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
@@ -207,6 +208,10 @@ class FakeView:
     def show_windows(self, names, current) -> None:
         """Remember the windows."""
         self.windows = list(names)
+
+    def show_modalities(self, names, current) -> None:
+        """Remember the modalities."""
+        self.modalities, self.modality = list(names), current
 
     def show_entries(self, entries) -> None:
         """Remember the chat."""

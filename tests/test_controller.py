@@ -7,6 +7,7 @@ import pytest
 from desk import Desk
 from fakes import FakeSegmenter, make_volume
 
+from napari_mediround.domain.hounsfield import judge_modality
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.journal.entries import RoundAsked
@@ -402,3 +403,25 @@ def test_an_image_closed_with_its_chat_gives_way_to_the_one_that_is_there(desk):
     assert desk.view.image == 0
     desk.ask("segment the spleen")
     assert desk.replies[-1].text.startswith("Here")
+
+
+def test_an_image_of_no_stated_modality_can_be_taken_for_another(desk):
+    assert desk.view.modalities == []
+    study = make_volume((3, 8, 8))
+    unsaid = judge_modality(replace(study, modality="", notes=("3 voxels were not finite numbers",)))
+    desk.open(unsaid)
+    desk.view.image_chosen.emit(1)
+    assert [e.text for e in desk.view.entries] == ["About this image: 3 voxels were not finite numbers."]
+    assert desk.view.modalities[desk.view.modality] == "not known"
+    assert desk.view.windows == [AUTOMATIC, AS_SHOWN]
+    desk.ask("segment the liver")
+    grey = desk.segmenter.load().images[-1]
+    desk.view.modality_chosen.emit(desk.view.modalities.index("CT"))
+    assert desk.view.modalities[desk.view.modality] == "CT"
+    assert "lung" in desk.view.windows
+    assert desk.ask("segment the spleen").round == 2
+    assert not np.array_equal(desk.segmenter.load().images[-1], grey), "seen through the CT window"
+    desk.view.modality_chosen.emit(0)
+    desk.ask("segment the spleen")
+    assert np.array_equal(desk.segmenter.load().images[-1], grey)
+    assert len([e for e in desk.view.entries if "About this image" in getattr(e, "text", "")]) == 1

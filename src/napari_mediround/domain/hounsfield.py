@@ -34,6 +34,9 @@ _NOT_CT = (
     "over their own range"
 )
 
+GUESSES = (_BY_VALUES, _NOT_CT)
+"""Notes that say what an image was taken for."""
+
 
 def judge_modality(study: Study) -> Study:
     """Return a study of no stated modality taken for CT where its values are those of CT, with a note."""

@@ -21,6 +21,7 @@ from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.chat.reading import Reading
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import KEYS, REASON_KEYS, ChatView, Message
 from napari_mediround.widget.layers import layer_geometry
@@ -64,6 +65,7 @@ class ChatController:
         self._fixing = Fixing(place, self._verdicts)
         self._asking = Asking(place, self._about, self._verdicts.start_clock)
         self._projects = Projects(place)
+        self._reading = Reading(place)
         me = weakref.WeakMethod(self._on_key_pressed)
         self.keys = ViewerKeys(viewer, lambda key: me() and me()(key))
         for signal, slot in self._view_slots():

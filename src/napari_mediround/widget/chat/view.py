@@ -185,6 +185,8 @@ class ChatView(Protocol):
     """(plane) 0-based."""
     follow_chosen: SignalInstance
     """(bool) whether the plane follows the viewer."""
+    modality_chosen: SignalInstance
+    """(index) into the modalities last shown."""
     window_chosen: SignalInstance
     """(index) into the windows last shown."""
     action_chosen: SignalInstance
@@ -220,6 +222,9 @@ class ChatView(Protocol):
 
     def show_windows(self, names: Sequence[str], current: int) -> None:
         """List the windows; an empty list hides the choice."""
+
+    def show_modalities(self, names: Sequence[str], current: int) -> None:
+        """List what the image can be taken for; an empty list hides the choice."""
 
     def show_entries(self, entries: Sequence[Entry]) -> None:
         """Make the chat these entries; what has not changed stays as it is."""

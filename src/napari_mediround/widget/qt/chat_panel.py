@@ -30,6 +30,7 @@ class ChatPanel(CancellablePanel):
     volume_chosen = Signal(int)
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
+    modality_chosen = Signal(int)
     window_chosen = Signal(int)
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
@@ -111,6 +112,10 @@ class ChatPanel(CancellablePanel):
         """See `ChatView`."""
         self.choices.show_windows(names, current)
 
+    def show_modalities(self, names: Sequence[str], current: int) -> None:
+        """See `ChatView`."""
+        self.choices.show_modalities(names, current)
+
     def show_entries(self, entries: Sequence[Entry]) -> None:
         """See `ChatView`. Cards are made a turn of the event loop later: the masks are painted before."""
         self._entries = tuple(entries)
@@ -158,7 +163,8 @@ class ChatPanel(CancellablePanel):
 
 _SIGNALS = (
     "question_asked", "question_edited", "cancel_asked", "project_chosen", "image_chosen", "volume_chosen",
-    "plane_chosen", "follow_chosen", "window_chosen", "action_chosen", "reference_chosen", "device_chosen",
+    "plane_chosen", "follow_chosen", "modality_chosen", "window_chosen", "action_chosen", "reference_chosen",
+    "device_chosen",
     "step_chosen", "mask_chosen", "mask_hovered", "tool_chosen", "reason_chosen",
 )  # fmt: skip
 """What the parts say to the outside."""

@@ -29,16 +29,19 @@ class Choices(QWidget):
     volume_chosen = Signal(int)
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
+    modality_chosen = Signal(int)
     window_chosen = Signal(int)
     learning_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self._images, self._windows = QComboBox(), QComboBox()
-        for box in (self._images, self._windows):
+        self._images, self._modalities, self._windows = QComboBox(), QComboBox(), QComboBox()
+        for box in (self._images, self._modalities, self._windows):
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._images.setPlaceholderText("choose an image")
         self._images.activated.connect(self.image_chosen.emit)
+        self._modalities.activated.connect(self.modality_chosen.emit)
+        self._modalities.setToolTip("What to take the image for: its file does not say what it is")
         self._windows.activated.connect(self.window_chosen.emit)
         self._hint = QLabel()
         self._hint.setWordWrap(True)
@@ -52,7 +55,9 @@ class Choices(QWidget):
         self._form.addRow("Volume", self._make_volume())
         self._form.addRow("Plane", self._make_plane())
         self._form.addRow(self._hint)
+        self._form.addRow("Modality", self._modalities)
         self._form.addRow("Window", self._windows)
+        self.show_modalities((), 0)
         self.show_volume(0, 1, "")
 
     def _make_project(self) -> QHBoxLayout:
@@ -126,6 +131,11 @@ class Choices(QWidget):
         self._plane_name.setText(f"/ {planes - 1} {name}" if planes > 1 else name)
         self._hint.setText(hint)
         self._hint.setVisible(bool(hint))
+
+    def show_modalities(self, names: Sequence[str], current: int) -> None:
+        """See `ChatView`."""
+        _fill(self._modalities, names, current)
+        self._form.setRowVisible(self._modalities, bool(names))
 
     def show_windows(self, names: Sequence[str], current: int) -> None:
         """See `ChatView`."""
