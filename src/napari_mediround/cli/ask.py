@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mediround.cli.console import make_table, notices, results, say, write_json, writing
+from napari_mediround.cli.console import answer, doing, make_table, results, say, write_json, writing
 from napari_mediround.cli.model import require_writable
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
@@ -66,9 +66,11 @@ def require_questions(texts: Sequence[str]) -> list[str]:
     Raises
     ------
     SettingsError
-        When not; before any model is loaded.
+        When not, or when it is no text; before any model is loaded.
     """
     for number, text in enumerate(texts, 1):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise SettingsError(f"Question {number} has bytes that are no UTF-8 text. Type it again.")
         if not text.strip():
             raise SettingsError(f'Question {number} is empty. Say what you want to see: "the liver".')
     return list(texts)
@@ -99,7 +101,7 @@ def ask_rounds(session: Session, texts: Sequence[str], plane: int, window: Windo
         What the round raised, with the round's number when there are several.
     """
     for number, text in enumerate(texts, 1):
-        with notices().status(f"Round {number} of {len(texts)} …"):
+        with doing(f"Round {number} of {len(texts)} …"):
             try:
                 session.ask(text, plane, window=window)
             except MediRoundError as error:
@@ -116,7 +118,7 @@ def carry_masks(session: Session) -> None:
         if not target.mask.area:
             continue
         name = f"{reference} {target.structure}"
-        with notices().status(f"Carrying {name} …"):
+        with doing(f"Carrying {name} …"):
             ways = [_carry_one_way(session, reference, step) for step in (1, -1)]
         planes = [plane for carried, _ in ways for plane in carried]
         where = f"{len(planes)} planes, {min(planes)} to {max(planes)}" if planes else "nowhere"
@@ -164,12 +166,12 @@ def show_rounds(session: Session) -> None:
     for round_ in asked:
         for row in round_rows(session, round_):
             table.add_row(*row)
-    console = results()
-    console.print(table)
+    results().print(table)
     for round_ in asked:
-        console.print(f"{round_.index}: {round_.answer.text}", markup=False)
+        first, *more = round_.answer.text.split("\n")
+        answer(f"{round_.index}: {first}", *(f"   {line}" for line in more if line))
         if round_.answer.note:
-            console.print(f"   {round_.answer.note}", markup=False)
+            answer(f"   {round_.answer.note}")
 
 
 def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
