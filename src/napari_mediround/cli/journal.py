@@ -66,9 +66,7 @@ def verify(
     if not known:
         answer(f"damaged – the chain does not contain {head}: events were removed or replaced")
         raise typer.Exit(1)
-    answer(
-        f"ok: {count} events, head {last}" + (f"; {lost} masks were lost in a recovery" if lost else "")
-    )
+    answer(f"ok: {count} events, head {last}" + (f"; {lost} masks were lost in a recovery" if lost else ""))
 
 
 @journal_app.command()

@@ -207,7 +207,12 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
     if isinstance(entry, RoundAsked):
         round_ = entry.round
         head = {
-            **{"round": round_.index, "parent": round_.parent, "plane": round_.plane, "seconds": round_.seconds},
+            **{
+                "round": round_.index,
+                "parent": round_.parent,
+                "plane": round_.plane,
+                "seconds": round_.seconds,
+            },
             "text": round_.text,
             "references": " ".join(str(reference) for reference in round_.references),
             "model": " ".join(f"{key}={value}" for key, value in entry.model),

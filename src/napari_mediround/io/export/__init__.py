@@ -172,7 +172,7 @@ def _write(
     written = form.write(volume, path, Sources(source, options.pixels, options.cancelled))
     if options.key and form.dicom:
         options.step("Removing what tells who the patient is …")
-        deidentify.deidentify_object(path, options.key)
+        deidentify.deidentify_object(path, options.key, volume)
         volume = deidentify.remap_volume(volume, options.key)
         if options.with_images:
             written, more = _images(source, path, options, written)
@@ -218,13 +218,16 @@ def _images(
     """Write de-identified copies of the images; return all files and what must be looked at."""
     folder = image_folder(path)
     folder.mkdir()
-    written_on = False
+    looked = []
     for number, header in enumerate(source.headers):
         options.step(f"De-identifying image {number + 1} of {len(source.headers)} …")
         target = folder / f"{number:04d}.dcm"
-        written_on |= deidentify.deidentify_file(Path(header.filename), target, options.key)
-    notes = (f"{len(source.headers)} de-identified images lie in {folder.name}.",)
-    return (folder, *written), notes + ((deidentify.BURNED_IN,) if written_on else ())
+        looked.append(deidentify.deidentify_file(Path(header.filename), target, options.key))
+    notes = [f"{len(source.headers)} de-identified images lie in {folder.name}."]
+    notes += [deidentify.BURNED_IN] * any(image.written_on for image in looked)
+    if several := sum(image.had_more for image in looked):
+        notes.append(deidentify.OVERLAYS.format(several))
+    return (folder, *written), tuple(notes)
 
 
 def image_folder(path: Path) -> Path:
