@@ -165,5 +165,3 @@ def test_nothing_but_the_console_prints():
             assert last not in {"print", "echo", "Console", "status", "TextColumn", "Text", "secho"} - (
                 allowed.get(path.name, set())
             ), f"{path.name}: {name}"
-
-

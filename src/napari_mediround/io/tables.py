@@ -6,7 +6,6 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 

@@ -29,7 +29,7 @@ from dicomanonymizer.simpledicomanonymizer import (
 )
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import UID_dictionary, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, UID_dictionary, generate_uid
 
 from napari_mediround import __version__
 from napari_mediround.domain.anatomy import Anatomy
@@ -138,15 +138,22 @@ def deidentify_file(source: Path, target: Path, key: str) -> Looked:
     with limits.quiet(), limits.refusal(source, "it is no readable DICOM file"):
         dataset = dicom_files.read_dataset(source)
         written_on = burned_in(dataset)
-        overlaid = any(tag.group & 0xFF00 == 0x6000 for tag in dataset.keys())
+        overlaid = any(tag.group & 0xFF00 == 0x6000 for tag in list(dataset.keys()))
         had_more = stored.write_anew(source, dataset)
         meant = _meaning_of_pixels(dataset)
         deidentify(dataset, key)
         if _meaning_of_pixels(dataset) != meant:
             cause = "its copy would lose what its pixels mean (rescaling or size)"
             raise UnreadableFileError(source, cause, "Export without copies of the images.")
-        dataset.save_as(target, enforce_file_format=True)
+        _afresh(dataset).save_as(target, enforce_file_format=True)
     return Looked(written_on, overlaid or had_more)
+
+
+def _afresh(dataset: Dataset) -> Dataset:
+    """Return a data set of the same elements that may be written in another byte order than it was read."""
+    fresh = Dataset(dict(dataset))
+    fresh.file_meta, fresh.preamble = dataset.file_meta, dataset.preamble
+    return fresh
 
 
 def burned_in(header: Dataset) -> bool:
@@ -161,7 +168,9 @@ def burned_in(header: Dataset) -> bool:
 
 def remap_uid(uid: str, key: str) -> str:
     """Return the UID that stands for `uid` under a key; the standard's own ones stay."""
-    return uid if not uid or uid in UID_dictionary or uid == LABEL_MAP else generate_uid(entropy_srcs=[key, uid])
+    if not uid or uid in UID_dictionary or uid == LABEL_MAP:  # newer than pydicom's list
+        return uid
+    return generate_uid(entropy_srcs=[key, uid])
 
 
 def pseudonym(patient: str, key: str) -> str:
@@ -178,7 +187,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 
 def _actions() -> dict:
-    """Return what the profile makes of each element: a dummy, or nothing. UIDs and sequences: see `_treat`."""
+    """Return what the profile makes of each element: a dummy, or nothing; not of UIDs."""
     apart = (replace_UID, delete_or_empty_or_replace_UID, keep)
     return {tag: action for tag, action in initialize_actions(STANDARD).items() if action not in apart}
 

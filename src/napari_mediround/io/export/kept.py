@@ -74,7 +74,8 @@ COUNTERS = frozenset((
 _FRAME_TYPES = (
     "ORIGINAL", "DERIVED", "MIXED", "PRIMARY", "SECONDARY", "AXIAL", "LOCALIZER", "VOLUME", "NONE", "OTHER",
     "MPR", "MIP", "MAX_IP", "MIN_IP", "MINIP", "AVERAGE", "RESAMPLED", "REFORMATTED", "SUBTRACTION", "M", "P",
-    "R", "I", "MAGNITUDE", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "ND", "NORM", "DIS2D", "DIS3D", "MOSAIC",
+    "R", "I", "MAGNITUDE", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "ND", "NORM", "DIS2D", "DIS3D",
+    "MOSAIC",
     "ADC", "FA", "DIFFUSION", "PERFUSION", "TRACEW", "T1", "T2", "T2_STAR", "WATER", "FAT", "IN_PHASE",
     "OPP_PHASE", "OUT_PHASE", "SE", "IR", "FFE", "DYNAMIC", "STATIC", "GATED", "WHOLE BODY", "IMAGE",
     "EMISSION", "TRANSMISSION", "SINGLE PLANE", "BIPLANE A", "BIPLANE B", "HELICAL", "PROJECTION",
@@ -240,8 +241,7 @@ def clean_element(
 
 
 def is_known_code(item: Dataset) -> bool:
-    """Return whether an item is a code of the standard's lists; all but the code goes, its meaning included
-    where it is none that the lists give it."""
+    """Return whether an item is a code of the standard's lists; all but the code and its meaning there goes."""
     code = str(item.get("CodeValue") or ""), str(item.get("CodingSchemeDesignator") or "")
     said, known = str(item.get("CodeMeaning") or ""), _meanings().get(code, ())
     item.clear()
@@ -310,6 +310,8 @@ def _clean_table(dataset: Dataset, element: DataElement) -> DataElement | None:
     if isinstance(element.value, bytes):
         size = count * (1 if bits <= 8 and len(element.value) < 2 * count else 2)
         data = element.value[:size]
+        if dataset.original_encoding[1] is False:  # big-endian
+            data = b"".join(data[k : k + 2][::-1] for k in range(0, len(data), 2))
         return DataElement(element.tag, "OW", data + bytes(len(data) % 2))
     return DataElement(
         element.tag, "OW", b"".join(int(n).to_bytes(2, "little") for n in element.value[:count])

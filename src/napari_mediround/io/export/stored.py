@@ -104,7 +104,7 @@ def own_bits(pixels: NDArray, stored: int, high: int, allocated: int) -> NDArray
         When these do not fit together.
     """
     low = high + 1 - stored
-    if not (0 <= low and 1 <= stored and high < allocated == 8 * pixels.dtype.itemsize):
+    if not (low >= 0 and stored >= 1 and high < allocated == 8 * pixels.dtype.itemsize):
         raise ValueError("the bits of its pixels do not fit together")
     if pixels.dtype.kind == "i" and low == 0:
         spare = allocated - stored
