@@ -19,14 +19,12 @@ from napari_mediround.io.export.dicom_source import DicomSource, read_source
 from napari_mediround.io.export.formats import FORMATS, MEASUREMENTS, Format, Sources, guess_format
 from napari_mediround.io.export.measurements import check_measurements, write_measurements
 from napari_mediround.io.export.receipt import Receipt, compare, hash_file
-from napari_mediround.io.export.rtstruct import has_holes
 
 __all__ = ["FORMATS", "MEASUREMENTS", "Options", "Receipt", "export", "guess_format"]
 
 RECEIPT = ".receipt.json"
 """Ending of the receipt that lies beside an export."""
 
-_HOLES = "Masks with holes: readers that unite contours instead of counting crossings fill them."
 _NO_SPACING = "The image does not state its spacing: nothing is measured in millimetres or millilitres."
 _NO_DEPTH = "The image does not state the depth of its planes: no volume, no length in 3-D is measured."
 _NO_PLACE = "This format holds no geometry: the label values alone were compared."
@@ -193,8 +191,6 @@ def _fit(volume: LabelledVolume, form: Format) -> tuple[LabelledVolume, tuple[st
             f"{count} voxels of {name} lie under earlier masks and are not in this file."
             for name, count in hidden.items()
         )
-    if not form.exact and has_holes(volume):
-        notes += (_HOLES,)
     return volume, notes
 
 

@@ -12,7 +12,7 @@ DICOM PS3.3 (terms of the elements), PS3.5 6.2 and 6.4 (kinds and number of valu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 
 import pydicom
@@ -185,6 +185,17 @@ _NUMERIC = frozenset(("DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV"
 _SMALLEST, _LARGEST = 1e-9, 1e9
 _MOST = 64  # values of an element that may have any number; contours may have more
 _ENDLESS = frozenset(("ContourData",))
+_NO_TEXT = 0x1FFF  # two letters make a larger number: a list of these spells nothing
+_MOST_BITS = 16
+_FREE = frozenset(
+    (
+        "RecommendedDisplayCIELabValue",
+        "LUTDescriptor",
+        "RedPaletteColorLookupTableDescriptor",
+        "GreenPaletteColorLookupTableDescriptor",
+        "BluePaletteColorLookupTableDescriptor",
+    )
+)
 
 
 def keyword_of(tag: BaseTag) -> str:
@@ -241,7 +252,7 @@ def clean_element(
 
 
 def is_known_code(item: Dataset) -> bool:
-    """Return whether an item is a code of the standard's lists; all but the code and its meaning there goes."""
+    """Return whether an item is a code of the standard's lists; all but code and meaning goes."""
     code = str(item.get("CodeValue") or ""), str(item.get("CodingSchemeDesignator") or "")
     said, known = str(item.get("CodeMeaning") or ""), _meanings().get(code, ())
     item.clear()
@@ -270,13 +281,16 @@ def _values(value: object) -> list:
     return list(value) if isinstance(value, list | tuple | MultiValue) else [value]
 
 
-def _clean_numbers(keyword: str, kind: str, values: Iterable) -> list:
+def _clean_numbers(keyword: str, kind: str, values: list) -> list:
     """Return numbers, written anew; none of them where one is none, or they are too many."""
-    numbers = []
+    numbers, whole = [], kind in ("US", "SS", "UL", "SL", "US or SS")
+    if whole and keyword.endswith("Descriptor") and not int(values[-1]) <= _MOST_BITS:
+        return []
+    several = whole and len(values) > 1 and keyword not in _FREE
     for value in values:
         number = float(value)
         size = abs(number)
-        largest = _LARGEST_COUNT if keyword in COUNTERS else _LARGEST
+        largest = _LARGEST_COUNT if keyword in COUNTERS else _NO_TEXT if several else _LARGEST
         if not math.isfinite(number) or size > largest or 0 < size < _SMALLEST:
             return []
         numbers.append(_as_kind(kind, number))
