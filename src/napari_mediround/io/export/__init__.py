@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,19 +13,20 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume
-from napari_mediround.errors import CancelledError, MismatchError, SettingsError
-from napari_mediround.io import files
+from napari_mediround.errors import CancelledError, MismatchError, SettingsError, UnreadableFileError
+from napari_mediround.io import files, limits
 from napari_mediround.io.export import deidentify
 from napari_mediround.io.export.dicom_source import DicomSource, read_source
 from napari_mediround.io.export.formats import FORMATS, MEASUREMENTS, Format, Sources, guess_format
 from napari_mediround.io.export.measurements import check_measurements, write_measurements
-from napari_mediround.io.export.receipt import Receipt, compare, hash_file
+from napari_mediround.io.export.receipt import Check, Receipt, Volumes, compare, hash_file
 
 __all__ = ["FORMATS", "MEASUREMENTS", "Options", "Receipt", "export", "guess_format"]
 
 RECEIPT = ".receipt.json"
 """Ending of the receipt that lies beside an export."""
 
+_CANNOT = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, ArithmeticError)
 _NO_SPACING = "The image does not state its spacing: nothing is measured in millimetres or millilitres."
 _NO_DEPTH = "The image does not state the depth of its planes: no volume, no length in 3-D is measured."
 _NO_PLACE = "This format holds no geometry: the label values alone were compared."
@@ -167,7 +169,8 @@ def _write(
         source = read_source(options.dicom, volume.geometry)
         notes += source.notes
     options.step(f"Writing {form.title} …")
-    written = form.write(volume, path, Sources(source, options.pixels, options.cancelled))
+    with _refusal(form):
+        written = form.write(volume, path, Sources(source, options.pixels, options.cancelled))
     if options.key and form.dicom:
         options.step("Removing what tells who the patient is …")
         deidentify.deidentify_object(path, options.key, volume)
@@ -176,10 +179,34 @@ def _write(
             written, more = _images(source, path, options, written)
             notes += more
     options.step(f"Reading back with {form.reader} …")
-    found = form.read(path, volume.geometry)
-    checks, segments, dice = compare(volume, found, form.fields, form.exact, form.placed)
+    checks, segments, dice = _look_again(volume, path, form)
     hashes = tuple(hash_file(file) for file in written if file.is_file())
     return Receipt(form.title, hashes, form.reader, segments, checks, dice, notes), written
+
+
+@contextmanager
+def _refusal(form: Format) -> Iterator[None]:
+    """Turn what a library raises at images that it cannot write masks for into one `SettingsError`."""
+    try:
+        yield
+    except _CANNOT as error:
+        raise SettingsError(
+            f"{form.title} cannot be written for these images ({type(error).__name__} in the library that "
+            "writes it): their headers are unusual. Export NIfTI or .seg.nrrd."
+        ) from error
+
+
+def _look_again(
+    volume: LabelledVolume, path: Path, form: Format
+) -> tuple[tuple[Check, ...], tuple[Volumes, ...], tuple[tuple[str, float], ...]]:
+    """Read a file back and compare; one that cannot be read is not what was meant."""
+    try:
+        return compare(volume, form.read(path, volume.geometry), form.fields, form.exact, form.placed)
+    except UnreadableFileError as error:
+        why = f"{error.cause}. {error.remedy}"
+    except limits.FOREIGN_FAILURES as error:
+        why = f"{type(error).__name__} while it was read"
+    return (Check("the file", "readable", why, False),), (), ()
 
 
 def _fit(volume: LabelledVolume, form: Format) -> tuple[LabelledVolume, tuple[str, ...]]:
