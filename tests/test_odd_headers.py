@@ -12,6 +12,7 @@ from pydicom.dataelem import DataElement
 from test_export import GRID, make_discs
 
 from napari_mediround.errors import MediRoundError, MismatchError
+from napari_mediround.io import read_study
 from napari_mediround.io.export import Options, export
 
 FORMS = ("dicom-seg", "dicom-labelmap", "rtstruct")
@@ -63,7 +64,8 @@ def test_a_file_or_one_line(tmp_path_factory, keyword, value, which, form, key):
     spoil(series, keyword, value, which)
     options = Options(dicom=series, key=key, with_images=bool(key))
     try:
-        assert export(make_discs(overlapping=False), folder / "a.dcm", form, options).ok
+        grid = read_study(series).source_geometry
+        assert export(make_discs(grid, overlapping=False), folder / "a.dcm", form, options).ok
     except MismatchError as error:
         raise AssertionError(str(error)) from error
     except MediRoundError as error:
@@ -74,7 +76,7 @@ def test_a_file_or_one_line(tmp_path_factory, keyword, value, which, form, key):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("keyword", "value", "which", "words"), [
     ("StudyInstanceUID", None, slice(None), "do not say their StudyInstanceUID"),
-    ("SOPInstanceUID", "1.2.3", slice(None), "have one SOPInstanceUID"),
+    ("SOPInstanceUID", "1.2.3", slice(None), "carry one SOPInstanceUID"),
     ("StudyInstanceUID", "1.2.3", slice(1), "differ in StudyInstanceUID"),
     ("FrameOfReferenceUID", "1.2.3", slice(1), "differ in FrameOfReferenceUID"),
     ("PatientID", "another", slice(1), "differ in PatientID"),

@@ -150,10 +150,6 @@ def _check_identity(path: Path, headers: list[Dataset]) -> None:
             if not said or read_uid(said) != said:
                 cause = f"its images do not say their {keyword}, to which DICOM masks refer"
                 raise UnreadableFileError(path, cause, _ELSE)
-    said = [str(header.SOPInstanceUID) for header in headers]
-    if len(set(said)) < len(said):
-        cause = "several of its images have one SOPInstanceUID, to which DICOM masks refer"
-        raise UnreadableFileError(path, cause, _ELSE)
     for keyword in (
         "SOPClassUID",
         "StudyInstanceUID",
