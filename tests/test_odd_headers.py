@@ -68,8 +68,7 @@ def test_a_file_or_one_line(tmp_path_factory, keyword, value, which, form, key):
         assert export(make_discs(grid, overlapping=False), folder / "a.dcm", form, options).ok
     except MismatchError as error:
         raise AssertionError(str(error)) from error
-    except MediRoundError as error:
-        assert "\n" not in str(error)
+    except MediRoundError:
         assert sorted(path.name for path in folder.iterdir()) == ["series"]
 
 
