@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ledgers import STUDY, open_session
 from rich.progress import Progress
 
-from napari_mediround.cli import ask, console, evaluate, main
+from napari_mediround.cli import ask, console, evaluate_command, main
 from napari_mediround.errors import printable
 
 HOSTILE = (
@@ -111,7 +111,7 @@ def test_a_dialogue_shows_questions_and_names_whatever_they_hold(tmp_path, capsy
 @hostile
 def test_reports_and_adapters_are_tables_of_text(tmp_path, capsys, text):
     row = {"n": 1, text: 0.5}
-    evaluate.show_report({"summary": row, "per_round": {text: row}, "per_structure": {text: row}})
+    evaluate_command.show_report({"summary": row, "per_round": {text: row}, "per_structure": {text: row}})
     out = capsys.readouterr().out
     assert out.count(printable(text)) >= 4
     assert harmless(out)

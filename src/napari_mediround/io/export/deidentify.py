@@ -35,11 +35,12 @@ from napari_mediround import __version__
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.segments import LabelledVolume, new_uid
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.io import dicom_files, limits
+from napari_mediround.io import limits
 from napari_mediround.io.coding import code_to_item
+from napari_mediround.io.dicom import instances
 from napari_mediround.io.export import kept, stored
 from napari_mediround.io.export.dicom_seg import MAKER, NAME
-from napari_mediround.io.masks.dicom_seg import LABEL_MAP
+from napari_mediround.io.masks.seg_reader import LABEL_MAP
 
 STANDARD = "dicomfields_2026c"
 METHODS = (codes.DCM.BasicApplicationConfidentialityProfile, codes.DCM.CleanDescriptorsOption)
@@ -112,7 +113,7 @@ def deidentify(dataset: Dataset, key: str, words: Iterable[str] = ()) -> None:
 
 def deidentify_object(path: Path, key: str, volume: LabelledVolume) -> None:
     """De-identify, in place, an object that was written here, of masks with clean names."""
-    dataset = dicom_files.read_dataset(path)
+    dataset = instances.read_dataset(path)
     words = {word for s in volume.segments for word in (s.name, s.tracking_id)}
     numbered = {word for s in volume.renumber().segments for word in (s.name, s.tracking_id)}
     deidentify(dataset, key, words | numbered)
@@ -136,7 +137,7 @@ def deidentify_file(source: Path, target: Path, key: str) -> Looked:
         When it cannot be read, or an element that says what the pixels mean would be lost.
     """
     with limits.quiet(), limits.refusal(source, "it is no readable DICOM file"):
-        dataset = dicom_files.read_dataset(source)
+        dataset = instances.read_dataset(source)
         written_on = burned_in(dataset)
         overlaid = any(tag.group & 0xFF00 == 0x6000 for tag in list(dataset.keys()))
         had_more = stored.write_anew(source, dataset)

@@ -15,9 +15,10 @@ from pydicom.valuerep import DA, TM
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import SettingsError, UnreadableFileError
-from napari_mediround.io import dicom_files, limits
-from napari_mediround.io.codes import read_uid
-from napari_mediround.io.dicom_frames import Frame, choose_volume, frames_of
+from napari_mediround.io import limits
+from napari_mediround.io.dicom import instances
+from napari_mediround.io.dicom.codes import read_uid
+from napari_mediround.io.dicom.frames import Frame, choose_volume, frames_of
 
 _NO_SERIES = "Open the image from its DICOM files, or export NIfTI or .seg.nrrd."
 _ELSE = "Export NIfTI or .seg.nrrd."
@@ -92,7 +93,7 @@ def read_source(path: Path, grid: Geometry) -> DicomSource:
 def _files(path: Path, series_uid: str) -> list[Path]:
     if not path.is_dir():
         return [path]
-    series = {read_uid(uid): headers for uid, headers in dicom_files.scan(path).items()}
+    series = {read_uid(uid): headers for uid, headers in instances.scan(path).items()}
     if series_uid not in series:
         cause = "the series of the image is not in this folder"
         raise UnreadableFileError(path, cause, "Choose the folder that the image was opened from.")
@@ -183,7 +184,7 @@ def _mend_all(headers: list[Dataset]) -> tuple[str, ...]:
 
 def _mend(header: Dataset, keyword: str) -> None:
     """Empty what is none, or not one; "09:11:56" of ACR-NEMA is written as DICOM does (PS3.5 6.2)."""
-    if keyword not in header or header[keyword].VR != dictionary_VR(keyword):
+    if keyword not in header or dictionary_VR(keyword) != header[keyword].VR:
         header.pop(keyword, None)
         setattr(header, keyword, "")
     value, kind = header[keyword].value, {"DA": DA, "TM": TM}.get(header[keyword].VR)

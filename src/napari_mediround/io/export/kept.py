@@ -25,7 +25,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import DSfloat
 
 from napari_mediround.domain.segments import ORIGINS
-from napari_mediround.io.codes import MODALITIES
+from napari_mediround.io.dicom.codes import MODALITIES
 
 # fmt: off
 NUMBERS = frozenset((

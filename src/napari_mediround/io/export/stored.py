@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import iter_pixels
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from napari_mediround.io.apart import Apart
-from napari_mediround.io.dicom_packed import choose_decoder
+from napari_mediround.io.dicom.decoder_process import Apart
+from napari_mediround.io.dicom.packed import choose_decoder
 
 _FLOATS = {"FloatPixelData": np.float32, "DoubleFloatPixelData": np.float64}
 
