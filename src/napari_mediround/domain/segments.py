@@ -22,6 +22,9 @@ AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 
 ORIGINS = (AUTOMATIC, SEMIAUTOMATIC, MANUAL)
 
+STANDINGS = ("", "proposal", "accepted", "corrected")
+"""What a mask that leaves can be: of unknown standing, judged by nobody, accepted, corrected."""
+
 LONGEST_NAME = 64
 """DICOM's longest segment label and ROI name, characters."""
 
@@ -63,6 +66,10 @@ class Segment:
         Identifies the thing over files and time; a fresh one by default.
     layer : int
         Which array of the volume holds it.
+    verdict : {"", "proposal", "accepted", "corrected"}
+        What a person said of it; "" where that is not known.
+    quality : float or None
+        Judged by the model, 0…1; None where that is not known.
 
     Raises
     ------
@@ -78,6 +85,8 @@ class Segment:
     origin: str = AUTOMATIC
     tracking_uid: str = field(default_factory=new_uid)
     layer: int = 0
+    verdict: str = ""
+    quality: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.value <= MAX_VALUE:
@@ -88,6 +97,8 @@ class Segment:
             raise ValueError("a name neither begins nor ends with a blank")
         if self.side not in ("left", "right", "") or self.origin not in ORIGINS:
             raise ValueError(f"{self.side!r} is no side, or {self.origin!r} no origin")
+        if self.verdict not in STANDINGS or not (self.quality is None or 0 <= self.quality <= 1):
+            raise ValueError(f"{self.verdict!r} is no verdict, or {self.quality!r} no quality")
 
     @property
     def tracking_id(self) -> str:

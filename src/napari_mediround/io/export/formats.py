@@ -25,9 +25,9 @@ from napari_mediround.io.export.seg_nrrd import write_seg_nrrd
 from napari_mediround.io.masks.label_map import read_seg_nrrd
 from napari_mediround.io.masks.seg_reader import read_dicom_seg
 
-_EVERY = ("value", "name", "code", "side", "colour", "origin", "tracking_uid")
-_DICOM = _EVERY[1:]
-_PICTURE = ("value", "name", "colour", "origin")
+_EVERY = ("value", "name", "code", "side", "colour", "origin", "tracking_uid", "verdict", "quality")
+_DICOM = _EVERY[1:-2]
+_PICTURE = ("value", "name", "colour", "origin", "verdict", "quality")
 _SITK, _PYDICOM = f"SimpleITK {SimpleITK.__version__}", f"pydicom {pydicom.__version__}"
 _GDCM = f"GDCM {gdcm.Version.GetVersion()}"
 

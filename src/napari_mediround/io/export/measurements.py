@@ -20,7 +20,7 @@ from napari_mediround.io import tables
 from napari_mediround.io.export.receipt import Check, Volumes, measure_ml
 
 COLUMNS = (
-    "value", "name", "sct_code", "side", "origin", "voxels", "volume_ml",
+    "value", "name", "sct_code", "side", "origin", "verdict", "quality", "voxels", "volume_ml",
     "longest_mm", "plane", "plane_longest_mm", "plane_across_mm", "mean", "sd",
 )  # fmt: skip
 
@@ -94,7 +94,15 @@ def write_measurements(volume: LabelledVolume, path: Path, pixels: NDArray | Non
     for segment in volume.segments:
         m = measure(volume, segment, pixels)
         code = segment.code[0] if segment.code else ""
-        known = (segment.value, segment.name, code, segment.side, segment.origin, m.voxels)
+        known = (
+            segment.value,
+            segment.name,
+            code,
+            segment.side,
+            segment.origin,
+            *tables.standing(segment, ""),
+            m.voxels,
+        )
         sizes = (m.longest_mm, m.plane, m.plane_longest_mm, m.plane_across_mm)
         rows.append((*known, *(_number(n) for n in (m.volume_ml, *sizes, m.mean, m.sd))))
     tables.write_table(path, COLUMNS, rows)

@@ -19,7 +19,18 @@ from napari_mediround.io.labels import save_grid
 from napari_mediround.io.masks.label_map import read_grid, read_names
 
 SUFFIX = ".nii.gz"
-COLUMNS = ("index", "name", "color", "sct_code", "sct_meaning", "side", "origin", "tracking_uid")
+COLUMNS = (
+    "index",
+    "name",
+    "color",
+    "sct_code",
+    "sct_meaning",
+    "side",
+    "origin",
+    "tracking_uid",
+    "verdict",
+    "quality",
+)
 
 _MEANINGS = {
     "sct_code": "SNOMED CT code of the structure, without its side",
@@ -27,6 +38,8 @@ _MEANINGS = {
     "side": "The patient's side",
     "origin": "How the mask came to be: AUTOMATIC untouched, SEMIAUTOMATIC fixed, MANUAL drawn",
     "tracking_uid": "DICOM Tracking UID of the structure",
+    "verdict": "What a person said of the mask: accepted, corrected, or proposal where nobody judged it",
+    "quality": "Agreement with the truth as the model judges it, 0 to 1",
 }
 
 
@@ -63,7 +76,7 @@ def write_nifti(volume: LabelledVolume, path: Path) -> tuple[Path, ...]:
 def _row(segment: Segment) -> tuple:
     code, meaning = segment.code or ("n/a", "n/a")
     colour = "#{:02x}{:02x}{:02x}".format(*segment.colour)
-    rest = (segment.side or "n/a", segment.origin, segment.tracking_uid)
+    rest = (segment.side or "n/a", segment.origin, segment.tracking_uid, *tables.standing(segment))
     return (segment.value, segment.name, colour, code, meaning, *rest)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -26,7 +26,7 @@ LEAST_DICE = 0.9
 Volumes = tuple[str, float | None, float | None]
 """Name of a mask, ml meant, ml read; None where the image does not state its spacing and depth."""
 
-_COLOUR_STEPS = 3
+_COLOUR_STEPS, _QUALITY_STEP = 3, 1e-4
 _PART = 2**20
 
 
@@ -207,5 +207,7 @@ def _field_checks(meant: Segment, found: Segment, fields: Iterable[str]) -> Iter
         check = _check(f"{field} of {meant.name}", one, other)
         if field == "colour":
             near = max(abs(a - b) for a, b in zip(one, other, strict=True)) <= _COLOUR_STEPS
-            check = Check(check.what, check.expected, check.found, near)
+            check = replace(check, ok=near)
+        elif field == "quality" and None not in (one, other):
+            check = replace(check, ok=abs(one - other) <= _QUALITY_STEP)
         yield check

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_mediround.domain.segments import LabelledVolume, Segment
+from napari_mediround.io import tables
 from napari_mediround.io.coding import category_code, side_code, type_code
+from napari_mediround.io.masks.label_map import QUALITY_TAG, VERDICT_TAG
 
 SUFFIX = ".seg.nrrd"
 _MASTER_LIST = "Segmentation category and type - DICOM master list"
@@ -112,4 +114,6 @@ def _tags(segment: Segment) -> str:
         "DICOM.TrackingIdentifier": segment.tracking_id,
         "DICOM.TrackingUniqueIdentifier": segment.tracking_uid,
     }
+    said = zip((VERDICT_TAG, QUALITY_TAG), tables.standing(segment, ""), strict=True)
+    tags |= {tag: text for tag, text in said if text}
     return "".join(f"{key}:{value}|" for key, value in tags.items())
