@@ -10,6 +10,7 @@ from pathlib import Path
 from napari_mediround.cli.console import answer, doing, make_table, results, say, write_json, writing
 from napari_mediround.cli.loading import require_writable
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.judged import make_rows
 from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
@@ -218,7 +219,7 @@ def write_outputs(
     if outputs.labels:
         labels, names = session.label_volume(), session.label_names()
         with writing(outputs.labels):
-            write_label_volume(outputs.labels, labels, session.study, names)
+            write_label_volume(outputs.labels, labels, session.study, names, standing_of(session))
         for remark in describe_hidden(session):
             say(remark)
     if outputs.png:
@@ -232,6 +233,12 @@ def write_outputs(
     if outputs.json:
         with writing(outputs.json):
             write_json(outputs.json, rounds_to_dict(session, segmenter, plane))
+
+
+def standing_of(session: Session) -> dict[int, tuple[str, float | None]]:
+    """Return verdict and quality of each label value, the lowest of its planes."""
+    rows = make_rows(session.judged_masks())
+    return {row.value: (row.verdict, row.quality) for row in rows}
 
 
 def describe_hidden(session: Session) -> Iterator[str]:

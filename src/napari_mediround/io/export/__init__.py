@@ -18,11 +18,11 @@ from napari_mediround.errors import CancelledError, MismatchError, SettingsError
 from napari_mediround.io import limits
 from napari_mediround.io.export import deidentify
 from napari_mediround.io.export.dicom_source import DicomSource, read_source
-from napari_mediround.io.export.formats import FORMATS, MEASUREMENTS, Format, Sources, guess_format
+from napari_mediround.io.export.formats import FORMATS, MEASUREMENTS, Format, Sources, guess_format, misfits
 from napari_mediround.io.export.measurements import check_measurements, write_measurements
 from napari_mediround.io.export.receipt import Check, Receipt, Volumes, compare, describe_file
 
-__all__ = ["FORMATS", "MEASUREMENTS", "Options", "Receipt", "export", "guess_format"]
+__all__ = ["FORMATS", "MEASUREMENTS", "Options", "Receipt", "export", "guess_format", "misfits"]
 
 RECEIPT = ".receipt.json"
 """Ending of the receipt that lies beside an export."""
@@ -49,6 +49,10 @@ class Options:
         The DICOM file or folder that the image was opened from.
     pixels : ndarray, optional
         Grey values (plane, row, column) on the masks' grid, for measurements.
+    left_out : tuple of str
+        Masks that stay behind, in words: the receipt names them, or counts them where it leaves the site.
+    notes : tuple of str
+        For the receipt; nothing of a person.
     report : callable
         Told what is being done.
     cancelled : callable
@@ -60,6 +64,8 @@ class Options:
     with_images: bool = False
     dicom: Path | None = None
     pixels: NDArray | None = None
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     report: Callable[[str], object] = field(default=lambda text: None)
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
@@ -119,7 +125,8 @@ def export(volume: LabelledVolume, path: Path, form: str = "", options: Options 
             receipt, written = _measure(volume, stage / path.name, options)
         else:
             receipt, written = _write(volume, stage / path.name, FORMATS[form], options)
-        receipt = replace(receipt, notes=(*notes, *_unmeasured(volume.geometry), *receipt.notes))
+        more = (*_left_out(options), *_unmeasured(volume.geometry))
+        receipt = replace(receipt, notes=(*notes, *more, *receipt.notes))
         report = stage / (path.name + RECEIPT)
         report.write_text(json.dumps(receipt.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
         options.step("Putting the files in place …")
@@ -229,6 +236,15 @@ def _measure(volume: LabelledVolume, path: Path, options: Options) -> tuple[Rece
     notes = () if options.pixels is not None else ("No image was given: intensities are not measured.",)
     hashes = tuple(describe_file(file) for file in written)
     return Receipt("Measurements", hashes, "Python's csv", segments, checks, (), notes), written
+
+
+def _left_out(options: Options) -> tuple[str, ...]:
+    """Return what the receipt says of masks that stay behind; names of masks may be anything."""
+    if not options.left_out:
+        return () if options.key else options.notes
+    if options.key:
+        return (f"{len(options.left_out)} masks that nobody accepted were left out.",)
+    return (*options.notes, f"Left out, as nobody accepted them: {', '.join(options.left_out)}.")
 
 
 def _unmeasured(grid: Geometry) -> tuple[str, ...]:

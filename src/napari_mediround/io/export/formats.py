@@ -169,6 +169,29 @@ FORMATS = {
 MEASUREMENTS = "csv"
 
 
+def misfits(grid: Geometry, has_images: bool) -> dict[str, str]:
+    """Return the formats that cannot hold masks on a grid, each with the reason in words.
+
+    Parameters
+    ----------
+    grid : Geometry
+        Of the image's file.
+    has_images : bool
+        Whether the DICOM images that it was opened from are at hand.
+    """
+    found = {}
+    for name, form in FORMATS.items():
+        if form.dicom and not (has_images and grid.series_uid):
+            found[name] = "it points at DICOM images, and this image was not opened from DICOM files."
+        elif form.dicom and not grid.oriented:
+            found[name] = "the image does not say where in the patient it lies."
+        elif form.dicom and not grid.study_uid:
+            found[name] = "the image does not say of which study it is."
+        elif name == "png" and grid.shape[0] > 1:
+            found[name] = f"it holds one plane, and the image has {grid.shape[0]}. Take TIFF."
+    return found
+
+
 def guess_format(path: Path) -> str:
     """Return the format that a path's ending means: `.dcm` is a DICOM Segmentation, BINARY.
 

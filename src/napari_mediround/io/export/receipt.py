@@ -96,6 +96,10 @@ class Receipt:
         return {**head, "files": files, "segments": segments, "checks": checks, "notes": list(self.notes)}
 
     def to_text(self) -> str:
+        """Return the receipt as one text."""
+        return "\n".join(self.to_lines())
+
+    def to_lines(self) -> list[str]:
         """Return the receipt in lines for the eye."""
         state = "Read back and equal" if self.ok else "READ BACK AND NOT EQUAL"
         lines = [f"{self.format}: {state} ({self.reader})"]
@@ -107,7 +111,7 @@ class Receipt:
         for name, _, read in self.segments:
             amount = "no volume" if read is None else f"{read:.3f} ml"
             lines.append(f"  {name}: {amount}" + (f", Dice {dice[name]:.4f}" if name in dice else ""))
-        return "\n".join([*lines, *(f"  Note: {note}" for note in self.notes)])
+        return [*lines, *(f"  Note: {note}" for note in self.notes)]
 
 
 PLACE = "largest distance of a corner, mm"

@@ -175,6 +175,7 @@ class Workplace:
     def take(self, case: Case, step: Step) -> None:
         """Show what a step has changed."""
         self.show_masks(case, step.planes)
+        self.record_masks(case)
         self.refresh(case)
 
     def show_masks(self, case: Case, planes: Iterable[int]) -> None:
@@ -202,6 +203,13 @@ class Workplace:
         if case.names != session.label_names():
             case.names = session.label_names()
             mask_layer.name_labels(labels, case.names)
+        self.record_masks(case)
+
+    def record_masks(self, case: Case) -> None:
+        """Keep with the Labels layer what the record says of its masks, for exports."""
+        labels = case.labels()
+        if labels is not None and case.session is not None:
+            mask_layer.record_masks(labels, case.grid.volume, case.session.judged_masks())
 
     def lay_out(self, case: Case) -> None:
         """Have the Labels layer of a case ready before its first question, which it would hold up.
