@@ -24,7 +24,7 @@ from scipy import ndimage
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Journal
@@ -115,7 +115,9 @@ def ask_later(asked: Sequence[Question]) -> list[JudgedRound]:
     rounds = []
     for question in asked:
         text = ask_by_name([question.name])
-        image = render_plane(question.case.study, question.plane, window_for_question(text))
+        image = render_plane(
+            question.case.study, question.plane, choose_window(question.case.study, text)
+        )
         empty, wanted = (Mask.from_array(a) for a in (np.zeros_like(question.truth), question.truth))
         masks, key = (JudgedMask(question.name, empty, wanted, "corrected"),), hash_image(image)
         place = 0, question.case.source, question.subject, key, {key: image}

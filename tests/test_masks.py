@@ -130,22 +130,31 @@ def test_contours_of_other_images_are_refused(tmp_path):
         read_masks(tmp_path / "a.dcm", Geometry((2, 20, 24), GRID.affine))
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    """Write a structure of circles (z, radius) round (32, 32) mm, and read it onto planes `step` mm apart."""
+def circle_item(number: int, circles) -> Dataset:
+    """Return the item of a structure's circles (z, radius[, type]) round (32, 32) mm."""
+    item = Dataset()
+    item.ReferencedROINumber, item.ContourSequence = number, []
+    turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    for z, radius, *kind in circles:
+        points = (32 + radius * np.cos(turn), 32 + radius * np.sin(turn), np.full(turn.size, z))
+        contour = Dataset()
+        contour.ContourData = [f"{number:.3f}" for number in np.column_stack(points).ravel()]
+        if kind:
+            contour.ContourGeometricType = kind[0]
+        item.ContourSequence.append(contour)
+    return item
 
-    def read(circles, step: float, planes: int) -> LabelledVolume:
+
+@pytest.fixture
+def drawn_items(tmp_path):
+    """Write items of contours of the structures 1, 2, … `names`; read them onto planes `step` mm apart."""
+
+    def read(items, step: float, planes: int, names=("liver",), numbers=None) -> LabelledVolume:
         grid = Geometry((planes, 64, 64), np.diag([step, 1.0, 1.0, 1.0])[[2, 1, 0, 3]], True, *"123")
-        roi, item, dataset = Dataset(), Dataset(), Dataset()
-        roi.ROINumber, roi.ROIName, item.ReferencedROINumber = 1, "liver", 1
-        item.ContourSequence = []
-        turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-        for z, radius in circles:
-            points = (32 + radius * np.cos(turn), 32 + radius * np.sin(turn), np.full(turn.size, z))
-            contour = Dataset()
-            contour.ContourData = [f"{number:.3f}" for number in np.column_stack(points).ravel()]
-            item.ContourSequence.append(contour)
-        dataset.StructureSetROISequence, dataset.ROIContourSequence = [roi], [item]
+        dataset, rois = Dataset(), [Dataset() for _ in names]
+        for roi, name, number in zip(rois, names, numbers or range(1, 9), strict=False):
+            roi.ROINumber, roi.ROIName = number, name
+        dataset.StructureSetROISequence, dataset.ROIContourSequence = rois, list(items)
         dataset.SOPClassUID, dataset.Modality = STRUCTURE_SET, "RTSTRUCT"
         dataset.SOPInstanceUID, dataset.file_meta = generate_uid(), FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -153,6 +162,58 @@ def drawn(tmp_path):
         return read_masks(tmp_path / "drawn.dcm", grid)
 
     return read
+
+
+@pytest.fixture
+def drawn(drawn_items):
+    """Write a structure of circles; read it onto planes `step` mm apart."""
+    return lambda circles, step, planes: drawn_items([circle_item(1, circles)], step, planes)
+
+
+def test_a_structure_in_two_items_keeps_both(drawn_items):
+    items = [circle_item(1, [(3, 10)]), circle_item(2, [(3, 4)]), circle_item(1, [(6, 10)])]
+    volume = drawn_items(items, 3.0, 4, ("liver", "spleen"))
+    assert volume.layers[0].any((1, 2)).tolist() == [False, True, True, False]
+    assert (volume.notes, [s.name for s in volume.segments]) == ((), ["liver", "spleen"])
+
+
+def test_contours_of_a_number_that_two_structures_share_are_refused(drawn_items):
+    with pytest.raises(UnreadableFileError, match="2 of its structures have the number 7"):
+        drawn_items([circle_item(7, [(3, 10)])], 3.0, 4, ("liver", "spleen"), (7, 7))
+    lost = drawn_items([circle_item(1, [(3, 10)]), circle_item(5, [(3, 4)])], 3.0, 4)
+    assert lost.notes == ("contours of a structure 5, which the file does not list, are left out",)
+
+
+def test_the_xor_type_alone_counts_a_double_twice(drawn):
+    for kind, area in (("CLOSED_PLANAR", 100), ("CLOSEDPLANAR_XOR", 0)):
+        double = drawn([(3, 10, kind), (3, 10, kind)], 3.0, 4).layers[0]
+        assert double[1].sum() == pytest.approx(np.pi * area, rel=0.03)
+
+
+def test_what_encloses_nothing_is_skipped_and_said(drawn_items):
+    item = circle_item(1, [(3, 10), (3, 5, "OPEN_PLANAR"), (3, 5, "POINT"), (3, 5, "OPEN_NONPLANAR"), (6, 5)])
+    for data in (["1", "2", "6"], ["1", "2", "6", "4", "5", "6"], []):
+        item.ContourSequence.append(Dataset())
+        item.ContourSequence[-1].ContourData = data
+    volume = drawn_items([item], 3.0, 4, ("liver", "spleen"))
+    assert volume.layers[0][1].sum() == pytest.approx(np.pi * 100, rel=0.03)
+    assert volume.notes == (
+        "liver: open lines, which enclose nothing, were skipped (2)",
+        "liver: points, which enclose nothing, were skipped (1)",
+        "liver: contours, of fewer than three points, were skipped (3)",
+        "spleen: it has no closed contour, and its mask is empty",
+    )
+
+
+@pytest.mark.parametrize(
+    ("planes", "said"), [((1, 2, 3), ""), ((1, 3, 5), "2 of the 5"), ((2, 7), "4 of the 6")]
+)
+def test_planes_between_contours_that_have_none_are_counted(drawn, planes, said):
+    volume = drawn([(3 * plane, 10) for plane in planes], 3.0, 9)
+    assert volume.layers[0].any((1, 2)).nonzero()[0].tolist() == list(planes)
+    share = {"": "", "2 of the 5": "40%", "4 of the 6": "67%"}[said]
+    assert len(volume.notes) == bool(said)
+    assert all(said in note and f"about {share} of its volume" in note for note in volume.notes)
 
 
 @pytest.mark.parametrize(("start", "apart"), [(0, 3), (0, 1), (0, 1.5), (0.75, 1.5), (1.5, 3), (1.4, 3)])

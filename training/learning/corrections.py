@@ -15,7 +15,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Event, History, Journal, State
 from napari_mediround.journal.entries import RoundAsked, VerdictGiven
@@ -111,7 +111,7 @@ def _make_round(
     sources = [asked, *(before.rounds[reference.round - 1] for reference in asked.references)]
     images: dict[str, NDArray[np.uint8]] = {}
     for source in sources:
-        window = source.window or window_for_question(source.text)
+        window = choose_window(study, source.text, source.window)
         image = render_plane(study, source.plane, window)
         if hash_image(image) != source.answer.image:
             return None

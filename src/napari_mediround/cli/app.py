@@ -64,6 +64,9 @@ def ask(
     ] = None,
     volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
     window: Annotated[str | None, typer.Option(help="CT window: a name (lung) or LEVEL,WIDTH in HU.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="What to take the image for (CT, MR, …); without it as the file says.")
+    ] = None,
     carry: Annotated[
         bool, typer.Option("--carry", help="Carry every mask through the stack, both ways, until it stops.")
     ] = False,
@@ -82,7 +85,7 @@ def ask(
 
     questions = require_questions([text, *(then or [])])
     chosen_window = parse_window(window)
-    study = read_image(image, series, volume, view)
+    study = read_image(image, series, volume, view, modality)
     outputs = Outputs(*(path and path.expanduser() for path in (out, png, json)))
     outputs.refuse_loss(image, study, overwrite)
     chosen_plane = choose_plane(study, plane)

@@ -13,7 +13,7 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.judged import make_rows
 from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
 from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import MediRoundError, SettingsError
 from napari_mediround.files import refuse_existing
 from napari_mediround.io.labels import label_files, write_label_volume, write_overlay
@@ -224,7 +224,8 @@ def write_outputs(
             say(remark)
     if outputs.png:
         rounds = [round_ for round_ in session.conversation.rounds if not round_.carried]
-        shown = window or next(filter(None, (window_for_question(r.text) for r in rounds)), None)
+        asked = (choose_window(session.study, r.text, window) for r in rounds)
+        shown = next(filter(None, asked), window)
         targets = [t for r in rounds for t in r.targets]
         image = render_plane(session.study, plane, shown)
         names = list(session.label_names().values())

@@ -60,6 +60,8 @@ def run_export(masks: Path, image: Path, study: Study, out: Path, wishes: Wishes
     if (wishes.key_file or wishes.with_images) and not wishes.deidentify:
         raise SettingsError("--key-file and --with-images belong to --deidentify.")
     volume = read_masks(masks, study.source_geometry, load_anatomy())
+    for note in volume.notes:
+        say(f"Note: {note}")
     show_masks(volume, wishes.proposals)
     volume, left_out = keep_judged(volume, wishes.proposals)
     with doing("…") as report:

@@ -151,6 +151,8 @@ class LabelledVolume:
         Each uint16 (plane, row, column) on that grid, 0 background; at least one.
     segments : tuple of Segment
         In the order of their numbers; values differ over all layers.
+    notes : tuple of str
+        What was decided while reading, for the user to know.
 
     Raises
     ------
@@ -162,6 +164,7 @@ class LabelledVolume:
     geometry: Geometry
     layers: tuple[NDArray[np.uint16], ...]
     segments: tuple[Segment, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -294,4 +297,4 @@ class LabelledVolume:
                 layer[outer] = source[inner]
             if np.count_nonzero(layer) < np.count_nonzero(source):
                 raise ValueError("the masks reach out of the image")
-        return LabelledVolume(grid, layers, self.segments)
+        return LabelledVolume(grid, layers, self.segments, self.notes)

@@ -19,6 +19,7 @@ from napari_mediround.domain.segments import PALETTE
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import SettingsError
 from napari_mediround.files import write_whole
+from napari_mediround.io.volumes.nifti_header import write_forms
 from napari_mediround.io.volumes.volume import ITK_SUFFIXES, REVERSE_AXES, lps_to_ras
 
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
@@ -74,8 +75,8 @@ def write_label_volume(
     Returns
     -------
     Path
-        The file written. NIfTI: the source's affine in sform and qform, both codes "scanner" (1), or 0
-        for a source that does not say how it lies.
+        The file written. NIfTI: sform, qform and codes of a NIfTI source; else the source's affine in both,
+        both codes "scanner" (1), or 0 for a source that does not say how it lies.
 
     Raises
     ------
@@ -111,6 +112,10 @@ def save_grid(path: Path, array: NDArray, geometry: Geometry) -> None:
         # It does not say when the disk was full.
         if not np.array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), array):
             raise OSError(f"{path.name} did not read back as it was written. Is the disk full?")
+    elif geometry.forms is not None:
+        image = nibabel.Nifti1Image(array.transpose(2, 1, 0), None)
+        write_forms(image.header, geometry.forms)
+        nibabel.save(image, path)
     else:
         code = _SCANNER if geometry.oriented else 0
         image = nibabel.Nifti1Image(array.transpose(2, 1, 0), lps_to_ras(geometry.affine))

@@ -10,7 +10,7 @@ from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
 from napari_mediround.questions.references import resolve_references
@@ -141,7 +141,7 @@ class Session(Record):
             answer = Answer(reply)
         else:
             self._recall_images(conversation, references)
-            self.prepare(plane, window or window_for_question(text))
+            self.prepare(plane, choose_window(self.study, text, window))
             stop_if(cancelled)
             answer = self.segmenter.ask(text, conversation, references, cancelled)
         stop_if(cancelled)
@@ -285,7 +285,7 @@ class Session(Record):
         drawn = self.label(self.label_of(reference)).drawn
         if any(other.drawn == drawn and other.mask.area for other in there):
             return already
-        window = source.window or window_for_question(source.text)
+        window = choose_window(self.study, source.text, source.window)
         before = self.prepare(source.plane, window)
         image = self.prepare(plane, window)
         stop_if(cancelled)
@@ -318,7 +318,7 @@ class Session(Record):
         pointed = [*references, *(r for round_ in conversation.rounds for r in round_.references)]
         for round_ in {r.round: conversation.rounds[r.round - 1] for r in pointed}.values():
             if round_.answer.image and round_.answer.image not in self._images:
-                self.prepare(round_.plane, round_.window or window_for_question(round_.text))
+                self.prepare(round_.plane, choose_window(self.study, round_.text, round_.window))
                 self._images.add(round_.answer.image)
 
 

@@ -28,6 +28,10 @@ RECEIPT = ".receipt.json"
 """Ending of the receipt that lies beside an export."""
 
 _CANNOT = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, ArithmeticError)
+_ONE_PLACE = (
+    "The image's sform and qform differ, and this format holds one place, the sform's: a program that goes "
+    "by the qform (3D Slicer, ITK-SNAP) shows these masks beside the image. A NIfTI label map fits in all."
+)
 _NO_SPACING = "The image does not state its spacing: nothing is measured in millimetres or millilitres."
 _NO_DEPTH = "The image does not state the depth of its planes: no volume, no length in 3-D is measured."
 _NO_PLACE = "This format holds no geometry: the label values alone were compared."
@@ -128,7 +132,8 @@ def export(volume: LabelledVolume, path: Path, form: str = "", options: Options 
         more = (*_left_out(options), *_unmeasured(volume.geometry))
         receipt = replace(receipt, notes=(*notes, *more, *receipt.notes))
         report = stage / (path.name + RECEIPT)
-        report.write_text(json.dumps(receipt.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(receipt.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        report.write_bytes(text.encode("utf-8", "backslashreplace"))  # a name that is no text: as JSON has it
         options.step("Putting the files in place …")
         everything = [report, *written]
         if not options.overwrite:
@@ -176,6 +181,7 @@ def _write(
         options.step("Reading the DICOM headers …")
         source = read_source(options.dicom, volume.geometry)
         notes += source.notes
+        volume = replace(volume, geometry=replace(volume.geometry, **_uids_of(source)))
     options.step(f"Writing {form.title} …")
     with _refusal(form):
         written = form.write(volume, path, Sources(source, options.pixels, options.cancelled))
@@ -217,9 +223,22 @@ def _look_again(
     return (Check("the file", "readable", why, False),), (), ()
 
 
+def _uids_of(source: DicomSource) -> dict[str, str]:
+    """Return what masks of these images must name, as fields of `Geometry`."""
+    header = source.headers[0]
+    return {
+        "series_uid": str(header.SeriesInstanceUID),
+        "study_uid": str(header.StudyInstanceUID),
+        "frame_of_reference_uid": str(header.FrameOfReferenceUID),
+    }
+
+
 def _fit(volume: LabelledVolume, form: Format) -> tuple[LabelledVolume, tuple[str, ...]]:
     """Return the volume as the format can hold it, and what is lost."""
     notes = () if form.placed else (_NO_PLACE,)
+    forms = volume.geometry.forms
+    if form.placed and forms is not None and forms.differ and form is not FORMATS["nifti"]:
+        notes += (_ONE_PLACE,)
     if not form.overlaps:
         volume, hidden = volume.flatten()
         notes += tuple(

@@ -19,7 +19,9 @@ from napari_mediround.io import limits
 from napari_mediround.io.dicom import instances
 from napari_mediround.io.dicom.codes import read_uid
 from napari_mediround.io.dicom.frames import Frame, choose_volume, frames_of
+from napari_mediround.io.dicom.strays import split_strays
 
+_PLAIN = "Export NIfTI, PNG or .seg.nrrd."
 _NO_SERIES = "Open the image from its DICOM files, or export NIfTI or .seg.nrrd."
 _ELSE = "Export NIfTI or .seg.nrrd."
 _NO_FRAME = "The images name no frame of reference: the export names one of its own."
@@ -80,7 +82,9 @@ def read_source(path: Path, grid: Geometry) -> DicomSource:
     UnreadableFileError
         When the files are no longer what they were: a plane has no frame.
     """
-    if not (grid.series_uid and grid.oriented):
+    if grid.series_uid and not grid.oriented:
+        raise SettingsError(f"The image has no position in the patient, and DICOM objects need one. {_PLAIN}")
+    if not grid.series_uid:
         raise SettingsError(f"DICOM objects point at the DICOM images they belong to. {_NO_SERIES}")
     if not (path.is_dir() or path.is_file()):
         raise UnreadableFileError(path, "the DICOM files are not there any more", "Open them again.")
@@ -93,11 +97,11 @@ def read_source(path: Path, grid: Geometry) -> DicomSource:
 def _files(path: Path, series_uid: str) -> list[Path]:
     if not path.is_dir():
         return [path]
-    series = {read_uid(uid): headers for uid, headers in instances.scan(path).items()}
+    series = {read_uid(uid): headers for uid, headers in instances.scan(path).series.items()}
     if series_uid not in series:
         cause = "the series of the image is not in this folder"
         raise UnreadableFileError(path, cause, "Choose the folder that the image was opened from.")
-    return [Path(header.filename) for header in series[series_uid]]
+    return [Path(header.filename) for header in split_strays(series[series_uid])[0]]
 
 
 def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSource:

@@ -21,9 +21,8 @@ from napari_mediround.io.export.nifti import read_back_nifti, write_nifti
 from napari_mediround.io.export.overlay import read_back_picture, write_picture
 from napari_mediround.io.export.rtstruct import write_rtstruct
 from napari_mediround.io.export.rtstruct_back import read_back_rtstruct
-from napari_mediround.io.export.seg_nrrd import write_seg_nrrd
-from napari_mediround.io.masks.label_map import read_seg_nrrd
-from napari_mediround.io.masks.seg_reader import read_dicom_seg
+from napari_mediround.io.export.seg_back import read_back_seg
+from napari_mediround.io.export.seg_nrrd import read_back_seg_nrrd, write_seg_nrrd
 
 _EVERY = ("value", "name", "code", "side", "colour", "origin", "tracking_uid", "verdict", "quality")
 _DICOM = _EVERY[1:-2]
@@ -93,10 +92,6 @@ def _seg(volume: LabelledVolume, path: Path, sources: Sources, labelmap: bool) -
     return write_dicom_seg(volume, path, sources.dicom, labelmap)
 
 
-def _read_seg(path: Path, grid: Geometry) -> LabelledVolume:
-    return read_dicom_seg(path, None, grid)
-
-
 FORMATS = {
     "nifti": Format(
         "NIfTI label map (BIDS dseg)",
@@ -110,7 +105,7 @@ FORMATS = {
         "DICOM Segmentation, BINARY",
         (".dcm",),
         partial(_seg, labelmap=False),
-        _read_seg,
+        read_back_seg,
         _PYDICOM,
         _DICOM,
         overlaps=True,
@@ -120,7 +115,7 @@ FORMATS = {
         "DICOM Segmentation, LABELMAP",
         (".dcm",),
         partial(_seg, labelmap=True),
-        _read_seg,
+        read_back_seg,
         _PYDICOM,
         _DICOM,
         dicom=True,
@@ -129,7 +124,7 @@ FORMATS = {
         "3D Slicer segmentation",
         (".seg.nrrd",),
         lambda volume, path, sources: write_seg_nrrd(volume, path),
-        lambda path, grid: read_seg_nrrd(path),
+        read_back_seg_nrrd,
         _SITK,
         _EVERY,
         overlaps=True,

@@ -16,7 +16,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
-from napari_mediround.io import tables
+from napari_mediround.io import coding, tables
 from napari_mediround.io.export.receipt import Check, Volumes, measure_ml
 
 COLUMNS = (
@@ -100,7 +100,7 @@ def write_measurements(volume: LabelledVolume, path: Path, pixels: NDArray | Non
             code,
             segment.side,
             segment.origin,
-            *tables.standing(segment, ""),
+            *coding.standing(segment, ""),
             m.voxels,
         )
         sizes = (m.longest_mm, m.plane, m.plane_longest_mm, m.plane_across_mm)

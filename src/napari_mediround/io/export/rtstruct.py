@@ -28,7 +28,7 @@ from napari_mediround.io.export.dicom_source import DicomSource
 from napari_mediround.io.export.outline import outline_mask
 from napari_mediround.io.masks.rtstruct_reader import STRUCTURE_SET
 
-_DECIMALS = 4
+_DECIMALS = 6
 _FROM_STUDY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientIdentityRemoved",
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
@@ -151,9 +151,7 @@ def _contours(number: int, segment: Segment, volume: LabelledVolume, source: Dic
     roi = Dataset()
     roi.ReferencedROINumber, roi.ROIDisplayColor = number, list(segment.colour)
     roi.ContourSequence = []
-    layer = volume.layers[segment.layer]
-    for plane in range(volume.geometry.shape[0]):
-        mask = layer[plane] == segment.value
+    for plane, mask in enumerate(volume.mask(segment)):
         for outline in outline_mask(mask) if mask.any() else ():
             roi.ContourSequence.append(_contour(outline, plane, volume, source))
     return roi
@@ -172,5 +170,6 @@ def _contour(outline: NDArray, plane: int, volume: LabelledVolume, source: Dicom
 
 
 def _decimal(value: float) -> str:
-    """Return a coordinate as DICOM's decimal string (16 characters), to a tenth of a micrometre."""
-    return f"{value:.{_DECIMALS}f}"
+    """Return a coordinate as DICOM's decimal string (16 characters), to a nanometre where it has room."""
+    text = f"{value:.{_DECIMALS}f}"
+    return text if len(text) <= 16 else f"{value:.10g}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import window_for_question
+from napari_mediround.domain.windows import choose_window
 from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
@@ -263,7 +263,7 @@ class Fixing:
         fix.mark(asked)
         session = fix.case.session
         round_ = session.rounds[session.label(fix.value).round]
-        window = round_.window or window_for_question(round_.text)
+        window = choose_window(session.study, round_.text, round_.window)
         points = np.array(asked.points_xy, float) if asked.points_xy else None
         positive = np.array(asked.positive, bool) if asked.points_xy else None
         box = None if asked.box_xyxy is None else np.array(asked.box_xyxy, float)
