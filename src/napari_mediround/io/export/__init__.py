@@ -251,7 +251,7 @@ def _fit(volume: LabelledVolume, form: Format) -> tuple[LabelledVolume, tuple[st
 def _measure(volume: LabelledVolume, path: Path, options: Options) -> tuple[Receipt, tuple[Path, ...]]:
     options.step("Measuring …")
     written = write_measurements(volume, path, options.pixels)
-    checks, segments = check_measurements(volume, path)
+    checks, segments = check_measurements(volume, path, options.pixels)
     notes = () if options.pixels is not None else ("No image was given: intensities are not measured.",)
     hashes = tuple(describe_file(file) for file in written)
     return Receipt("Measurements", hashes, "Python's csv", segments, checks, (), notes), written

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from napari_mediround.domain.geometry import Forms, Geometry
@@ -96,6 +97,8 @@ def read_back_nifti(path: Path, grid: Geometry) -> LabelledVolume:
     geometry = Geometry(labels.shape, affine, grid.oriented)
     if grid.forms is not None:
         geometry = _read_forms(path, geometry, grid.forms.differ)
+    else:
+        _check_forms(path, grid)
     return LabelledVolume.from_labels(geometry, labels, _read_rows(path))
 
 
@@ -123,23 +126,52 @@ def _read_rows(path: Path) -> list[Segment]:
 
 def _read_forms(path: Path, seen: Geometry, differ: bool) -> Geometry:
     """Return the geometry by the form that counts, if the place that SimpleITK saw is that of a form."""
+    forms = replace(_forms_of(path), differ=differ)
+    placed = [place for place, code in _places(forms) if code > 0]
+    reach = np.array([*seen.shape, 1])
+    for affine in placed:
+        if (np.abs(affine - seen.affine) @ reach)[:3].max() < _NEAR * min(seen.spacing_mm):
+            return replace(seen, affine=placed[0], forms=forms)
+    return replace(seen, forms=forms)
+
+
+def _check_forms(path: Path, grid: Geometry) -> None:
+    """Check that both forms place a grid where it lies; a qform knows no shear.
+
+    Raises
+    ------
+    ValueError
+        When one does not.
+    """
+    straight, sizes = grid.affine.copy(), np.array(grid.spacing_mm)
+    left, _, right = np.linalg.svd(grid.affine[:3, :3] / sizes)
+    straight[:3, :3] = left @ right * sizes
+    reach = np.array([*grid.shape, 1])
+    for (place, code), meant in zip(_places(_forms_of(path)), (grid.affine, straight), strict=True):
+        off = (np.abs(place - meant) @ reach)[:3].max()
+        if code != int(grid.oriented) or (grid.oriented and not off < _NEAR * sizes.min()):
+            raise ValueError("its sform and qform do not both lie where the image does")
+
+
+def _forms_of(path: Path) -> Forms:
+    """Return sform and qform from the bytes of a header."""
     with gzip.open(path) as file:
         header = file.read(_HEADER)
     qfac, *size = struct.unpack_from("<4f", header, 76)
     codes = struct.unpack_from("<2h", header, 252)
     numbers = struct.unpack_from("<18f", header, 256)
     quatern, offset, rows = numbers[:3], numbers[3:6], numbers[6:]
-    forms = Forms(codes[1], codes[0], rows, quatern, offset, (qfac, *size), header[123] & 7, differ)
+    return Forms(codes[1], codes[0], rows, quatern, offset, (qfac, *size), header[123] & 7)
+
+
+def _places(forms: Forms) -> tuple[tuple[NDArray[np.float64], int], ...]:
+    """Return where sform and qform place (plane, row, column), LPS mm, each with its code."""
+    quatern, (qfac, *size) = forms.quatern, forms.pixdim
     real = np.sqrt(max(0.0, 1 - np.square(quatern).sum()))
-    qform, sform = np.eye(4), np.eye(4)
     turn = Rotation.from_quat([*quatern, real] if np.any(quatern) or real else [0, 0, 0, 1]).as_matrix()
+    sform, qform = np.eye(4), np.eye(4)
     qform[:3, :3] = turn * np.array([*size[:2], size[2] * (-1 if qfac < 0 else 1)])
-    qform[:3, 3], sform[:3] = offset, np.reshape(rows, (3, 4))
+    qform[:3, 3], sform[:3] = forms.qoffset, np.reshape(forms.srow, (3, 4))
     scale = {1: 1000.0, 3: 0.001}.get(forms.unit, 1.0)
-    counted = [a for a, code in ((sform, codes[1]), (qform, codes[0])) if code > 0]
-    placed = [ras_to_lps(np.diag([scale, scale, scale, 1]) @ a) for a in counted]
-    reach = np.array([*seen.shape, 1])
-    for affine in placed:
-        if (np.abs(affine - seen.affine) @ reach)[:3].max() < _NEAR * min(seen.spacing_mm):
-            return replace(seen, affine=placed[0], forms=forms)
-    return replace(seen, forms=forms)
+    to_mm = np.diag([scale, scale, scale, 1])
+    return (ras_to_lps(to_mm @ sform), forms.sform_code), (ras_to_lps(to_mm @ qform), forms.qform_code)

@@ -24,8 +24,10 @@ Volumes = tuple[str, float | None, float | None]
 """Name of a mask, ml meant, ml read; None where the image does not state its spacing and depth."""
 
 _UIDS = {
-    "frame_of_reference_uid": "frame of reference", "study_uid": "study", "series_uid": "series of the images",
-}  # fmt: skip
+    "frame_of_reference_uid": "frame of reference",
+    "study_uid": "study",
+    "series_uid": "series of the images",
+}
 _COLOUR_STEPS, _QUALITY_STEP = 3, 1e-4
 _PART = 2**20
 
@@ -156,8 +158,8 @@ def compare(
         aligned = found.place(meant.geometry)
     except ValueError as error:
         return (*checks, Check("grid", "the image's", str(error), False)), tuple(segments), ()
-    checks += _uid_checks(meant.geometry, found.geometry)
     if placed:
+        checks += _uid_checks(meant.geometry, found.geometry)
         distance = corner_distance(meant.geometry, found.geometry)
         checks.append(Check(PLACE, f"≤ {PLACE_MM}", f"{distance:.6f}", distance <= PLACE_MM))
         if found.geometry.forms is not None:

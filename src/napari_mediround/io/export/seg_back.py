@@ -115,4 +115,4 @@ def _colour(stored: list[int]) -> tuple[int, int, int]:
     light, a, b = (n / 65535 for n in stored)
     lab = np.array([light * 100, a * 255 - 128, b * 255 - 128])
     rgb = lab2rgb(lab[None, None], illuminant="D65")[0, 0]
-    return tuple(int(round(float(c) * 255)) for c in rgb)
+    return tuple(round(float(c) * 255) for c in rgb)
