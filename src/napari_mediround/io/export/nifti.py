@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from napari_mediround.domain.geometry import Forms, Geometry
 from napari_mediround.domain.segments import MANUAL, LabelledVolume, Segment
+from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import coding, tables
 from napari_mediround.io.labels import save_grid
 from napari_mediround.io.masks.label_map import read_grid
@@ -98,7 +99,7 @@ def read_back_nifti(path: Path, grid: Geometry) -> LabelledVolume:
     if grid.forms is not None:
         geometry = _read_forms(path, geometry, grid.forms.differ)
     else:
-        _check_forms(path, grid)
+        _check_forms(path, geometry)
     return LabelledVolume.from_labels(geometry, labels, _read_rows(path))
 
 
@@ -136,11 +137,11 @@ def _read_forms(path: Path, seen: Geometry, differ: bool) -> Geometry:
 
 
 def _check_forms(path: Path, grid: Geometry) -> None:
-    """Check that both forms place a grid where it lies; a qform knows no shear.
+    """Check that both forms place a grid where SimpleITK saw it; a qform knows no shear.
 
     Raises
     ------
-    ValueError
+    UnreadableFileError
         When one does not.
     """
     straight, sizes = grid.affine.copy(), np.array(grid.spacing_mm)
@@ -150,7 +151,7 @@ def _check_forms(path: Path, grid: Geometry) -> None:
     for (place, code), meant in zip(_places(_forms_of(path)), (grid.affine, straight), strict=True):
         off = (np.abs(place - meant) @ reach)[:3].max()
         if code != int(grid.oriented) or (grid.oriented and not off < _NEAR * sizes.min()):
-            raise ValueError("its sform and qform do not both lie where the image does")
+            raise UnreadableFileError(path, "its sform and qform lie in different places", "Report this.")
 
 
 def _forms_of(path: Path) -> Forms:
