@@ -84,7 +84,8 @@ def _counterpart(
         return ()
     round_ = next(r for r in reversed(conversation.rounds) if _there(r))
     reference = Reference(round_.index, round_.targets.index(_there(round_)[-1]) + 1)
-    return (Suggestion(f"the other side of {reference}", f"Segment the counterpart of {reference}"),)
+    number = f"[{conversation.number_of(reference)}]"
+    return (Suggestion(f"the other side of {number}", f"Segment the counterpart of {number}"),)
 
 
 def _fits(s: Structure, anatomy: Anatomy, geometry: Geometry, modality: str, seen: list[Structure]) -> bool:
