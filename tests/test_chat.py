@@ -69,12 +69,12 @@ def test_enter_asks_and_the_reply_shows_structure_quality_area_and_reference(ope
     shown = texts(dock)
     for words in (
         "Round 1",
-        "1 liver",
+        "liver",
         "quality 0.90",
         "mm²",
         "“[1]” → 1 liver",
         "fake · cpu",
-        "not a medical",
+        "Not a medical device",
     ):
         assert words in shown
     assert dock.panel.question.line.text() == ""
@@ -125,7 +125,7 @@ def test_the_gui_goes_on_while_the_model_works(open_dock, qtbot):
     qtbot.waitUntil(lambda: "looking at plane 2" in dock.panel.busy.label.text())
     fake.gate.set()
     qtbot.waitUntil(lambda: dock.panel.is_idle)
-    assert "1 liver" in texts(dock)
+    assert "liver" in texts(dock)
 
 
 @pytest.mark.parametrize("how", ["removed from the window", "window closed"])

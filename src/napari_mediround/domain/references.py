@@ -145,7 +145,7 @@ def resolve_references(
 
 
 def _fail(phrase: str, why: str, choices: tuple[_Mask, ...]) -> DanglingReferenceError:
-    choices = tuple(mask for mask in choices if mask.target.mask.area)
+    choices = tuple({m.number: m for m in reversed(choices) if m.target.mask.area}.values())[::-1]
     if choices:
         remedy = f"Choose one of {', '.join(mask.label for mask in choices)}."
     else:

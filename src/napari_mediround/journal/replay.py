@@ -43,6 +43,8 @@ class Label:
         The number that label arrays show; that of the mask it was carried from, where it was carried.
     quality : float, optional
         What the model judges of the mask as it is now, 0…1; None where a person drew in it.
+    found : bool
+        Whether it ever showed anything; False for a structure that the answer did not find.
     """
 
     value: int
@@ -55,6 +57,7 @@ class Label:
     edited: bool = False
     drawn: int = 0
     quality: float | None = None
+    found: bool = True
 
     def __post_init__(self) -> None:
         if not self.drawn:
@@ -152,6 +155,7 @@ class State:
                 target.mask,
                 drawn=drawn,
                 quality=target.quality,
+                found=bool(target.mask.area),
             )
             for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
         }
@@ -167,7 +171,8 @@ class State:
             edited = label.edited or entry.verdict == "corrected"
             verdict = "corrected" if edited and entry.verdict == "accepted" else entry.verdict
             quality = mark.quality if entry.verdict == "corrected" else label.quality
-            labels[mark.label] = replace(label, verdict=verdict, edited=edited, quality=quality)
+            found = label.found or bool(mark.after.area)
+            labels[mark.label] = replace(label, verdict=verdict, edited=edited, quality=quality, found=found)
             if verdict == "rejected" and mark.label in locked:
                 locked.remove(mark.label)
             elif verdict != "rejected" and mark.label not in locked:

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -26,7 +25,8 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_mediround.widget.cancelling import CancellablePanel
-from napari_mediround.widget.status import NOT_A_DEVICE
+from napari_mediround.widget.labels import breakable, make_label
+from napari_mediround.widget.status import NOT_A_DEVICE, NOT_A_DEVICE_HINT
 from napari_mediround.widget.style import colours, style
 
 NONE = "none: the model as it came"
@@ -137,7 +137,8 @@ class LearningView(CancellablePanel):
         column.setSpacing(6)
         self._make_start(column)
         self._make_adapters(column)
-        self.note = _label(NOT_A_DEVICE, "muted")
+        self.note = make_label(NOT_A_DEVICE, "muted")
+        self.note.setToolTip(NOT_A_DEVICE_HINT)
         column.addWidget(self.note)
         self.setMinimumWidth(330)
         self.show_busy(False)
@@ -148,7 +149,7 @@ class LearningView(CancellablePanel):
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Project", self._project)
-        self.survey, self.doing, self.message = _label(""), _label("", "muted"), _label("")
+        self.survey, self.doing, self.message = make_label(""), make_label("", "muted"), make_label("")
         self.start, self.cancel = QPushButton("Learn from corrections"), QPushButton("Cancel (Esc)")
         self.start.setObjectName("ask")
         self.start.setToolTip(
@@ -211,7 +212,7 @@ class LearningView(CancellablePanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.use, stretch=1)
         buttons.addWidget(self.rollback)
-        column.addWidget(_label("Adapters", "title"))
+        column.addWidget(make_label("Adapters", "title"))
         column.addWidget(self.adapters, stretch=2)
         column.addWidget(self.card, stretch=3)
         column.addWidget(self.reason)
@@ -237,7 +238,7 @@ class LearningView(CancellablePanel):
 
     def show_survey(self, text: str, ready: bool) -> None:
         """Show what would teach, and whether that is enough."""
-        self.survey.setText(text)
+        self.survey.setText(breakable(text))
         self._ready = ready
         self.start.setEnabled(ready and not self.busy)
 
@@ -251,13 +252,13 @@ class LearningView(CancellablePanel):
 
     def show_progress(self, words: str, done: int, steps: int) -> None:
         """Show what is being done; 0 steps is an end that nobody knows."""
-        self.doing.setText(words)
+        self.doing.setText(breakable(words))
         self.bar.setRange(0, steps)
         self.bar.setValue(done)
 
     def show_message(self, text: str, is_error: bool = False) -> None:
         """Say what came of it."""
-        self.message.setText(text)
+        self.message.setText(breakable(text))
         self.message.setVisible(bool(text))
         self.message.setObjectName("low" if is_error else "")
         self.message.style().polish(self.message)
@@ -318,11 +319,3 @@ class LearningView(CancellablePanel):
 
     def _line(self, row: int) -> AdapterLine:
         return self.adapters.item(row).data(Qt.ItemDataRole.UserRole)
-
-
-def _label(text: str, name: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    return label
