@@ -122,7 +122,7 @@ def test_the_gui_goes_on_while_the_model_works(open_dock, qtbot):
     fake.describe = lambda: threads.append(threading.current_thread()) or {"preset": "fake"}
     type_and_enter(qtbot, dock, "segment the liver")
     qtbot.waitUntil(fake.started.is_set)
-    qtbot.waitUntil(lambda: "looking at plane 2" in dock.panel.busy.label.text())
+    qtbot.waitUntil(lambda: "Looking at plane 2" in dock.panel.busy.label.text())
     fake.gate.set()
     qtbot.waitUntil(lambda: dock.panel.is_idle)
     assert "liver" in texts(dock)

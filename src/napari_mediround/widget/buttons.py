@@ -34,7 +34,12 @@ class ActionButton(QPushButton):
 
     def __init__(self, action: Action) -> None:
         super().__init__()
-        self.setText(self.fontMetrics().elidedText(action.label, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH))
+        width = CHIP_WIDTH - (action.picture.columns if action.picture else 0)
+        lines = action.label.splitlines()
+        cut = (self.fontMetrics().elidedText(line, Qt.TextElideMode.ElideMiddle, width) for line in lines)
+        self.setText("\n".join(cut))
+        if len(lines) > 1:
+            self.setStyleSheet("text-align: left;")
         self.setAccessibleName(action.label)
         self.setToolTip(action.hint or (action.label if self.text() != action.label else ""))
         if picture := action.picture:

@@ -23,7 +23,6 @@ from superqt import QFlowLayout
 
 from napari_mediround.domain.rounds import LOW_QUALITY
 from napari_mediround.widget.buttons import CHIP_WIDTH, ActionButton, ElidedButton
-from napari_mediround.widget.labels import make_label, make_short_label
 from napari_mediround.widget.relay import relay
 from napari_mediround.widget.view import (
     KEYS,
@@ -36,6 +35,7 @@ from napari_mediround.widget.view import (
     Question,
     Reply,
 )
+from napari_mediround.widget.wrapping import make_label, make_short_label
 
 VERDICTS = {"": "proposed", "accepted": "✓ accepted", "corrected": "✎ corrected", "rejected": "✕ rejected"}
 STEPS = {"accept": "Accept", "fix": "Fix", "reject": "Reject", "undo": "Undo"}

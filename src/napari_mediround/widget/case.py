@@ -147,7 +147,7 @@ class Case:
     def chip(self, reference: Reference) -> Chip:
         """Return what a reference of the question being typed points at, and what else it could."""
         choices = tuple(Action(self.name_of(mask), mask) for mask in self.masks())
-        phrase = reference.phrase or str(reference)
+        phrase = reference.phrase or f"[{self.conversation.number_of(reference)}]"
         return Chip(phrase, self.label_of(reference), self.session.label_of(reference), choices)
 
     def _reply(self, round_: Round, shown: Callable[[int], NDArray]) -> Reply:
@@ -159,7 +159,8 @@ class Case:
         absent += [AbsentLine(NOT_FOUND.format(name)) for name in round_.answer.absent if name not in known]
         where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
         notes = tuple(note for note in (round_.answer.note, *self._covered(round_, shown)) if note)
-        chips = tuple(self._swap_chip(round_, reference) for reference in round_.references)
+        asked = () if round_.carried else round_.references
+        chips = tuple(self._swap_chip(round_, reference) for reference in asked)
         text = "" if absent and not lines else round_.answer.text
         return Reply(
             round_.index, round_.plane, where, text, chips, lines, notes, round_.seconds, self._more(round_),
@@ -202,7 +203,7 @@ class Case:
 
     def _swap_chip(self, round_: Round, reference: Reference) -> Chip:
         """Return a chip of a reply: another mask asks the round again with it."""
-        phrase = reference.phrase or str(reference)
+        phrase = reference.phrase or f"[{self.conversation.number_of(reference)}]"
         choices = []
         for mask in self.masks(before=round_.index):
             swapped = tuple(

@@ -21,7 +21,10 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_mediround.widget.labels import breakable, make_label
+from napari_mediround.widget.wrapping import breakable, make_label
+
+PLANE_WIDTH = 84
+"""Pixels of four digits and two arrows: beside it the row says how the plane lies."""
 
 
 class Choices(QWidget):
@@ -89,8 +92,9 @@ class Choices(QWidget):
         self._plane, self._plane_name = QSpinBox(), QElidingLabel()
         self._plane_name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._plane.setKeyboardTracking(False)
+        self._plane.setFixedWidth(PLANE_WIDTH)
         self._plane.valueChanged.connect(self.plane_chosen.emit)
-        self._follow = QCheckBox("follow viewer")
+        self._follow = QCheckBox("follow")
         self._follow.setToolTip("The plane follows the viewer's slider, and the slider this number")
         self._follow.setChecked(True)
         self._follow.toggled.connect(self.follow_chosen.emit)

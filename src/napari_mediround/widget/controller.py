@@ -213,8 +213,7 @@ class ChatController:
             place.say(Message(str(error), is_error=True))
         else:
             place.refresh(place.case)
-            if place.case is None and (offer := self._projects.offer()):
-                place.say(offer)
+            self._projects.show_offer()
         self._window = 0
         self._view.show_windows(self._windows(), 0)
         self._show_volume()

@@ -7,8 +7,8 @@ from functools import partial
 from psygnal import Signal
 from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 
-from napari_mediround.widget.labels import breakable, make_label
 from napari_mediround.widget.view import KEYS, REASON_KEYS, TOOLS, FixState
+from napari_mediround.widget.wrapping import breakable, make_label
 
 TOOL_WORDS = {
     "paint": "Paint", "erase": "Erase", "fill": "Fill",
@@ -60,6 +60,7 @@ class FixBar(QFrame):
         column.addWidget(self._hint)
         column.addLayout(grid)
         done = self._button("Done (Enter)", f"End the fix and keep the mask; {KEYS['accept']} does the same")
+        done.setObjectName("ask")
         done.clicked.connect(partial(self._on_reason, ""))
         row = QHBoxLayout()
         row.addWidget(done)

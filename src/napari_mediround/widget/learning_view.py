@@ -25,9 +25,9 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_mediround.widget.cancelling import CancellablePanel
-from napari_mediround.widget.labels import breakable, make_label
 from napari_mediround.widget.status import NOT_A_DEVICE, NOT_A_DEVICE_HINT
 from napari_mediround.widget.style import colours, style
+from napari_mediround.widget.wrapping import breakable, make_label
 
 NONE = "none: the model as it came"
 

@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QHBoxLayout, QLayoutItem, QLineEdit, QPushButton, QVB
 from superqt import QFlowLayout
 
 from napari_mediround.widget.cards import ChipButton
-from napari_mediround.widget.labels import make_label
 from napari_mediround.widget.relay import relay
 from napari_mediround.widget.view import Chip, Suggestion
+from napari_mediround.widget.wrapping import make_label
 
 
 class QuestionEdit(QLineEdit):

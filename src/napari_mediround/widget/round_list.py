@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mediround.widget.cards import Card, make_card
-from napari_mediround.widget.labels import make_label
 from napari_mediround.widget.relay import relay
 from napari_mediround.widget.view import Entry
+from napari_mediround.widget.wrapping import make_label
 
 WELCOME = """Ask for structures in words; a question is about the plane above.
 

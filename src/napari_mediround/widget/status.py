@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_mediround.widget.labels import breakable, make_label, make_short_label
 from napari_mediround.widget.view import DEVICES
+from napari_mediround.widget.wrapping import breakable, make_label, make_short_label
 
 NOT_A_DEVICE = "Not a medical device"
 NOT_A_DEVICE_HINT = (
