@@ -78,6 +78,7 @@ _KEYWORDS = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "SequenceOfUltrasoundRegions",
+    "SeriesDescription",  # for the chooser on the screen alone
 )
 _TAGS = [Tag(keyword) for keyword in _KEYWORDS]
 
