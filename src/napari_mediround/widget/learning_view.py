@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLineEdit,
     QListWidget,
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_mediround.training.learning.needs import Need
 from napari_mediround.widget.cancelling import CancellablePanel
 from napari_mediround.widget.status import NOT_A_DEVICE, NOT_A_DEVICE_HINT
 from napari_mediround.widget.style import colours, style
@@ -120,6 +122,39 @@ class Curve(QWidget):
         painter.end()
 
 
+class NeedBars(QWidget):
+    """A bar for each thing that learning needs, with words and numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bars: list[QProgressBar] = []
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setColumnStretch(1, 1)
+
+    def show_needs(self, needs: Sequence[Need]) -> None:
+        """Show these needs in place of those before."""
+        while self._grid.count():
+            widget = self._grid.takeAt(0).widget()
+            widget.hide()
+            widget.deleteLater()
+        self.bars = []
+        for row, need in enumerate(needs):
+            bar = QProgressBar()
+            bar.setObjectName("quality")
+            bar.setProperty("low", not need.met)
+            bar.setRange(0, need.need)
+            bar.setValue(min(need.have, need.need))
+            bar.setTextVisible(False)
+            bar.setFixedWidth(54)
+            words = f"{need.have} of {need.need} {need.words}"
+            bar.setAccessibleName(words)
+            self.bars.append(bar)
+            self._grid.addWidget(bar, row, 0)
+            self._grid.addWidget(make_label(words, "muted" if need.met else ""), row, 1)
+        self.setVisible(bool(needs))
+
+
 class LearningView(CancellablePanel):
     """The learning dock's widgets."""
 
@@ -150,6 +185,7 @@ class LearningView(CancellablePanel):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Project", self._project)
         self.survey, self.doing, self.message = make_label(""), make_label("", "muted"), make_label("")
+        self.needs = NeedBars()
         self.start, self.cancel = QPushButton("Learn from corrections"), QPushButton("Cancel (Esc)")
         self.start.setObjectName("ask")
         self.start.setToolTip(
@@ -180,6 +216,7 @@ class LearningView(CancellablePanel):
         curves.addWidget(self.dice, stretch=3)
         column.addLayout(form)
         column.addWidget(self.survey)
+        column.addWidget(self.needs)
         column.addLayout(buttons)
         column.addWidget(self.doing)
         column.addWidget(self.bar)
@@ -236,9 +273,10 @@ class LearningView(CancellablePanel):
         self._project.setText(name)
         self._project.setToolTip(hint)
 
-    def show_survey(self, text: str, ready: bool) -> None:
-        """Show what would teach, and whether that is enough."""
+    def show_survey(self, text: str, ready: bool, needs: Sequence[Need] = ()) -> None:
+        """Show what would teach, whether that is enough, and how much of each need there is."""
         self.survey.setText(breakable(text))
+        self.needs.show_needs(() if ready else needs)
         self._ready = ready
         self.start.setEnabled(ready and not self.busy)
 
