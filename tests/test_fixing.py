@@ -8,10 +8,10 @@ from napari.layers import Shapes
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import JournalError
-from napari_mediround.widget.asking import CLOSED
-from napari_mediround.widget.keys import QUESTION_KEY
-from napari_mediround.widget.layers import FIXED_KEY
-from napari_mediround.widget.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS
+from napari_mediround.widget.chat.asking import CLOSED
+from napari_mediround.widget.chat.keys import QUESTION_KEY
+from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS
+from napari_mediround.widget.layers.layer_geometry import FIXED_KEY
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 from qtpy.QtWidgets import QDialogButtonBox
 
-from napari_mediround.io.dicom_files import SeriesInfo
-from napari_mediround.widget.series_dialog import SeriesDialog
+from napari_mediround.io.dicom.instances import SeriesInfo
+from napari_mediround.widget.qt.series_dialog import SeriesDialog
 
 CHOICES = (
     SeriesInfo("1.2.3", "CT", "CT axial 512x512x120", (), (120, 512, 512), "Abdomen portal venous 3 mm"),

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_mediround.journal import History, Journal, recall_images
+from napari_mediround.training.learning.case_images import patient_at
 from napari_mediround.training.learning.corrections import judged_rounds
-from napari_mediround.training.learning.images import patient_at
-from napari_mediround.training.learning.lessons import JudgedRound, shown_structures, touched_structures
 from napari_mediround.training.learning.needs import Need, Survey
+from napari_mediround.training.learning.samples import JudgedRound, shown_structures, touched_structures
 from napari_mediround.training.learning.split import (
     FEWEST_MASKS,
     FEWEST_PATIENTS,
