@@ -11,7 +11,7 @@ from napari_mediround.domain.rounds import Reference
 from napari_mediround.domain.units import area_in_words
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.journal.entries import RoundAsked
-from napari_mediround.widget.chat import turn
+from napari_mediround.widget.chat import asking, turn
 from napari_mediround.widget.chat.controller import AS_SHOWN, AUTOMATIC
 from napari_mediround.widget.chat.turn import Fetch
 from napari_mediround.widget.chat.view import Message, Question, Reply
@@ -403,3 +403,31 @@ def test_an_image_closed_with_its_chat_gives_way_to_the_one_that_is_there(desk):
     assert desk.view.image == 0
     desk.ask("segment the spleen")
     assert desk.replies[-1].text.startswith("Here")
+
+
+def test_the_seconds_of_a_reply_count_from_enter(desk, monkeypatch):
+    monkeypatch.setattr(asking, "perf_counter", lambda: 100.0)
+    monkeypatch.setattr(turn, "perf_counter", lambda: 112.5)
+    assert desk.ask("segment the liver").seconds == 12.5
+
+
+def test_a_carried_mask_offers_no_other_reference(desk):
+    desk.ask("segment the liver")
+    desk.press("Shift+C")
+    assert len(desk.replies) > 1
+    assert not any(reply.references for reply in desk.replies[1:])
+
+
+def test_accept_all_goes_once_it_is_used_and_comes_back_when_it_is_undone(desk):
+    def offered():
+        return [a.label for e in desk.view.entries if isinstance(e, Message) for a in e.actions]
+
+    desk.ask("segment the liver")
+    desk.press("Shift+C")
+    (label,) = offered()
+    assert label.startswith("Accept all")
+    (key,) = [a.key for e in desk.view.entries if isinstance(e, Message) for a in e.actions]
+    desk.view.action_chosen.emit(key)
+    assert offered() == []
+    desk.press("U")
+    assert offered() == [label]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 from fakes import FakeSegmenter, make_volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import open_session, reopen
 
+from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round
+from napari_mediround.domain.segments import LabelledVolume, Segment
 from napari_mediround.journal import Journal
 from napari_mediround.session import Session
 
@@ -86,3 +89,12 @@ def test_a_conversation_that_is_not_recorded_counts_its_masks():
     session.ask("segment the aorta", 1)
     bare = tuple(Round(r.index, r.plane, r.text, (), r.answer) for r in session.conversation.rounds)
     assert Conversation(bare).numbers == session.conversation.numbers == {(1, 1): 1, (1, 2): 2, (2, 1): 3}
+
+
+def test_a_format_that_counts_its_segments_anew_keeps_the_number_as_the_tracked_name():
+    labels = np.zeros((1, 4, 4), np.uint16)
+    labels[0, 0], labels[0, 1] = 4, 9
+    geometry = Geometry((1, 4, 4), np.eye(4))
+    segments = (Segment(4, "liver"), Segment(9, "spleen"))
+    volume = LabelledVolume.from_labels(geometry, labels, segments).renumber()
+    assert [(s.value, s.tracking_id) for s in volume.segments] == [(1, "4 liver"), (2, "9 spleen")]

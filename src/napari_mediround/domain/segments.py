@@ -63,6 +63,9 @@ class Segment:
         Identifies the thing over files and time; a fresh one by default.
     layer : int
         Which array of the volume holds it.
+    tracking_id : str
+        Names the tracked thing beside its UID: number and name as people know them, also in a format that
+        counts its segments anew.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Segment:
     origin: str = AUTOMATIC
     tracking_uid: str = field(default_factory=new_uid)
     layer: int = 0
+    tracking_id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.value <= MAX_VALUE:
@@ -88,11 +92,9 @@ class Segment:
             raise ValueError("a name neither begins nor ends with a blank")
         if self.side not in ("left", "right", "") or self.origin not in ORIGINS:
             raise ValueError(f"{self.side!r} is no side, or {self.origin!r} no origin")
-
-    @property
-    def tracking_id(self) -> str:
-        """Name of the tracked thing; DICOM wants one beside the UID."""
-        return f"{self.value} {self.name}"[:LONGEST_NAME].strip()
+        if not self.tracking_id:
+            named = f"{self.value} {self.name}"[:LONGEST_NAME].strip()
+            object.__setattr__(self, "tracking_id", named)
 
 
 def make_segment(
