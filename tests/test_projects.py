@@ -93,7 +93,7 @@ def test_an_empty_window_offers_the_cases_of_its_project(image):
     first.controller.stop()
     second = Desk()
     (action,) = second.view.entries[-1].actions
-    assert action.label.splitlines()[1].startswith("image 32x24x5, 2 rounds, ")
+    assert action.label.splitlines()[1] == "image 32x24x5, 2 rounds"
     second.view.action_chosen.emit(action.key)
     second.worker.run()
     assert len(second.replies) == 2
@@ -182,10 +182,10 @@ def test_a_case_is_offered_with_its_name_its_date_and_its_picture(image):
     second = Desk()
     (offer,) = second.view.entries
     (action,) = offer.actions
-    name, about = action.label.splitlines()
+    name, about, when = action.label.splitlines()
     assert name == "ct.nii.gz"
     assert "2 rounds" in about
-    assert f"{datetime.now():%b %Y}" in about
+    assert f"{datetime.now():%b %Y}" in when
     assert action.picture.rows * action.picture.columns == len(action.picture.grey)
     second.view.action_chosen.emit(action.key)
     second.worker.run()

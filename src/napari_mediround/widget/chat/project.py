@@ -53,7 +53,7 @@ class KnownCase:
         """What the case is to the person at the screen; names its file, so it is for the screen only."""
         when = datetime.fromisoformat(self.info.last_utc).astimezone()
         name = f"{self.path.name}\n" if self.path is not None else ""
-        return f"{name}{self.label}, {when.day} {when:%b %Y %H:%M}"
+        return f"{name}{self.label}\n{when.day} {when:%b %Y %H:%M}"
 
     @property
     def label(self) -> str:
