@@ -11,8 +11,16 @@ from napari_mediround.cli.console import answer, doing, make_table, results, say
 from napari_mediround.cli.loading import require_writable
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.judged import make_rows
-from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
+from napari_mediround.domain.rounds import (
+    LOW_QUALITY,
+    MENTIONED_SHARE,
+    Conversation,
+    Reference,
+    Round,
+    Target,
+)
 from napari_mediround.domain.study import Study
+from napari_mediround.domain.units import area_in_words
 from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import MediRoundError, SettingsError
 from napari_mediround.files import refuse_existing
@@ -118,7 +126,7 @@ def carry_masks(session: Session) -> None:
         target = session.conversation.target(reference)
         if not target.mask.area:
             continue
-        name = f"{reference} {target.structure}"
+        name = _name_mask(session.conversation, reference)
         with doing(f"Carrying {name} …"):
             ways = [_carry_one_way(session, reference, step) for step in (1, -1)]
         planes = [plane for carried, _ in ways for plane in carried]
@@ -138,7 +146,11 @@ def _carry_one_way(session: Session, reference: Reference, step: int) -> tuple[l
 
 def describe_references(round_: Round, conversation: Conversation) -> str:
     """Return what a round's references resolved to: "[1] liver"; empty without any."""
-    return ", ".join(f"{r} {conversation.target(r).structure}" for r in round_.references)
+    return ", ".join(_name_mask(conversation, r) for r in round_.references)
+
+
+def _name_mask(conversation: Conversation, reference: Reference) -> str:
+    return f"[{conversation.number_of(reference)}] {conversation.target(reference).structure}"
 
 
 def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
@@ -146,17 +158,21 @@ def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
     reference = describe_references(round_, session.conversation)
     head = (str(round_.index), round_.text, reference)
     rows = []
-    for target in round_.targets:
-        area, unit = session.area(target.mask)
+    found = [target for target in round_.targets if not _is_absent(round_, target)]
+    for target in found:
         marks = (" corrected" * target.corrected, " check" * (target.quality < LOW_QUALITY))
         quality = f"{target.quality:.2f}{''.join(marks)}"
-        rows.append((*head, target.structure, f"{area:.0f} {unit}", quality))
+        rows.append((*head, target.structure, area_in_words(*session.area(target.mask)), quality))
         head = ("", "", "")
     for name in round_.answer.absent:
         rows.append((*head, f"{name}: not visible", "–", "–"))
         head = ("", "", "")
     rows = rows or [(*head, "no mask", "–", "–")]
     return [(*row, f"{round_.seconds:.1f}" if row[0] else "") for row in rows]
+
+
+def _is_absent(round_: Round, target: Target) -> bool:
+    return not target.mask.area and target.structure in round_.answer.absent
 
 
 def show_rounds(session: Session) -> None:
@@ -181,6 +197,8 @@ def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
     for round_ in session.conversation.rounds:
         targets = []
         for value, target in enumerate(round_.targets, session.first_label(round_.index)):
+            if _is_absent(round_, target):
+                continue
             area, unit = session.area(target.mask)
             targets.append(
                 {

@@ -70,6 +70,9 @@ class Segment:
         What a person said of it; "" where that is not known.
     quality : float or None
         Judged by the model, 0…1; None where that is not known.
+    tracking_id : str
+        Names the tracked thing beside its UID: number and name as people know them, also in a format that
+        counts its segments anew.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class Segment:
     layer: int = 0
     verdict: str = ""
     quality: float | None = None
+    tracking_id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.value <= MAX_VALUE:
@@ -99,11 +103,9 @@ class Segment:
             raise ValueError(f"{self.side!r} is no side, or {self.origin!r} no origin")
         if self.verdict not in STANDINGS or not (self.quality is None or 0 <= self.quality <= 1):
             raise ValueError(f"{self.verdict!r} is no verdict, or {self.quality!r} no quality")
-
-    @property
-    def tracking_id(self) -> str:
-        """Name of the tracked thing; DICOM wants one beside the UID."""
-        return f"{self.value} {self.name}"[:LONGEST_NAME].strip()
+        if not self.tracking_id:
+            named = f"{self.value} {self.name}"[:LONGEST_NAME].strip()
+            object.__setattr__(self, "tracking_id", named)
 
 
 def make_segment(

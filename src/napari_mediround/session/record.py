@@ -192,6 +192,7 @@ class Record:
         seconds: float = 0.0,
         prompts: Prompts | None = None,
         reason: str = "",
+        quality: float | None = None,
     ) -> Step:
         """Put a mended mask in the place of one; a proposal that was not changed counts as accepted.
 
@@ -205,8 +206,8 @@ class Record:
             As in `accept`.
         prompts : Prompts, optional
             How it was mended.
-        reason : str
-            What was wrong: one of `REASONS`, or "".
+        reason, quality
+            What was wrong: one of `REASONS`, or ""; what the model judges, as in `Mark`.
 
         Raises
         ------
@@ -220,7 +221,7 @@ class Record:
         with self._guard:
             before = self.label(value).mask
             changed = int((before.to_array() != mask.to_array()).sum())
-            mark = Mark(value, before, mask, changed)
+            mark = Mark(value, before, mask, changed, quality if changed else None)
             verdict = "corrected" if changed else "accepted"
             return self._judge(verdict, (mark,), overlap, seconds, prompts, reason)
 
@@ -305,9 +306,7 @@ class Record:
 
     def first_label(self, round_index: int) -> int:
         """Return the label value of the first mask of a round (1-based)."""
-        round_ = self.conversation.rounds[round_index - 1]
-        earlier = [value for value, label in self.state.labels.items() if label.round < round_.id]
-        return max(earlier, default=0) + 1
+        return self.conversation.rounds[round_index - 1].first_number
 
     def labels(self, plane: int) -> NDArray[np.uint16]:
         """Return the label values of one plane, uint16 (row, column), 0 background, display order.
@@ -329,7 +328,8 @@ class Record:
 
     def label_names(self) -> dict[int, str]:
         """Return what each label value of `label_volume` is: {1: "1 liver", 2: "2 spleen"}."""
-        return {label.drawn: label.name for label in sorted(self.state.shown, key=lambda label: label.value)}
+        shown = (label for label in self.state.shown if label.mask.area)
+        return {label.drawn: label.name for label in sorted(shown, key=lambda label: label.value)}
 
     def judged_masks(self) -> tuple[JudgedMask, ...]:
         """Return what `label_volume` shows, mask by mask, in the order in which they take their pixels."""

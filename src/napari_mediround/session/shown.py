@@ -24,10 +24,9 @@ def judge_masks(state: State, standing: Iterable[Event]) -> tuple[JudgedMask, ..
     found = []
     for label in state.shown:
         source = state.labels.get(label.drawn, label)
-        target = state.rounds[label.round].targets[label.target - 1]
         origin = origins[label.value]
         verdict = label.verdict or PROPOSAL
-        facts = (source.structure, label.plane, label.mask, origin, verdict, float(target.quality))
+        facts = (source.structure, label.plane, label.mask, origin, verdict, label.quality)
         found.append(JudgedMask(label.drawn, *facts))
     return tuple(found)
 

@@ -77,7 +77,7 @@ def clean_names(volume: LabelledVolume, anatomy: Anatomy) -> tuple[LabelledVolum
         structure = anatomy.find(segment.name)
         name = structure.name if structure else f"structure {segment.value}"
         replaced += structure is None
-        segments.append(replace(segment, name=name, tracking_uid=new_uid()))
+        segments.append(replace(segment, name=name, tracking_uid=new_uid(), tracking_id=""))
     notes = (f"{replaced} names that are no known structure were replaced by numbers.",) if replaced else ()
     return LabelledVolume(volume.geometry, volume.layers, tuple(segments)), notes
 

@@ -16,9 +16,15 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSizePolicy,
     QSpinBox,
+    QVBoxLayout,
     QWidget,
 )
 from superqt import QElidingLabel
+
+from napari_mediround.widget.qt.wrapping import breakable, make_label
+
+PLANE_WIDTH = 84
+"""Pixels of four digits and two arrows: beside it the row says how the plane lies."""
 
 
 class Choices(QWidget):
@@ -40,10 +46,13 @@ class Choices(QWidget):
         self._images.setPlaceholderText("choose an image")
         self._images.activated.connect(self.image_chosen.emit)
         self._windows.activated.connect(self.window_chosen.emit)
-        self._hint = QLabel()
-        self._hint.setWordWrap(True)
-        self._hint.setObjectName("low")
-        self._form = QFormLayout(self)
+        self._hint = make_label("", "low")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        self._form = QFormLayout()
+        column.addLayout(self._form)
+        column.addWidget(self._hint)  # in a form a wrapped label is cut
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setSpacing(4)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -51,7 +60,6 @@ class Choices(QWidget):
         self._form.addRow("Image", self._images)
         self._form.addRow("Volume", self._make_volume())
         self._form.addRow("Plane", self._make_plane())
-        self._form.addRow(self._hint)
         self._form.addRow("Window", self._windows)
         self.show_volume(0, 1, "")
 
@@ -81,17 +89,18 @@ class Choices(QWidget):
         return row
 
     def _make_plane(self) -> QHBoxLayout:
-        self._plane, self._plane_name = QSpinBox(), QLabel()
+        self._plane, self._plane_name = QSpinBox(), QElidingLabel()
+        self._plane_name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._plane.setKeyboardTracking(False)
+        self._plane.setFixedWidth(PLANE_WIDTH)
         self._plane.valueChanged.connect(self.plane_chosen.emit)
-        self._follow = QCheckBox("follow viewer")
+        self._follow = QCheckBox("follow")
         self._follow.setToolTip("The plane follows the viewer's slider, and the slider this number")
         self._follow.setChecked(True)
         self._follow.toggled.connect(self.follow_chosen.emit)
         row = QHBoxLayout()
-        for widget in (self._plane, self._plane_name):
-            row.addWidget(widget)
-        row.addStretch()
+        row.addWidget(self._plane)
+        row.addWidget(self._plane_name, stretch=1)
         row.addWidget(self._follow)
         return row
 
@@ -123,8 +132,10 @@ class Choices(QWidget):
             self._plane.setRange(0, max(planes - 1, 0))
             self._plane.setValue(plane)
         self._plane.setEnabled(planes > 1)
-        self._plane_name.setText(f"/ {planes - 1} {name}" if planes > 1 else name)
-        self._hint.setText(hint)
+        words = f"/ {planes - 1} {name}" if planes > 1 else name
+        self._plane_name.setText(words)
+        self._plane_name.setToolTip(words)
+        self._hint.setText(breakable(hint))
         self._hint.setVisible(bool(hint))
 
     def show_windows(self, names: Sequence[str], current: int) -> None:
