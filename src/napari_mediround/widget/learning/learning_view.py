@@ -29,7 +29,7 @@ from napari_mediround.training.learning.needs import Need
 from napari_mediround.widget.qt.cancelling import CancellablePanel
 from napari_mediround.widget.qt.status import NOT_A_DEVICE, NOT_A_DEVICE_HINT
 from napari_mediround.widget.qt.style import colours, style
-from napari_mediround.widget.qt.wrapping import breakable, make_label
+from napari_mediround.widget.qt.wrapping import breakable, make_label, plain_tip
 
 NONE = "none: the model as it came"
 
@@ -271,7 +271,7 @@ class LearningView(CancellablePanel):
     def show_project(self, name: str, hint: str) -> None:
         """Show which project learns."""
         self._project.setText(name)
-        self._project.setToolTip(hint)
+        self._project.setToolTip(plain_tip(hint))
 
     def show_survey(self, text: str, ready: bool, needs: Sequence[Need] = ()) -> None:
         """Show what would teach, whether that is enough, and how much of each need there is."""
@@ -309,7 +309,7 @@ class LearningView(CancellablePanel):
                 words = f"{line.name} {line.words}" if line.name else NONE
                 item = QListWidgetItem(f"● {words}" if line.live else f"○ {words}")
                 item.setData(Qt.ItemDataRole.UserRole, line)
-                item.setToolTip(f"{words}, live" if line.live else words)
+                item.setToolTip(plain_tip(f"{words}, live" if line.live else words))
                 self.adapters.addItem(item)
                 if line.name == chosen:
                     self.adapters.setCurrentItem(item)

@@ -7,6 +7,7 @@ from qtpy.QtGui import QIcon, QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QPushButton, QSizePolicy
 
 from napari_mediround.widget.chat.view import Action
+from napari_mediround.widget.qt.wrapping import plain_caption, plain_tip
 
 CHIP_WIDTH = 280
 """Pixels of a chip's text: the dock is 365 wide where the window is 1280."""
@@ -37,11 +38,12 @@ class ActionButton(QPushButton):
         width = CHIP_WIDTH - (action.picture.columns if action.picture else 0)
         lines = action.label.splitlines()
         cut = (self.fontMetrics().elidedText(line, Qt.TextElideMode.ElideMiddle, width) for line in lines)
-        self.setText("\n".join(cut))
+        self.setText(plain_caption("\n".join(cut)))
         if len(lines) > 1:
             self.setStyleSheet("text-align: left;")
         self.setAccessibleName(action.label)
-        self.setToolTip(action.hint or (action.label if self.text() != action.label else ""))
+        shown = action.label if self.text() != plain_caption(action.label) else ""
+        self.setToolTip(plain_tip(action.hint or shown))
         if picture := action.picture:
             grey = QImage(
                 picture.grey, picture.columns, picture.rows, picture.columns, QImage.Format.Format_Grayscale8

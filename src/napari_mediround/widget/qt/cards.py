@@ -35,7 +35,7 @@ from napari_mediround.widget.chat.view import (
 )
 from napari_mediround.widget.qt.buttons import CHIP_WIDTH, ActionButton, ElidedButton
 from napari_mediround.widget.qt.relay import relay
-from napari_mediround.widget.qt.wrapping import make_label, make_short_label
+from napari_mediround.widget.qt.wrapping import make_label, make_short_label, plain_caption, plain_tip
 
 VERDICTS = {"": "proposed", "accepted": "✓ accepted", "corrected": "✎ corrected", "rejected": "✕ rejected"}
 STEPS = {"accept": "Accept", "fix": "Fix", "reject": "Reject", "undo": "Undo"}
@@ -327,7 +327,7 @@ class ChipButton(QToolButton):
         super().__init__()
         self._chip = chip
         self.setObjectName("chip")
-        self.setToolTip(tip)
+        self.setToolTip(plain_tip(tip))
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._name(chip.current)
@@ -337,7 +337,8 @@ class ChipButton(QToolButton):
     def _name(self, target: str) -> None:
         text = f"“{self._chip.phrase}” → {target}"
         self.setAccessibleName(text)
-        self.setText(self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH))
+        cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH)
+        self.setText(plain_caption(cut))
 
     def _choose(self, key: object) -> None:
         self._name(next(choice.label for choice in self._chip.choices if choice.key == key))
@@ -368,7 +369,7 @@ def _menu(owner: QWidget, actions: tuple[Action, ...], act) -> QMenu:
     menu = QMenu(owner)
     for action in actions:
         label = menu.fontMetrics().elidedText(action.label, Qt.TextElideMode.ElideMiddle, 2 * CHIP_WIDTH)
-        menu.addAction(label, partial(act, action.key))
+        menu.addAction(plain_caption(label), partial(act, action.key))
     return menu
 
 

@@ -14,7 +14,7 @@ from superqt import QFlowLayout
 from napari_mediround.widget.chat.view import Chip, Suggestion
 from napari_mediround.widget.qt.cards import ChipButton
 from napari_mediround.widget.qt.relay import relay
-from napari_mediround.widget.qt.wrapping import make_label
+from napari_mediround.widget.qt.wrapping import make_label, plain_caption, plain_tip
 
 
 class QuestionEdit(QLineEdit):
@@ -97,9 +97,9 @@ class QuestionBox(QWidget):
         while row.count():
             _remove(row.takeAt(0))
         for suggestion in suggestions:
-            button = QPushButton(suggestion.label)
+            button = QPushButton(plain_caption(suggestion.label))
             button.setObjectName("suggestion")
-            button.setToolTip(f"Ask: {suggestion.text}")
+            button.setToolTip(plain_tip(f"Ask: {suggestion.text}"))
             button.clicked.connect(partial(self._on_suggestion, suggestion.text))
             button.setEnabled(self._idle)
             row.addWidget(button)

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QSpinBox,
@@ -21,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_mediround.widget.qt.wrapping import breakable, make_label
+from napari_mediround.widget.qt.wrapping import breakable, make_label, make_short_label, plain_tip
 
 PLANE_WIDTH = 84
 """Pixels of four digits and two arrows: beside it the row says how the plane lies."""
@@ -79,7 +78,7 @@ class Choices(QWidget):
         return row
 
     def _make_volume(self) -> QHBoxLayout:
-        self._volume, self._volume_name = QSpinBox(), QLabel()
+        self._volume, self._volume_name = QSpinBox(), make_short_label("")
         self._volume.setKeyboardTracking(False)
         self._volume.setToolTip("The image has several volumes; each has its own conversation")
         self._volume.valueChanged.connect(self.volume_chosen.emit)
@@ -112,7 +111,7 @@ class Choices(QWidget):
     def show_project(self, name: str, hint: str) -> None:
         """See `ChatView`."""
         self._project.setText(name)
-        self._project.setToolTip(hint)
+        self._project.setToolTip(plain_tip(hint))
 
     def show_images(self, names: Sequence[str], current: int) -> None:
         """See `ChatView`."""
@@ -134,7 +133,7 @@ class Choices(QWidget):
         self._plane.setEnabled(planes > 1)
         words = f"/ {planes - 1} {name}" if planes > 1 else name
         self._plane_name.setText(words)
-        self._plane_name.setToolTip(words)
+        self._plane_name.setToolTip(plain_tip(words))
         self._hint.setText(breakable(hint))
         self._hint.setVisible(bool(hint))
 

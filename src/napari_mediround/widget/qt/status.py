@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_mediround.widget.chat.view import DEVICES
-from napari_mediround.widget.qt.wrapping import breakable, make_label, make_short_label
+from napari_mediround.widget.qt.wrapping import breakable, make_label, make_short_label, plain_tip
 
 NOT_A_DEVICE = "Not a medical device"
 NOT_A_DEVICE_HINT = (
@@ -94,4 +94,4 @@ class StatusLine(QWidget):
     def show_status(self, text: str) -> None:
         """See `ChatView`."""
         self._status.setText(text)
-        self._status.setToolTip(text)
+        self._status.setToolTip(plain_tip(text))

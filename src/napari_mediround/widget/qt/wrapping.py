@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy
@@ -16,6 +17,16 @@ _BREAK = "\u200b"
 def breakable(text: str) -> str:
     """Return text that Qt can wrap anywhere: long words may be broken between any two characters."""
     return re.sub(rf"\S{{{_LONGEST + 1},}}", lambda word: _BREAK.join(word[0]), text)
+
+
+def plain_tip(text: str) -> str:
+    """Return a tooltip that shows a text as it is: Qt would take one with tags for HTML."""
+    return f"<qt>{escape(text).replace(chr(10), '<br>')}</qt>" if "<" in text else text
+
+
+def plain_caption(text: str) -> str:
+    """Return the caption of a button or menu that shows a text as it is: Qt takes "&" for a key."""
+    return text.replace("&", "&&")
 
 
 def make_label(text: str, name: str = "") -> QLabel:
