@@ -118,7 +118,9 @@ def test_words_mean_what_was_asked_for_and_numbers_also_what_was_carried():
     session = ask()
     session.add(session.carry(Reference(1), 1))
     assert [r.round for r in resolve_references("the vessel in it", session.conversation)] == [1]
-    assert [r.round for r in resolve_references("the vessel in [2]", session.conversation)] == [2]
+    for plane, round_ in ((2, 1), (3, 2), (0, 1)):
+        found = resolve_references("the vessel in [1]", session.conversation, plane=plane)
+        assert [r.round for r in found] == [round_]
 
 
 # In the dock.

@@ -81,9 +81,17 @@ def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple
             if any(value in given for value in values):
                 before = replace(state, head=event.entry.round.parent or 0).conversation
                 targets = zip(values, event.entry.round.targets, strict=True)
-                masks = (_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in targets)
-                yield event, before, tuple(masks)
+                masks = [_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in targets]
+                absent = event.entry.round.answer.absent
+                if found := tuple(mask for mask in masks if not _is_absent(mask, absent)):
+                    yield event, before, found
         state = state.after(event.entry, event.seq)
+
+
+def _is_absent(mask: JudgedMask, absent: tuple[str, ...]) -> bool:
+    """Whether an empty mask says that its structure is not on the plane: there is no mask to learn."""
+    said = mask.verdict == "accepted" or (not mask.verdict and mask.structure in absent)
+    return said and not mask.after.area
 
 
 def _make_mask(structure: str, before: Mask, label, verdicts: list[VerdictGiven]) -> JudgedMask:
@@ -116,6 +124,8 @@ def _make_round(
         if hash_image(image) != source.answer.image:
             return None
         images[source.answer.image] = image
+    empty = (target.structure for target in asked.targets if not target.mask.area)
+    absent = dict.fromkeys([*asked.answer.absent, *empty])
     return JudgedRound(
         event.seq,
         event.case,
@@ -126,7 +136,7 @@ def _make_round(
         asked.text,
         asked.references,
         masks,
-        asked.answer.absent,
+        tuple(name for name in absent if name not in {mask.structure for mask in masks}),
         dict(event.entry.model).get("adapter", ""),
         event.utc,
         asked.carried,

@@ -15,26 +15,40 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.errors import AdapterError, CancelledError, MediRoundError, SettingsError
+from napari_mediround.errors import (
+    AdapterError,
+    CancelledError,
+    MediRoundError,
+    SettingsError,
+    TooFewCorrectionsError,
+)
 from napari_mediround.inference.adapted import AdaptedPredictor
-from napari_mediround.journal import History, Journal
+from napari_mediround.journal import Journal
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.training.evaluation.evaluate import spread
 from napari_mediround.training.learning.adapter_store import AdapterStore
 from napari_mediround.training.learning.case_images import find_studies, patient_at
-from napari_mediround.training.learning.corrections import judged_rounds, read_rounds
+from napari_mediround.training.learning.corrections import read_rounds
 from napari_mediround.training.learning.gate import decide, measure
 from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
 from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.learning.routine import Learner
-from napari_mediround.training.learning.samples import JudgedRound, write_lesson
+from napari_mediround.training.learning.samples import (
+    JudgedRound,
+    shown_structures,
+    touched_structures,
+    write_lesson,
+)
 from napari_mediround.training.learning.split import Split, choose_checks, choose_latest, divide
 
 FOLDER = "learning"
 MOST_LEARNED, MOST_TESTED = 400, 40
 """Of the rounds that teach the last so many are learned; of those that test so many are asked."""
+NOT_COMPARED = (
+    "No patient who is kept apart shows a structure that was corrected, so nothing could be measured. "
+    "Correct structures that several patients show, and judge those structures in further patients too."
+)
 HALF = 0.5
 """Of an adapter that is better and forgot too much this share is tried."""
 
@@ -90,10 +104,12 @@ class Corrections:
     @property
     def touched(self) -> frozenset[str]:
         """Preferred names of the structures that were corrected, of those that teach."""
-        masks = [mask for round_ in self.learn for mask in round_.masks]
-        return frozenset(
-            load_anatomy().normalise(m.spoken) for m in masks if m.verdict == "corrected" and m.weight
-        )
+        return touched_structures(self.learn)
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """Those of them that a patient kept apart shows too: without one nothing can be decided."""
+        return self.touched & shown_structures(self.test)
 
 
 def read_corrections(project: Path, journal: Journal) -> Corrections:
@@ -111,25 +127,6 @@ def read_corrections(project: Path, journal: Journal) -> Corrections:
         journal, find_studies(journal), lambda case: split.patient_of(case, patient_at(journal, case))
     )
     return Corrections(*divide(rounds, split), notes)
-
-
-def survey_corrections(project: Path, journal: Journal) -> Corrections:
-    """Divide a project's rounds as `read_corrections` would, without their images; nothing is written.
-
-    Raises
-    ------
-    TooFewCorrectionsError, JournalError, SettingsError
-        As there.
-    """
-    split, rounds = Split(project), []
-    for info in journal.cases():
-        judged = list(judged_rounds(History(journal.events(info.case))))
-        subject = split.patient_of(info.case, patient_at(journal, info.case)) if judged else ""
-        for event, before, masks in judged:
-            asked = event.entry.round
-            place = (event.seq, info.case, subject, asked.answer.image, {}, before, asked.text)
-            rounds.append(JudgedRound(*place, asked.references, masks, carried=asked.carried))
-    return Corrections(*divide(rounds, split, keep=False), [])
 
 
 def learn_from_corrections(
@@ -167,7 +164,7 @@ def learn_from_corrections(
     Raises
     ------
     TooFewCorrectionsError
-        When there is too little to learn from or to test on.
+        When there is too little to learn from or to test on, or no corrected structure could be compared.
     SettingsError
         When the project learns already, or the split is damaged.
     JournalError
@@ -177,6 +174,8 @@ def learn_from_corrections(
     cancelled = cancelled or (lambda: False)
     project = Path(project)
     found = corrections or read_corrections(project, journal)
+    if not found.compared:
+        raise TooFewCorrectionsError(NOT_COMPARED)
     own = predictor.copy(project / FOLDER / "embeddings")
     learn, checked = choose_checks(choose_latest(found.learn, MOST_LEARNED))
     rehearsed = load_rehearsal()[0]

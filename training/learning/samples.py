@@ -6,7 +6,7 @@ journal and no optimiser.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -198,6 +198,18 @@ class Lesson:
     emphasis: NDArray[np.float32]
     weights: NDArray[np.float32]
     prompts: PromptSettings
+
+
+def touched_structures(rounds: Sequence[JudgedRound]) -> frozenset[str]:
+    """Return preferred names of the structures that were corrected, of the masks that teach."""
+    masks = [mask for round_ in rounds for mask in round_.masks if mask.weight]
+    return frozenset(load_anatomy().normalise(m.spoken) for m in masks if m.verdict == "corrected")
+
+
+def shown_structures(rounds: Sequence[JudgedRound]) -> frozenset[str]:
+    """Return preferred names of all structures whose masks were found right."""
+    masks = [mask for round_ in rounds for mask in round_.masks if mask.weight]
+    return frozenset(load_anatomy().normalise(mask.spoken) for mask in masks)
 
 
 def fit_mask(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

@@ -92,11 +92,8 @@ def divide(
     TooFewCorrectionsError
         With what there is and what is missing.
     """
-    split.admit({round_.subject for round_ in rounds if round_.tests}, keep)
-    learn = [r for r in rounds if split.sides.get(r.subject) == "learn"]
-    test = [r for r in rounds if split.sides.get(r.subject) == "test" and r.tests]
-    masks = sum(bool(mask.weight) for round_ in learn for mask in round_.masks)
-    patients = len({round_.subject for round_ in [*learn, *test] if round_.teaches})
+    learn, test = share_out(rounds, split, keep)
+    masks, patients = count_lessons(learn, test)
     if masks < FEWEST_MASKS or not test:
         raise TooFewCorrectionsError(
             f"So far {masks} accepted or corrected masks can teach and {len(test)} rounds can test, of "
@@ -104,6 +101,22 @@ def divide(
             "patients, one of whom is kept for the test. Accept or correct some more, of further patients."
         )
     return learn, test
+
+
+def share_out(
+    rounds: Sequence[JudgedRound], split: Split, keep: bool = True
+) -> tuple[list[JudgedRound], list[JudgedRound]]:
+    """Divide as `divide` does, however few there are."""
+    split.admit({round_.subject for round_ in rounds if round_.tests}, keep)
+    learn = [r for r in rounds if split.sides.get(r.subject) == "learn"]
+    test = [r for r in rounds if split.sides.get(r.subject) == "test" and r.tests]
+    return learn, test
+
+
+def count_lessons(learn: Sequence[JudgedRound], test: Sequence[JudgedRound]) -> tuple[int, int]:
+    """Return how many masks can teach, and of how many patients there are rounds."""
+    masks = sum(bool(mask.weight) for round_ in learn for mask in round_.masks)
+    return masks, len({round_.subject for round_ in [*learn, *test] if round_.teaches})
 
 
 def choose_latest(rounds: Sequence[JudgedRound], most: int) -> list[JudgedRound]:

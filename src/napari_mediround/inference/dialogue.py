@@ -29,6 +29,8 @@ from napari_mediround.model.prompt import (
     parse_answer,
 )
 
+_BRACKETS = re.compile(r"\[[\d.\s]+\]")
+
 SURE = 0.6
 """Probability of an answer with one mask from which on the language model is believed."""
 KNOWN = 0.2
@@ -113,8 +115,10 @@ class DialogueReader:
             pieces += self._question(
                 earlier.index, earlier.text, earlier.references, conversation, raw, describe
             )
-            names = [target.structure for target in earlier.targets]
-            pieces += template.answer(encode, compose_answer(names, list(earlier.answer.absent)))
+            absent = earlier.answer.absent
+            names = [t.structure for t in earlier.targets if t.mask.area or t.structure not in absent]
+            absent = [name for name in absent if name not in names]
+            pieces += template.answer(encode, compose_answer(names, absent))
         return pieces + self._question(len(conversation) + 1, text, references, conversation, raw, describe)
 
     def _question(
@@ -126,7 +130,7 @@ class DialogueReader:
         raw: Raw,
         describe: Describe,
     ) -> list[int | Slot]:
-        slots = []
+        slots, places = [], {}
         for reference in references:
             source = conversation.rounds[reference.round - 1]
             target = conversation.target(reference)
@@ -135,7 +139,10 @@ class DialogueReader:
                 self._references[key] = describe(source.answer.image, target.mask)
             raw["crop", key], raw["box", key] = self._references[key]
             several = f".{reference.target}" if len(source.targets) > 1 else ""
-            slots.append(ReferenceSlot(f"[{reference.round}{several}] {target.structure}", key))
+            place = places[reference.phrase] = f"[{reference.round}{several}]"
+            slots.append(ReferenceSlot(f"{place} {target.structure}", key))
+        # People count masks, the model was taught to count rounds.
+        text = _BRACKETS.sub(lambda match: places.get(match[0], match[0]), text)
         spelled = self._anatomy.spell_out(text)
         return self.model.template.question(self.model.language.encode, number, spelled, slots)
 

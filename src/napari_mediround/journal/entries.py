@@ -68,12 +68,15 @@ class Mark:
         As the person wants it; for a rejected one as it was.
     changed : int
         How many pixels differ.
+    quality : float, optional
+        What the model judges of `after`, 0…1, where the model drew all of it; None where a person did.
     """
 
     label: int
     before: Mask
     after: Mask
     changed: int
+    quality: float | None = None
 
 
 @dataclass(frozen=True)
@@ -212,10 +215,7 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
     if isinstance(entry, VerdictGiven):
         return {
             "verdict": entry.verdict,
-            "marks": [
-                {"label": m.label, "before": keep(m.before), "after": keep(m.after), "changed": m.changed}
-                for m in entry.marks
-            ],
+            "marks": [_mark_to_body(mark, keep) for mark in entry.marks],
             "writes": [[value, keep(mask)] for value, mask in entry.writes],
             "overlap": entry.overlap,
             "seconds": float(entry.seconds),
@@ -238,7 +238,8 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
         return RoundAsked(_body_to_round(body["round"], load), body["first_label"], model)
     if kind == "verdict":
         marks = tuple(
-            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"]) for m in body["marks"]
+            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"], m.get("quality"))
+            for m in body["marks"]
         )
         writes = tuple((value, load(digest)) for value, digest in body["writes"])
         prompts = Prompts(**body["prompts"])
@@ -247,6 +248,12 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
     if kind == "image":
         return ImageOpened(body["modality"], tuple(body["shape"]))
     return KINDS[kind](**body)
+
+
+def _mark_to_body(mark: Mark, keep: Callable[[Mask], str]) -> dict:
+    body = {"label": mark.label, "before": keep(mark.before), "after": keep(mark.after)}
+    judged = {} if mark.quality is None else {"quality": float(mark.quality)}
+    return body | {"changed": mark.changed} | judged
 
 
 def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:

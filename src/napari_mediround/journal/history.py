@@ -41,6 +41,10 @@ class Label:
         Whether a person changed it.
     drawn : int
         The number that label arrays show; that of the mask it was carried from, where it was carried.
+    quality : float, optional
+        What the model judges of the mask as it is now, 0…1; None where a person drew in it.
+    found : bool
+        Whether it ever showed anything; False for a structure that the answer did not find.
     """
 
     value: int
@@ -52,6 +56,8 @@ class Label:
     verdict: str = ""
     edited: bool = False
     drawn: int = 0
+    quality: float | None = None
+    found: bool = True
 
     def __post_init__(self) -> None:
         if not self.drawn:
@@ -132,7 +138,7 @@ class State:
         return self
 
     def _after_round(self, entry: RoundAsked, number: int) -> State:
-        round_ = replace(entry.round, id=number)
+        round_ = replace(entry.round, id=number, first_number=entry.first_label)
         drawn = 0
         if round_.carried:
             (reference,) = round_.references
@@ -140,7 +146,17 @@ class State:
             source = path[reference.round - 1].id, reference.target
             drawn = next((x.drawn for x in self.labels.values() if (x.round, x.target) == source), 0)
         new = {
-            value: Label(value, number, k, target.structure, round_.plane, target.mask, drawn=drawn)
+            value: Label(
+                value,
+                number,
+                k,
+                target.structure,
+                round_.plane,
+                target.mask,
+                drawn=drawn,
+                quality=target.quality,
+                found=bool(target.mask.area),
+            )
             for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
         }
         return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)
@@ -154,7 +170,9 @@ class State:
             label = labels[mark.label]
             edited = label.edited or entry.verdict == "corrected"
             verdict = "corrected" if edited and entry.verdict == "accepted" else entry.verdict
-            labels[mark.label] = replace(label, verdict=verdict, edited=edited)
+            quality = mark.quality if entry.verdict == "corrected" else label.quality
+            found = label.found or bool(mark.after.area)
+            labels[mark.label] = replace(label, verdict=verdict, edited=edited, quality=quality, found=found)
             if verdict == "rejected" and mark.label in locked:
                 locked.remove(mark.label)
             elif verdict != "rejected" and mark.label not in locked:
@@ -257,5 +275,8 @@ class History:
 def _with_label(round_: Round, label: Label) -> Round:
     targets = list(round_.targets)
     there = targets[label.target - 1]
-    targets[label.target - 1] = replace(there, mask=label.mask, verdict=label.verdict)
+    targets[label.target - 1] = replace(
+        there, mask=label.mask, verdict=label.verdict, corrected=there.corrected and not label.edited,
+        quality=there.quality if label.quality is None else label.quality,
+    )  # fmt: skip
     return replace(round_, answer=replace(round_.answer, targets=tuple(targets)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 
 from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import DanglingReferenceError, MediRoundError
@@ -104,7 +105,7 @@ class Asking:
             return
         work = partial(carry_on, self._place.segmenter, self._place.project, layer, carried)
         job = self._place.submit(
-            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "carrying …"
+            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "Carrying …"
         )
         self._task = (job, carried)
 
@@ -162,7 +163,7 @@ class Asking:
         return True
 
     def _start(self, ask: Ask) -> None:
-        layer = ask.case.layer()
+        layer, ask = ask.case.layer(), replace(ask, began=perf_counter())
         if layer is None:
             self._place.say(Message(NO_IMAGE, is_error=True), ask.case)
             return
@@ -173,7 +174,7 @@ class Asking:
         ask.case.asked = ask.text
         self._place.refresh(ask.case)
         failed = partial(self._on_failed, ask)
-        self._task = (self._place.submit(work, done, failed, "waiting for the model …"), ask)
+        self._task = (self._place.submit(work, done, failed, "Waiting for the model …"), ask)
 
     def _end(self) -> None:
         self._task[1].case.asked = ""

@@ -21,7 +21,9 @@ QLabel, QCheckBox {{ background: transparent; }}
 #mask {{ background: transparent; border-left: 3px solid transparent; border-radius: 0px; }}
 #mask[current="true"] {{ border-left: 3px solid {text}; }}
 #link {{ background: transparent; border: none; padding: 0; text-decoration: underline; color: {text}; }}
-#link:focus {{ border: 1px solid {text}; }}
+#number {{ background: transparent; border: none; padding: 0 2px; font-weight: bold; color: {text}; }}
+#number:hover {{ background: {highlight}; }}
+#link:focus, #number:focus {{ border: 1px solid {text}; }}
 #ask {{ background: {current}; padding: 5px 12px; }}
 #chip, #suggestion {{ background: {primary}; border-radius: 8px; padding: 1px 8px; }}
 #suggestion {{ background: transparent; border: 1px solid {primary}; }}
