@@ -1,9 +1,12 @@
-"""Write evaluation.md from its text and from reports, so that no number is typed by hand.
+"""Write evaluation.md and evaluation/details.md from their texts and from reports; no number is typed.
 
-``python docs/make_evaluation.py REPORT.json …`` pools the outcomes that `mediround evaluate --full` wrote
-beside the reports, and writes evaluation.json (what the document needs of them), reliability.png and
-evaluation.md. Without reports it writes evaluation.md anew from evaluation.json, after a change of the text
-in evaluation.md.in. There ``{{name}}`` is a table below, and ``{{a.b.c}}`` a number of the findings.
+``python docs/make_evaluation.py REPORT.json … [--new-hospital REPORT.json …]`` pools the outcomes that
+`mediround evaluate --full` wrote beside the reports, and writes evaluation.json (what the documents need),
+reliability.png and the documents. Reports of sets that nobody trained on are pooled apart. A pool without
+reports stays as evaluation.json holds it, so that after a change of a text no report is needed.
+
+In the texts (``*.md.in``), ``{{name}}`` is a table of this script, ``{{dice of set/structure}}`` the Dice of
+one structure by words, and ``{{a.b.c}}`` a number of the findings.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -23,7 +27,19 @@ from napari_mediround.training.evaluation.full import outcomes_path
 from napari_mediround.training.evaluation.outcomes import read_outcomes
 
 HERE = Path(__file__).parent
+TEXTS = ("evaluation.md.in", "evaluation/details.md.in")
 NOTHING = "–"
+UNMEASURED = "not measured"
+FEWEST = 3
+"""Fewest patients of a structure that the table of strengths sorts."""
+STRENGTHS = (
+    ("found well", 0.85),
+    ("found, check the border", 0.7),
+    ("found in part", 0.5),
+    ("seldom found", 0.0),
+)
+"""What a structure counts as, and the least mean Dice by words for that."""
+MODALITIES = {"picture": "camera picture (endoscopy, skin, eye)", "US": "ultrasound"}
 RUN_KEYS = (
     *("dataset", "split", "min_px", "planes", "limit", "structures", "dialogues", "seed", "cases"),
     *("complete", "model", "version", "skipped"),
@@ -36,9 +52,16 @@ def pool_reports(reports: list[Path]) -> dict:
     runs, outcomes = [], []
     for path in reports:
         config = json.loads(path.read_text("utf-8"))["config"]
-        outcomes += read_outcomes(outcomes_path(path))
-        runs.append({key: config[key] for key in RUN_KEYS})
+        own = read_outcomes(outcomes_path(path))
+        runs.append({"name": name_run({o.set for o in own})} | {key: config[key] for key in RUN_KEYS})
+        outcomes += own
     return {"runs": runs, "findings": find_all(outcomes)}
+
+
+def name_run(sets: set[str]) -> str:
+    """Return what a run is called: its sets, or how many there are and the first of them."""
+    names = sorted(sets)
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} sets, {names[0]} to {names[-1]}"
 
 
 # Cells and rows
@@ -89,12 +112,99 @@ def tell_aims(findings: dict) -> str:
         reach = NOTHING if aim["reach"] is None else f"{aim['reach']:g}"
         return aim["name"], wanted, reach, spread(aim, "value", 3), f"**{aim['word']}**"
 
-    return table("|>hold|>aim|>measured (95 %)|", map(row, judge_aims(findings)))
+    return table("|>must hold|>wanted|>measured (95 %)|", map(row, judge_aims(findings)))
+
+
+def tell_strengths(findings: dict) -> str:
+    """Show which structures words find well, in part or seldom; with the set where two have one name."""
+    left = {k: r for k, r in findings["structures"].items() if r["subjects"] >= FEWEST}
+    names = Counter(key.split("/", 1)[1] for key in left)
+
+    def tell(key: str) -> str:
+        folder, name = key.split("/", 1)
+        told = f"{name} {show(left[key]['mean'])} ({left[key]['subjects']})"
+        return f"{told[:-1]}, `{folder}`)" if names[name] > 1 else told
+
+    rows, most = [], 2.0
+    for word, least in STRENGTHS:
+        own = sorted(
+            (k for k, r in left.items() if least <= r["mean"] < most), key=lambda k: -left[k]["mean"]
+        )
+        rows.append(
+            (
+                f"**{word}**, {least:g} or more" if least else f"**{word}**",
+                ", ".join(map(tell, own)) or NOTHING,
+            )
+        )
+        most = least
+    return table("|structure, mean Dice (patients)", rows)
+
+
+def tell_modalities(findings: dict) -> str:
+    """Show Dice by words of each modality beside the baselines that are given the box."""
+    keys = ("box_fill_dice", "otsu_dice", "boxed_dice")
+    return table(
+        "|>masks|>patients|>Dice by words (95 %)|>box filled|>Otsu in box|>LiteMedSAM",
+        (
+            (MODALITIES.get(m, m), show(r["n"]), show(r["subjects"]), spread(r), *(show(r[k]) for k in keys))
+            for m, r in findings["text"]["modalities"].items()
+        ),
+    )
+
+
+def tell_pools(data: dict) -> str:
+    """Show unseen patients and a new hospital beside each other: a section, empty while not measured."""
+    pools = {
+        "unseen patients, sets of the training": data["findings"],
+        "a new hospital: sets never trained on": data.get("new_hospital", {}).get("findings"),
+    }
+    if not (pools["a new hospital: sets never trained on"] or {}).get("text", {}).get("sets"):
+        return ""
+
+    def row(name: str, findings: dict) -> tuple[str, ...]:
+        text, clicks = findings["text"], findings["clicks"].get("large", {})
+        large = text["groups"].get("from 200 px", {})
+        counts = show(large.get("n")), show(large.get("subjects")), show(len(text["sets"]))
+        cells = (
+            spread(large),
+            show(text["balanced"]),
+            spread(clicks.get("1", {})),
+            spread(clicks.get("3", {})),
+        )
+        return name, *counts, *cells, spread(findings["judge"]["auroc"], "value")
+
+    columns = "from 200 px|>masks|>patients|>sets|>Dice by words (95 %)|>every set alike|>after 1 click"
+    told = table(f"{columns}|>after 3 clicks|>judge, AUROC", (row(*pool) for pool in pools.items()))
+    return (
+        "## A new hospital\nLook at the second row: images of hospitals and scanners from which the model "
+        f"learned nothing.\n\n{told}"
+    )
+
+
+def tell_new_sets(data: dict) -> str:
+    """Show the sets and structures of a new hospital: a section, empty while not measured."""
+    new = data.get("new_hospital")
+    if not new or not new["findings"]["text"]["sets"]:
+        return ""
+    found = new["findings"]
+    parts = (
+        "## A new hospital\n\nLook at the patients: nobody trained on any image of these sets.",
+        tell_runs(new),
+        "Look at *all* beside *all* of the unseen patients above.",
+        tell_text(found["text"]["groups"]),
+        "### By set of the new hospital\n\nLook at the lowest Dice: such images need corrections.",
+        tell_text(found["text"]["sets"]),
+        "### By structure of the new hospital\n\nLook at the first rows: these structures need a click.",
+        tell_text(found["structures"]),
+        "### Clicks in the new hospital\n\nLook at the first two rows: the first click gains most.",
+        tell_clicks(found),
+    )
+    return "\n\n".join(parts)
 
 
 def tell_text(rows: dict) -> str:
     """Show Dice by words alone beside the baselines."""
-    columns = "|>masks|>subjects|>Dice (95 %)|>IoU|>mask given|>box filled|>Otsu in box|>LiteMedSAM, true box"
+    columns = "|>masks|>patients|>Dice (95 %)|>IoU|>mask given|>box filled|>Otsu in box|>LiteMedSAM, true box"
     keys = ("giou", "seg_rate", "box_fill_dice", "otsu_dice", "boxed_dice")
     return table(
         columns,
@@ -186,13 +296,13 @@ def tell_references(findings: dict) -> str:
 
 
 def tell_named(findings: dict) -> str:
-    """Say what understanding every such question would give."""
+    """Show what understanding every such question would give."""
     row = findings["references"]["named"]
-    needing, pointing = (
-        f"{show(r['one'])}, {spread(r, 'value')} times that without the masks ({r['n']} masks)"
-        for r in (row, row["pointing"])
+    rows = (("all that point at a mask", row["pointing"]), ("**all that need it**", row))
+    return table(
+        "questions|>masks|>asked by name|>without the masks|>ratio (95 %)",
+        ((name, show(r["n"]), show(r["one"]), show(r["other"]), spread(r, "value")) for name, r in rows),
     )
-    return f"{needing}; over all that point at one {pointing}"
 
 
 def tell_conversation(findings: dict) -> str:
@@ -269,13 +379,13 @@ def tell_wording(findings: dict) -> str:
 
 def tell_runs(data: dict) -> str:
     """Show what was run."""
-    columns = "data|split|>cases|>of a set at most|>planes a volume|>structures a plane"
+    columns = "run|split|>cases|>of a set at most|>planes a volume|>structures a plane"
     columns += "|>dialogues a set|>seed|model"
     return table(
         columns,
         (
             (
-                run["dataset"],
+                run["name"],
                 run["split"],
                 f"{run['cases']}{'' if run['complete'] else ' (stopped)'}",
                 show(run["limit"]),
@@ -293,7 +403,9 @@ def tell_runs(data: dict) -> str:
 TABLES: dict[str, Callable[[dict], str]] = {
     "aims": tell_aims,
     "groups": lambda f: tell_text(f["text"]["groups"]),
-    "modalities": lambda f: tell_text(f["text"]["modalities"]),
+    "strengths": tell_strengths,
+    "fewest": lambda f: str(FEWEST),
+    "modalities": tell_modalities,
     "sets": lambda f: tell_text(f["text"]["sets"]),
     "structures": lambda f: tell_text(f["structures"]),
     "extremes": tell_extremes,
@@ -315,7 +427,38 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "noc": lambda f: spread(f["clicks"].get("noc", {})),
     "balanced clicks": lambda f: show(f["clicks"].get("balanced", {}).get("3")),
     "reached": lambda f: percent(f["clicks"].get("reached", {})),
+    **{f"clicks {k}": lambda f, k=k: show(_row(f["clicks"], "dice", k).get("mean")) for k in "013"},
+    "length": lambda f: spread(f["conversation"]["length"], "value"),
+    "lost references": lambda f: lost(f["references"]["no masks"]),
+    "small": lambda f: spread(_row(f["text"], "groups", "below 200 px")),
+    "absent here": lambda f: percent(f["absence"]["same set"]),
+    "absent elsewhere": lambda f: percent(f["absence"]["other region"]),
+    **{f"wording {k}": lambda f, k=k: spread(_row(f["wording"], k), "value") for k in ("name", "function")},
 }
+"""What a text may ask of the findings."""
+
+SECTIONS: dict[str, Callable[[dict], str]] = {
+    "runs": tell_runs,
+    "new hospital": tell_pools,
+    "new hospital sets": tell_new_sets,
+}
+"""What a text may ask of all that evaluation.json holds; empty where it was not measured."""
+
+
+def _row(findings: dict, *path: str) -> dict:
+    for key in path:
+        findings = findings.get(key, {})
+    return findings
+
+
+def lost(row: dict) -> str:
+    """Return "44 %": which share of the Dice of one way the other loses."""
+    return f"{100 * (1 - row['other'] / row['one']):.0f} %" if row["one"] else NOTHING
+
+
+def tell_dice(structures: dict, name: str) -> str:
+    """Return "0.43 (0.00 to 0.86)", the Dice of one structure by words."""
+    return spread(structures[name]) if name in structures else UNMEASURED
 
 
 def render(text: str, data: dict) -> str:
@@ -328,17 +471,20 @@ def render(text: str, data: dict) -> str:
     """
 
     def fill(match: re.Match) -> str:
-        name = match[1].strip()
-        if name == "runs":
-            return tell_runs(data)
+        name, findings = match[1].strip(), data["findings"]
+        if name in SECTIONS:
+            return SECTIONS[name](data)
         if name in TABLES:
-            return TABLES[name](data["findings"])
-        value = data["findings"]
+            return TABLES[name](findings)
+        if name.startswith("dice of "):
+            return tell_dice(findings["structures"], name.removeprefix("dice of "))
+        value = findings
         for key in name.split("."):
             value = value[key]
         return show(value)
 
-    return re.sub(r"\{\{(.+?)\}\}", fill, text)
+    # A section that is left out leaves no hole.
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\{\{(.+?)\}\}", fill, text))
 
 
 # The plot
@@ -380,18 +526,25 @@ def draw_reliability(judge: dict, side: int = 640) -> Image.Image:
 def main() -> None:
     """Pool, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("reports", type=Path, nargs="*")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the document")
+    parser.add_argument("reports", type=Path, nargs="*", help="of unseen patients")
+    parser.add_argument("--new-hospital", type=Path, nargs="+", help="of sets that nobody trained on")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the documents")
     options = parser.parse_args()
     kept = options.out / "evaluation.json"
+    data = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
     if options.reports:
-        data = pool_reports(options.reports)
-        kept.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        data |= pool_reports(options.reports)
         draw_reliability(data["findings"]["judge"]).save(options.out / "reliability.png")
-    data = json.loads(kept.read_text("utf-8"))
-    text = (HERE / "evaluation.md.in").read_text("utf-8")
-    (options.out / "evaluation.md").write_text(render(text, data), "utf-8")
-    sys.stdout.write(f"{options.out / 'evaluation.md'}\n")
+    if options.new_hospital:
+        data["new_hospital"] = pool_reports(options.new_hospital)
+    if "findings" not in data:
+        parser.error("nothing was evaluated yet: give the reports of unseen patients")
+    kept.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    for text in TEXTS:
+        document = options.out / text.removesuffix(".in")
+        document.parent.mkdir(exist_ok=True)
+        document.write_text(render((HERE / text).read_text("utf-8"), data), "utf-8")
+        sys.stdout.write(f"{document}\n")
 
 
 if __name__ == "__main__":
