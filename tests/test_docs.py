@@ -12,8 +12,8 @@ import typer.main
 ROOT = Path(__file__).parent.parent
 CLI = (ROOT / "docs/cli.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[p.name for p in DOCUMENTS])
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "training/README.md", *(ROOT / "docs").rglob("*.md")])
+by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[str(p.relative_to(ROOT)) for p in DOCUMENTS])
 
 
 def commands() -> Iterator[tuple[str, object]]:
