@@ -27,8 +27,8 @@ from napari_mediround.training.learning.calibration import Judgement, fit_calibr
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
 from napari_mediround.training.learning.samples import Lesson, bend_lesson
 from napari_mediround.training.learning.steps import Item, Stage
+from napari_mediround.training.stages.loop import save_checkpoint
 from napari_mediround.training.stages.losses import cosine_schedule, iou
-from napari_mediround.training.stages.progress import save_checkpoint
 
 CHECKPOINT = "learning.pt"
 BENT = 2

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import View, stack_views
+from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou
 from napari_mediround.training.stages.pixels import PixelStage, structure_weights
-from napari_mediround.training.stages.progress import MeanLog, half_precision, set_rates
 
 ABSENT_WEIGHT = 0.5
 """Of the mean loss of absent structures beside the mean loss of those shown."""
@@ -105,18 +105,11 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
     device, planes = model.device, Planes(folder)
     structures = structure_weights(planes)[0]
     stage = PixelStage(structures, model, settings.seed, ("context", "glance")).to(device)
-    optimiser = stage.optimiser(0.05, settings.rate, vectors=settings.vector_rate)
-    rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "dense.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        stage.load_state_dict(saved["stage"])
-        optimiser.load_state_dict(saved["optimiser"])
-        start = saved["step"]
+    groups = stage.groups(settings.rate, vectors=settings.vector_rate)
+    seed = (settings.seed, 5)
+    loop = Loop(out / "dense", groups, settings.steps, 100, seed, stage.keep, stage.recall, 0.05)
     row_of = {name: i for i, name in enumerate(structures)}
-    log = MeanLog(out / "dense.jsonl")
-    for step in range(start, settings.steps):
-        rng = np.random.default_rng([settings.seed, 5, step])
-        set_rates(optimiser, rates, step, settings.steps, 100)
+    for _, rng in loop:
         rows = [planes.draw(rng) for _ in range(settings.planes)]
         views = [planes.view(row, rng) for row in rows]
         source, pixels = stack_views(views)
@@ -136,12 +129,5 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
                 sum(w * each[x].mean() for w, x in ((1, shown), (ABSENT_WEIGHT, ~shown)) if x.any())
             )
             overlaps.append(iou(logits.detach()[shown], target[shown] >= 0.5))
-        loss = torch.stack(losses).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
-        optimiser.step()
-        log.add(step, loss.item(), torch.cat(overlaps))
-        if step % 100 == 99 or step + 1 == settings.steps:
-            stage.save(checkpoint, optimiser, step + 1)
+        loop.learn(torch.stack(losses).mean(), dice=mean_dice(torch.cat(overlaps)))
     return stage

@@ -13,18 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from napari_mediround.model.checkpoint import load_trained_state, trained_state
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.training.data.planes import Planes
+from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.pixels import DECODER_PARTS, draw_batch, structure_weights
-from napari_mediround.training.stages.progress import MeanLog, half_precision, save_checkpoint, set_rates
 from napari_mediround.training.stages.projection import ask_plainly, fit_projection, read_vectors
 from napari_mediround.training.stages.prompts import PromptSettings, decode_prompted
-from napari_mediround.training.stages.text import TextSettings, draw_lesson
+from napari_mediround.training.stages.text import TextSettings, draw_lesson, keeping
 
 
 @dataclass(frozen=True)
@@ -99,17 +98,10 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
     decoder = [p for name in DECODER_PARTS for p in getattr(model, name).parameters() if p.requires_grad]
     heads = list(model.seg_projection.parameters())
     groups = [{"params": decoder, "lr": settings.decoder_rate}, {"params": heads, "lr": settings.head_rate}]
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
-    rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "joint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=model.device, weights_only=True)
-        load_trained_state(model, saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        start = saved["step"]
-    log, device = MeanLog(out / "joint.jsonl"), model.device
-    for step in range(start, settings.steps):
-        rng = np.random.default_rng([settings.seed, 3, step])
-        set_rates(optimiser, rates, step, settings.steps, 30)
+    keep, recall = keeping(model)
+    seed, device = (settings.seed, 3), model.device
+    loop = Loop(out / "joint", groups, settings.steps, 30, seed, keep, recall, 0.01, save_every=50)
+    for _, rng in loop:
         batch = draw_batch(planes, weights, settings.planes, settings.masks, rng, settings.absent_share)
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])
         with half_precision(device, settings.bf16):
@@ -118,11 +110,4 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
         target = torch.from_numpy(batch.masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)
         loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou.float(), true_iou)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_([*decoder, *heads], 1.0)
-        optimiser.step()
-        log.add(step, loss.item(), true_iou)
-        if step % 50 == 49 or step + 1 == settings.steps:
-            state = {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1}
-            save_checkpoint(checkpoint, state)
+        loop.learn(loss, dice=mean_dice(true_iou))

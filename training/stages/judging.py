@@ -24,9 +24,13 @@ from torch import Tensor
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import stack_views
-from napari_mediround.training.stages.losses import cosine_schedule, iou, mask_loss
+from napari_mediround.training.stages.loop import Descent
+from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.pixels import draw_batch, structure_weights
 from napari_mediround.training.stages.prompts import click_through, disturb
+
+BATCH = 64
+"""Examples in a step of the judge."""
 
 
 @dataclass(frozen=True)
@@ -127,18 +131,15 @@ def fit_judge(
     order = torch.randperm(len(inputs), generator=generator)
     held, used = order[: len(order) // 5], order[len(order) // 5 :]
     mlp = model.judge.mlp.train()
-    optimiser = torch.optim.AdamW(mlp.parameters(), lr=settings.rate, weight_decay=0.05)
+    batches = -(-len(used) // BATCH)
+    group = {"params": list(mlp.parameters()), "lr": settings.rate}
+    descent = Descent([group], settings.epochs * batches, 2 * batches, 0.05)
     best, best_state = float("inf"), None
-    for epoch in range(settings.epochs):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * cosine_schedule(epoch, settings.epochs, 2)
-        for rows in used[torch.randperm(len(used), generator=generator)].split(64):
+    for _ in range(settings.epochs):
+        for rows in used[torch.randperm(len(used), generator=generator)].split(BATCH):
             noise = torch.randn(inputs[rows].shape, generator=generator).to(inputs.device)
             noisy = inputs[rows] * (1 + 0.1 * noise)
-            loss = F.binary_cross_entropy_with_logits(mlp(noisy)[:, 0], truths[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            descent.learn(F.binary_cross_entropy_with_logits(mlp(noisy)[:, 0], truths[rows]))
         with torch.no_grad():
             error = F.binary_cross_entropy_with_logits(mlp(inputs[held])[:, 0], truths[held]).item()
         if error < best:
@@ -159,14 +160,12 @@ def fit_corrector(
 ) -> dict[str, float]:
     """Fit the corrector on disturbed vectors through the frozen decoder; returns IoU before and after."""
     weights = weights_in(planes, bank)
-    parameters = list(model.corrector.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=0.01)
+    group = {"params": list(model.corrector.parameters()), "lr": settings.rate}
+    descent = Descent([group], settings.corrector_steps, 20, 0.01)
     model.mask_decoder.requires_grad_(False)
     tail = []
     for step in range(settings.corrector_steps):
         rng = np.random.default_rng([settings.seed, 5, step])
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * cosine_schedule(step, settings.corrector_steps, 20)
         batch = draw_batch(planes, weights, 4, 2, rng)
         names = batch.names
         target = F.avg_pool2d(torch.from_numpy(batch.masks).float()[:, None].to(model.device), 2)[:, 0]
@@ -178,10 +177,7 @@ def fit_corrector(
             seen = batch.see(model, coarse=True)
             before = iou(model.decode(seen, vectors).logits, target > 0.5).mean().item()
         logits = model.decode(seen, model.corrector(vectors)).logits
-        loss = mask_loss(logits, target).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        descent.learn(mask_loss(logits, target).mean())
         tail.append((before, iou(logits.detach(), target > 0.5).mean().item()))
     model.mask_decoder.requires_grad_(True)
     before, after = np.mean(tail[-50:], 0)

@@ -19,8 +19,8 @@ from napari_mediround.model.features import Seen
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import View, stack_views
+from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou, mask_loss
-from napari_mediround.training.stages.progress import MeanLog, half_precision, save_checkpoint, set_rates
 from napari_mediround.training.stages.prompts import PromptSettings, decode_prompted
 
 LEAST_PX = 20
@@ -82,20 +82,25 @@ class PixelStage(nn.Module):
         for name in parts:
             setattr(self, name, getattr(model, name))
 
-    def optimiser(self, weight_decay: float, rate: float, **rates: float) -> torch.optim.AdamW:
-        """Return AdamW over what learns, each part named in `rates` at its own; the vectors do not decay."""
+    def groups(self, rate: float, **rates: float) -> list[dict]:
+        """Return parameter groups of what learns: parts in `rates` at their own; vectors do not decay."""
         groups = {name: {"params": [], "lr": own} for name, own in {"": rate, **rates}.items()}
         groups["vectors"]["weight_decay"] = 0.0
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 part = name.partition(".")[0]
                 groups[part if part in rates else ""]["params"].append(parameter)
-        return torch.optim.AdamW(groups.values(), weight_decay=weight_decay)
+        return list(groups.values())
 
-    def save(self, path: Path, optimiser: torch.optim.Optimizer, step: int) -> None:
-        """Save a checkpoint after so many steps."""
-        state = {"stage": self.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-        save_checkpoint(path, state | {"structures": self.structures})
+    def keep(self) -> dict:
+        """Return what a checkpoint holds of the stage."""
+        return {"stage": self.state_dict(), "structures": self.structures}
+
+    def recall(self, saved: dict) -> bool:
+        """Take a checkpoint; return False where it is of other structures."""
+        if saved["structures"] == self.structures:
+            self.load_state_dict(saved["stage"])
+        return saved["structures"] == self.structures
 
 
 def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
@@ -183,24 +188,14 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
     structures, weights = structure_weights(planes)
     stage = PixelStage(structures, model, settings.seed).to(device)
     model.context.requires_grad_(False)
-    optimiser = stage.optimiser(
-        0.01, settings.decoder_rate, maps=settings.maps_rate, vectors=settings.vector_rate
-    )
-    rates, start, checkpoint = [g["lr"] for g in optimiser.param_groups], 0, out / "pixels.pt"
+    groups = stage.groups(settings.decoder_rate, maps=settings.maps_rate, vectors=settings.vector_rate)
     if (out / "dense.pt").exists():  # goes on from there: vectors, context and first look
         begun = torch.load(out / "dense.pt", map_location=device, weights_only=True)["stage"]
         stage.load_state_dict(begun, strict=False)
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        if saved["structures"] == structures:
-            stage.load_state_dict(saved["stage"])
-            optimiser.load_state_dict(saved["optimiser"])
-            start = saved["step"]
+    seed = (settings.seed,)
+    loop = Loop(out / "pixels", groups, settings.steps, 100, seed, stage.keep, stage.recall, 0.01)
     row_of = {name: i for i, name in enumerate(structures)}
-    log = MeanLog(out / "pixels.jsonl")
-    for step in range(start, settings.steps):
-        rng = np.random.default_rng([settings.seed, step])
-        set_rates(optimiser, rates, step, settings.steps, 100)
+    for step, rng in loop:
         if step % 200 == 0:
             planes.refresh()
         coarse = step < settings.coarse
@@ -213,11 +208,5 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         target = torch.from_numpy(batch.masks).to(device)
         true_iou = iou(decoded.logits.detach(), target)
         loss = mask_loss(decoded.logits, target).mean() + 0.1 * F.mse_loss(decoded.iou.float(), true_iou)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
-        optimiser.step()
-        log.add(step, loss.item(), true_iou)
-        if step % 100 == 99 or step + 1 == settings.steps:
-            stage.save(checkpoint, optimiser, step + 1)
+        loop.learn(loss, dice=mean_dice(true_iou))
     return stage

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.stages.losses import cosine_schedule, vector_loss
+from napari_mediround.training.stages.loop import Descent
+from napari_mediround.training.stages.losses import vector_loss
 
 OPENINGS = ("Segment the {}.", "{}", "Where is the {}?", "Outline {} please.")
 
@@ -83,14 +84,9 @@ def fit_projection(
         first.bias += first.weight @ centre
         first.weight *= scale
     states = (states - centre) / scale
-    optimiser = torch.optim.AdamW(model.seg_projection.parameters(), lr=rate, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * cosine_schedule(step, steps, 20)
-        loss = vector_loss(model.project_seg(states), table, targets).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    descent = Descent([{"params": list(model.seg_projection.parameters()), "lr": rate}], steps, 20, 0.01)
+    for _ in range(steps):
+        descent.learn(vector_loss(model.project_seg(states), table, targets).mean())
     with torch.no_grad():
         vectors = F.normalize(model.project_seg(states), dim=1)
         first.weight /= scale

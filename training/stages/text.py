@@ -7,9 +7,8 @@ referenced masks, right or corrupted), some are text alone. Stopped and started 
 
 from __future__ import annotations
 
-import json
-import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from napari_mediround.domain.anatomy import load_anatomy
@@ -28,10 +27,12 @@ from napari_mediround.model.prompt import SEG, ReferenceSlot
 from napari_mediround.model.vision import normalise_box
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.dialogues.draw import Dialogue, make_dialogue, make_text_dialogue
+from napari_mediround.training.stages.loop import Loop, half_precision
 from napari_mediround.training.stages.losses import vector_loss
-from napari_mediround.training.stages.progress import half_precision, save_checkpoint, set_rates
 from napari_mediround.training.stages.projection import OPENINGS, ask_plainly, fit_projection, read_vectors
 
+LOG_EVERY = 5
+"""Steps from line to line of the log: a step of dialogues takes seconds."""
 _TRIES = 100
 """Most dialogues drawn for one of the wanted kinds; then the last is taken."""
 
@@ -221,6 +222,16 @@ def lessons_loss(
     return loss, report, said
 
 
+def keeping(model: MediRound) -> tuple[Callable[[], dict], Callable[[dict], bool]]:
+    """Return how a `Loop` keeps all that is trained of a model, and takes it again."""
+
+    def recall(saved: dict) -> bool:
+        load_trained_state(model, saved["model"])
+        return True
+
+    return lambda: {"model": trained_state(model)}, recall
+
+
 def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, settings: TextSettings) -> None:
     """Train stage 1b; `vectors` (stage 1a's checkpoint) is read again every 25 steps, as it may still learn.
 
@@ -237,47 +248,27 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
         {"params": heads, "lr": settings.head_rate},
         {"params": pointing, "lr": settings.pointing_rate},
     ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
-    rates, start, checkpoint = [g["lr"] for g in groups], 0, out / "text.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=model.device, weights_only=True)
-        load_trained_state(model, saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        start = saved["step"]
-    log, began, recent = [], time.monotonic(), deque(maxlen=settings.refit * 2)
+    keep, recall = keeping(model)
+    seed, recent = (settings.seed, 1), deque(maxlen=settings.refit * 2)
+    loop = Loop(
+        out / "text", groups, settings.steps, 20, seed, keep, recall, save_every=25, log_every=LOG_EVERY
+    )
     table, row_of = read_vectors(vectors, model)
-    for step in range(start, settings.steps):
+    for step, rng in loop:
         last = step + 1 == settings.steps
-        if step % settings.refit == 0 or step == start or last:
+        if step % settings.refit == 0 or step == loop.start or last:
             opening = OPENINGS[step // settings.refit % len(OPENINGS)]
             model.eval()
             plain = ask_plainly(model, list(row_of), planes.anatomy, OPENINGS if last else (opening,))
             model.train()
             bank = {n: torch.cat([s, *(said[n] for said in recent if n in said)]) for n, s in plain.items()}
             fit_projection(model, bank, table, row_of, 200)
-        rng = np.random.default_rng([settings.seed, 1, step])
-        set_rates(optimiser, rates, step, settings.steps, 20)
-        optimiser.zero_grad()
         lessons = [draw_lesson(model, planes, settings, rng) for _ in range(settings.dialogues)]
         with half_precision(model.device, settings.bf16):
             loss, report, said = lessons_loss(model, lessons, table, row_of)
-        loss.backward()
-        log.append(report)
+        loop.learn(loss, **report)
         recent.append(said)
-        nn.utils.clip_grad_norm_([*adapter, *heads, *pointing], 1.0)
-        optimiser.step()
-        if step % 5 == 4:
-            keys = {key for report in log for key in report}
-            line = {key: round(float(np.mean([r[key] for r in log if key in r])), 4) for key in sorted(keys)}
-            with open(out / "text.jsonl", "a") as file:
-                file.write(
-                    json.dumps({"step": step + 1, **line, "seconds": round(time.monotonic() - began, 1)})
-                    + "\n"
-                )
-            log = []
-        if step % 25 == 24 or last:
+        if step % 25 == 24:
             planes.refresh()
             table, row_of = read_vectors(vectors, model)
-            state = {"model": trained_state(model), "optimiser": optimiser.state_dict(), "step": step + 1}
-            save_checkpoint(checkpoint, state)
     model.eval()
