@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 CLI = (ROOT / "docs/cli.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "training/README.md", *(ROOT / "docs").rglob("*.md")])
-by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[str(p.relative_to(ROOT)) for p in DOCUMENTS])
+by_document = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=[str(p.relative_to(ROOT)) for p in DOCUMENTS]
+)
 
 
 def commands() -> Iterator[tuple[str, object]]:
@@ -69,3 +71,11 @@ def test_a_command_that_is_named_exists(document: Path) -> None:
 def test_a_link_leads_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), f"{document.name} links to {target}, which is not there"
+
+
+@pytest.mark.parametrize("document", [ROOT / "docs/architecture.md", ROOT / "training/README.md"])
+def test_a_file_that_is_named_exists(document: Path) -> None:
+    named = re.findall(r"`([\w/.]+\.(?:py|toml|yaml))`", document.read_text("utf-8"))
+    files = [p for folder in ("src", "training", "resources") for p in (ROOT / folder).rglob("*.*")]
+    assert [name for name in named if not any(str(file).endswith(f"/{name}") for file in files)] == []
+    assert len(named) > 10
