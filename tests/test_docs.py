@@ -76,6 +76,10 @@ def test_a_link_leads_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", [ROOT / "docs/architecture.md", ROOT / "training/README.md"])
 def test_a_file_that_is_named_exists(document: Path) -> None:
     named = re.findall(r"`([\w/.]+\.(?:py|toml|yaml))`", document.read_text("utf-8"))
-    files = [p for folder in ("src", "training", "resources") for p in (ROOT / folder).rglob("*.*")]
+    files = [
+        p
+        for folder in ("src", "training", "resources", "tests", "docs")
+        for p in (ROOT / folder).rglob("*.*")
+    ]
     assert [name for name in named if not any(str(file).endswith(f"/{name}") for file in files)] == []
     assert len(named) > 10
