@@ -12,7 +12,8 @@ import typer.main
 ROOT = Path(__file__).parent.parent
 CLI = (ROOT / "docs/cli.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "training/README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "training/README.md"]
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 by_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=[str(p.relative_to(ROOT)) for p in DOCUMENTS]
 )
@@ -67,10 +68,25 @@ def test_a_command_that_is_named_exists(document: Path) -> None:
         assert first != "weights" or not second or f"{first} {second}" in known
 
 
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a document's headings."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @by_document
 def test_a_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
-        assert (document.parent / target).exists(), f"{document.name} links to {target}, which is not there"
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text("utf-8")):
+        place = document.parent / target if target else document
+        assert place.exists(), f"{document.name} links to {target}, which is not there"
+        assert not anchor or anchor in anchors_of(place), f"{document.name} links to {target}#{anchor}"
+
+
+@by_document
+def test_a_line_of_prose_fits_on_the_screen(document: Path) -> None:
+    generated = r"<!-- measured .*?<!-- end -->"
+    for line in re.sub(generated, "", document.read_text("utf-8"), flags=re.DOTALL).splitlines():
+        assert len(line) <= 120 or line.startswith("|"), f"{document.name}: {line}"
 
 
 @pytest.mark.parametrize("document", [ROOT / "docs/architecture.md", ROOT / "training/README.md"])
