@@ -193,7 +193,7 @@ class Journal:
         *entries : Entry
             In order.
         known : int, optional
-            Number of the last event of this case that the caller knows, 0 for none; an error if there are more.
+            Number of the last event of this case that the caller knows, 0 for none; more events are an error.
 
         Returns
         -------
