@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,16 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 @pytest.fixture(scope="module")
 def script():
-    """Import docs/make_evaluation.py, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("make_evaluation", DOCS / "make_evaluation.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Import docs/make_evaluation.py, which belongs to no package; its neighbours are found beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        return importlib.import_module("make_evaluation")
+
+
+@pytest.fixture(scope="module")
+def tables(script):
+    """Import docs/evaluation_tables.py."""
+    return sys.modules[script.show.__module__]
 
 
 def write_report(script, folder: Path, name: str, dice: float) -> Path:
@@ -94,16 +100,18 @@ def test_what_is_unknown_is_an_error(script) -> None:
     assert script.render("{{chat.compared}}", {"runs": [], "findings": find_all([])}) == "0"
 
 
-def test_reports_are_pooled_by_their_outcomes(script, tmp_path: Path) -> None:
+def test_reports_are_pooled_by_their_outcomes(script, tables, tmp_path: Path) -> None:
     data = script.pool_reports(
         [write_report(script, tmp_path, n, d) for n, d in (("one", 0.6), ("two", 0.8))]
     )
     assert [(run["name"], run["dataset"]) for run in data["runs"]] == [("one", "one"), ("two", "two")]
-    row = script.tell_text(data["findings"]["text"]["groups"]).splitlines()[2]
+    row = tables.tell_text(data["findings"]["text"]["groups"]).splitlines()[2]
     assert row.startswith("| all | 2 | 2 | 0.70 (0.60 to 0.80) |")
 
 
-def test_a_new_hospital_is_pooled_apart_and_shown_beside_unseen_patients(script, tmp_path: Path) -> None:
+def test_a_new_hospital_is_pooled_apart_and_shown_beside_unseen_patients(
+    script, tables, tmp_path: Path
+) -> None:
     data = script.pool_reports([write_report(script, tmp_path, "seen", 0.8)])
     for name in ("new hospital", "new hospital sets"):
         assert script.SECTIONS[name](data) == ""
@@ -111,9 +119,9 @@ def test_a_new_hospital_is_pooled_apart_and_shown_beside_unseen_patients(script,
     assert script.render("one\n\n{{new hospital}}\n\ntwo", data) == "one\n\ntwo"
 
     data["new_hospital"] = script.pool_reports([write_report(script, tmp_path, "elsewhere", 0.4)])
-    rows = script.tell_pools(data).splitlines()[-2:]
+    rows = tables.tell_pools(data).splitlines()[-2:]
     assert [row.split(" | ")[1:5] for row in rows] == [["1", "1", "1", "0.80"], ["1", "1", "1", "0.40"]]
-    sets = script.tell_new_sets(data)
+    sets = tables.tell_new_sets(data)
     assert "| elsewhere | 1 | 1 | 0.40 |" in sets
     assert "| seen" not in sets
 
@@ -141,12 +149,12 @@ def test_a_run_is_named_by_its_sets(script) -> None:
     assert script.name_run(set("dcab")) == "4 sets, a to d"
 
 
-def test_structures_are_sorted_by_how_well_words_find_them(script) -> None:
+def test_structures_are_sorted_by_how_well_words_find_them(tables) -> None:
     def row(mean: float, subjects: int = 3) -> dict:
         return {"mean": mean, "subjects": subjects}
 
     structures = {"x/good": row(0.9), "x/poor": row(0.1), "x/rare": row(0.9, 2), "x/twice": row(0.86)}
-    lines = script.tell_strengths({"structures": structures | {"y/twice": row(0.6)}}).splitlines()[2:]
+    lines = tables.tell_strengths({"structures": structures | {"y/twice": row(0.6)}}).splitlines()[2:]
     assert "good 0.90 (3), twice 0.86 (3, `x`)" in lines[0]
     assert lines[1].endswith("| – |")
     assert "twice 0.60 (3, `y`)" in lines[2]
@@ -154,11 +162,11 @@ def test_structures_are_sorted_by_how_well_words_find_them(script) -> None:
     assert not any("rare" in line for line in lines)
 
 
-def test_cells_tell_what_is_missing(script) -> None:
-    assert script.spread({"mean": None}) == script.show(None) == "–"
-    assert script.spread({"mean": 0.5, "low": None}) == "0.50"
+def test_cells_tell_what_is_missing(tables) -> None:
+    assert tables.spread({"mean": None}) == tables.show(None) == "–"
+    assert tables.spread({"mean": 0.5, "low": None}) == "0.50"
     rate = {"mean": 0.25, "count": 1, "n": 4, "low": 0.0, "high": 0.5}
-    assert script.percent(rate) == "25.0 % (1 of 4; 0.0 to 50.0)"
+    assert tables.percent(rate) == "25.0 % (1 of 4; 0.0 to 50.0)"
 
 
 def test_the_plot_puts_a_dot_where_the_bin_is(script) -> None:
