@@ -1,4 +1,4 @@
-"""From the journal to rounds that teach: what was asked, what came, what a person made of it.
+"""Rounds with verdicts from the journal: question, answer, and the masks that a person left.
 
 Knows no model: images come from whoever finds them, and are those that the model saw, or are left out.
 """
@@ -22,22 +22,22 @@ from napari_mediround.journal.entries import RoundAsked, VerdictGiven
 from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
 
 FindStudy = Callable[[str], Study | None]
-"""A case's id to its study; None where its image is not to be found."""
+"""Takes the id of a case and returns its study; None if the image cannot be found."""
 
 
 def read_rounds(
     journal: Journal, find: FindStudy, subjects: Callable[[str], str] | None = None
 ) -> tuple[list[JudgedRound], list[str]]:
-    """Return every round that stands and has a verdict, in the order in which they were asked.
+    """Return every round with a verdict that was not undone, in the order of asking.
 
     Parameters
     ----------
     journal : Journal
-        Open, or open to look at.
+        Open for reading at least.
     find : callable
         Finds a case's image.
     subjects : callable, optional
-        A case's id to its patient's; by default each case is a patient.
+        Takes the id of a case and returns the id of its patient; by default each case is a patient.
 
     Returns
     -------

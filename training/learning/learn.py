@@ -1,7 +1,7 @@
-"""Learn from a project's corrections: read, split, learn, measure, and let the new adapter be live if it won.
+"""Learn from a project's corrections: read, split, learn, measure, and use the new adapter if it wins.
 
-For the command line and for the dock alike: one call with progress and cancel, on any thread but the GUI's.
-It works on a copy of the predictor, so annotation goes on meanwhile.
+One call for command line and dock, with progress and cancel, on any thread but the GUI's. It works on a copy
+of the predictor, so annotation goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NOT_COMPARED = (
     "Correct structures that several patients show, and judge those structures in further patients too."
 )
 HALF = 0.5
-"""Of an adapter that is better and forgot too much this share is tried."""
+"""Share of an adapter that is tried if all of it is better but forgot too much."""
 
 Report = Callable[[Progress], None]
 Cancelled = Callable[[], bool]
@@ -58,21 +58,21 @@ Cancelled = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of learning.
+    """The outcome of learning.
 
     Parameters
     ----------
     adapter : str
-        Its name in the project; "" where nothing was better than before.
+        Name of the new adapter in the project; "" if nothing was better than before.
     live : bool
-        Whether it is live now.
+        Whether the new adapter is live now.
     finished : bool
         False when it was cancelled: the adapter is then the last good step, not measured, and the next
         call goes on from there.
     words : str
-        The same for a person.
+        The outcome in words, for a person.
     card : dict
-        Of the adapter.
+        Card of the adapter.
     notes : tuple of str
         What was left out, and why.
     """
@@ -87,12 +87,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Corrections:
-    """A project's rounds, divided.
+    """A project's rounds, divided by patient.
 
     Parameters
     ----------
     learn, test : list of JudgedRound
-        By the patient's side.
+        Rounds of patients that teach, and of patients that test.
     notes : list of str
         What was left out, and why.
     """
@@ -139,25 +139,25 @@ def learn_from_corrections(
     corrections: Corrections | None = None,
     most_tested: int = MOST_TESTED,
 ) -> Outcome:
-    """Learn an adapter from a project's corrections and let it be live if it wins.
+    """Learn an adapter from a project's corrections and make it live if it wins.
 
     Parameters
     ----------
     project : Path
         Its folder.
     journal : Journal
-        Of that project; open, or open to look at.
+        Journal of the project, open for reading at least.
     predictor : AdaptedPredictor
-        Copied; what is being asked of it meanwhile is not touched. When `live` of the result is true give
-        it the new adapter: ``predictor.use_adapter(AdapterStore(project).live_path)``.
+        Is copied, so that it can answer meanwhile. If `live` of the result is true, give it the new adapter:
+        ``predictor.use_adapter(AdapterStore(project).live_path)``.
     settings : LearningSettings, optional
         The recipe.
     report : callable, optional
-        Takes a `Progress` after each step, on the calling thread.
+        Called with a `Progress` after each step, on the calling thread.
     cancelled : callable, optional
         Asked after each step.
     corrections : Corrections, optional
-        Read and divided already.
+        Rounds that were read and divided before.
     most_tested : int
         Of the rounds that test so many are asked, evenly spaced.
 
@@ -166,7 +166,7 @@ def learn_from_corrections(
     TooFewCorrectionsError
         When there is too little to learn from or to test on, or no corrected structure could be compared.
     SettingsError
-        When the project learns already, or the split is damaged.
+        When the project is learning already, or the split is damaged.
     JournalError
         When the journal is damaged.
     """
@@ -237,7 +237,7 @@ def _alone(project: Path):
 
 
 def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]], report: Report, cancelled):
-    """Return the lessons of each part; planes whose embedding is not kept are encoded now."""
+    """Return the samples of each part; planes without a cached embedding are encoded."""
     total, done, written = sum(map(len, parts)), 0, []
     for part in parts:
         lessons = []
@@ -252,14 +252,14 @@ def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]]
 
 
 class _Gate:
-    """Measures adapters of a project on the rounds that test, each against what answers now.
+    """Measures adapters of a project on the test rounds, each against the adapter that answers now.
 
     Parameters
     ----------
     project : Path
     found : Corrections
     own : AdaptedPredictor
-        Whose adapter is changed meanwhile.
+        Its adapter is changed meanwhile.
     report, cancelled : callable or None
         As of `learn_from_corrections`.
     most_tested : int
@@ -282,14 +282,14 @@ class _Gate:
 
     @cached_property
     def _before(self) -> tuple[str, dict]:
-        """What answers now, measured: the live adapter, or none where that cannot be used."""
+        """Measurement of the live adapter, or of the model without adapter if that cannot be used."""
         try:
             return self.store.live, self._ask("measuring before", self.store.live_path)
         except AdapterError:
             return "", self._ask("measuring before", None)
 
     def measure(self, name: str) -> dict:
-        """Write into an adapter's card what `decide` says of it; return the card."""
+        """Write the result of `decide` into the card of an adapter; return the card."""
         (against, before), after = self._before, self._ask("measuring after", self.store.path(name))
         gate = {"against": against, **decide(before, after, self._seconds_a_click())}
         return self.store.note(name, gate=gate)
@@ -311,7 +311,7 @@ class _Gate:
 
 
 def _use_the_winner(gate: _Gate, name: str) -> Outcome:
-    """Let what was learned be live if it wins; where it is better but forgot too much, half of it."""
+    """Make the new adapter live if it wins; if it is better but forgot too much, try half of it."""
     store, notes, said = gate.store, tuple(gate.found.notes), []
     try:
         for share in (1.0, HALF):

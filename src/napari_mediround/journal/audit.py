@@ -1,4 +1,4 @@
-"""A journal for people who check: a table, all of it as JSON, and whose words it holds."""
+"""A journal for auditors: as a table, as JSON, and a search for whose words it holds."""
 
 from __future__ import annotations
 
@@ -122,19 +122,19 @@ _SAID = ("body.round.answer", "body.round.note", *_NAMES)
 
 @dataclass(frozen=True)
 class Words:
-    """A string in a journal that is not one of ours.
+    """A string in a journal that this program did not write itself.
 
     Parameters
     ----------
     seq : int
-        Number of its event, 0 for none.
+        Number of the event with the string, 0 for none.
     place : str
-        Where it stands ("body.round.text").
+        Path of the string in the event ("body.round.text").
     origin : {"typed", "model", "software", "unknown"}
-        Who it is from: a person; the model, which may repeat what a person typed; the description of preset
-        and device; or nobody that we know.
+        Its author: a person; the model, which may repeat what a person typed; the description of preset and
+        device; or unknown.
     text : str
-        Itself.
+        The string.
     """
 
     seq: int
@@ -144,7 +144,7 @@ class Words:
 
 
 def find_words(journal: Journal) -> Iterator[Words]:
-    """Yield every string of a journal but hashes, times, numbers, versions and words of our own."""
+    """Yield every string of a journal except hashes, times, numbers, versions and this program's words."""
     for seq, place, text in journal.strings():
         if place in _TYPED and text:
             yield Words(seq, place, "typed", text)
@@ -175,14 +175,14 @@ def _is_known(structure: str) -> bool:
 
 
 def audit_rows(journal: Journal, with_text: bool = True) -> Iterator[dict[str, object]]:
-    """Yield one row a mask, one for an event without any, with `COLUMNS` as keys.
+    """Yield one row for each mask, and one for each event without masks, with `COLUMNS` as keys.
 
     Parameters
     ----------
     journal : Journal
-        To read.
+        The journal to read.
     with_text : bool
-        False leaves out what was typed, and names of structures that we do not know, which may repeat it.
+        False leaves out typed text, and unknown names of structures, which may repeat typed text.
     """
     standing = {e.seq for info in journal.cases() for e in journal.history(info.case).standing}
     histories: dict[str, History] = {}
@@ -246,9 +246,9 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
 
 
 def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, object]:
-    """Return all of a journal as JSON values; masks once each, as run lengths, background first.
+    """Return a whole journal as JSON values; each mask once, as run lengths that begin with background.
 
-    Without text the hashes still are those of the journal, but can no longer be recomputed from this file.
+    Without text the hashes are still those of the journal, but cannot be recomputed from this file.
     """
     masks: dict[str, dict] = {}
 
@@ -269,7 +269,7 @@ def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, objec
 
 
 def _without_text(round_: Round) -> Round:
-    """Return a round without what was typed, and without the reply, which may repeat it."""
+    """Return a round without typed text and without the reply, which may repeat typed text."""
     references = tuple(replace(reference, phrase="") for reference in round_.references)
     names = [t.structure if _is_known(t.structure) else "" for t in round_.targets]
     targets = tuple(replace(t, structure=name) for t, name in zip(round_.targets, names, strict=True))
