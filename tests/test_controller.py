@@ -50,7 +50,9 @@ def test_later_rounds_go_to_the_same_layer_and_overwrite_nothing(desk):
     desk.ask("segment the spleen")
     (labels,) = desk.labels
     assert (labels.data[before > 0] == before[before > 0]).all()
-    assert desk.view.entries[3].notes == ("100% of 2 liver lies under earlier labels, which stay.",)
+    assert desk.view.entries[3].notes == (
+        "100% of 2 liver is hidden under earlier masks, which keep their pixels.",
+    )
     assert 3 in labels.data
 
 

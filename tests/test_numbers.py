@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 from fakes import FakeSegmenter, make_volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import open_session, reopen
 
+from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round
 from napari_mediround.domain.segments import LabelledVolume, Segment
+from napari_mediround.inference.dialogue import DialogueReader
 from napari_mediround.journal import Journal
+from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.session import Session
 
 STEPS = st.lists(
@@ -98,3 +103,42 @@ def test_a_format_that_counts_its_segments_anew_keeps_the_number_as_the_tracked_
     segments = (Segment(4, "liver"), Segment(9, "spleen"))
     volume = LabelledVolume.from_labels(geometry, labels, segments).renumber()
     assert [(s.value, s.tracking_id) for s in volume.segments] == [(1, "4 liver"), (2, "9 spleen")]
+
+
+class Composing(FakeSegmenter):
+    """A fake that remembers what the language model would read."""
+
+    def __init__(self):
+        super().__init__()
+        words = {"system": "S", "user": "U", "user_end": "u", "assistant": "A", "assistant_end": "a"}
+        language = SimpleNamespace(encode=lambda text: [text])
+        model = SimpleNamespace(language=language, template=PromptTemplate(**words, image_tokens=1))
+        self.reader, self.read = DialogueReader(model, 9, 9), ""
+
+    def ask(self, text, conversation, references, cancelled=None):
+        """Compose the dialogue, then answer as the fake does."""
+        pieces = self.reader.compose(text, conversation, references, "image", {}, lambda *_: (0, 0))
+        self.read = "|".join(piece for piece in pieces if isinstance(piece, str))
+        return super().ask(text, conversation, references, cancelled)
+
+
+def test_the_model_reads_rounds_as_it_was_taught_and_never_the_numbers_of_people():
+    session = Session(Composing(), make_volume((3, 48, 64)), load_anatomy())
+    session.ask("segment the liver and the spleen", 1)
+    session.ask("segment the aorta", 1)
+    session.ask("the vessel between [3], [2] and [1]", 1)
+    assert session.segmenter.read.endswith("the blood vessel between [2], [1.2] and [1.1]uA")
+    assert "| [2] aorta|" in session.segmenter.read
+    session.ask("and behind [3]", 1)
+    assert "blood vessel between [2], [1.2] and [1.1]uA" in session.segmenter.read
+
+
+def test_the_model_reads_what_was_not_found_as_absent_until_a_person_draws_it():
+    session = Session(Composing(), make_volume((3, 48, 64)), load_anatomy())
+    session.segmenter.absent.add("kidney")
+    session.ask("segment the liver and the kidney", 1)
+    session.ask("segment the spleen", 1)
+    assert "The liver [SEG], but the kidney [ABSENT]." in session.segmenter.read
+    session.fix(2, session.label(1).mask)
+    session.ask("segment the spleen", 1)
+    assert "The liver [SEG] and the kidney [SEG]." in session.segmenter.read

@@ -18,9 +18,9 @@ from napari_mediround.widget.worker import Job
 
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 GONE = "The image of this chat is closed. Choose another at the top, or open it again."
-STALE = "The conversation went another way meanwhile, so this answer was not taken. Ask again."
-ELSEWHERE = "the conversation went another way meanwhile"
-CLOSED = "The image was closed meanwhile: the masks are kept, and come back with the image."
+STALE = "The conversation has changed since you asked, so this answer was discarded. Ask again."
+ELSEWHERE = "the conversation has changed since"
+CLOSED = "The image was closed. Its masks are saved; they come back when you open the image again."
 
 
 class Asking:
@@ -92,9 +92,11 @@ class Asking:
         if self.busy or case is None or case.session is None or value not in case.values:
             return
         if case.session.study.planes == 1:
-            self._place.say(Message("There is one plane only: nowhere to carry it."), case)
+            self._place.say(
+                Message("The image has one plane only, so the mask cannot be carried to another."), case
+            )
         elif case.session.label(value).verdict == "rejected" or not case.session.label(value).mask.area:
-            self._place.say(Message("There is nothing to carry: choose a mask that is there."), case)
+            self._place.say(Message("This mask is empty or rejected. Choose another mask to carry."), case)
         else:
             self._carry(Carried(case, value, value))
 
@@ -140,7 +142,7 @@ class Asking:
         values = tuple(value for value in carried.values if value in labels)
         name = labels[carried.source].name if carried.source in labels else "the mask"
         planes, count = sorted(labels[value].plane for value in values), len(values)
-        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " nowhere"
+        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " to no plane"
         accept = (Action(f"Accept all {count}", AcceptAll(values)),) if count else ()
         self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
         self._answered()

@@ -208,7 +208,7 @@ class Case:
                 continue
             share = 1 - (shown(round_.plane)[label.mask.to_array()] == label.drawn).mean()
             if share >= MENTIONED_SHARE:
-                yield f"{share:.0%} of {label.name} lies under earlier labels, which stay."
+                yield f"{share:.0%} of {label.name} is hidden under earlier masks, which keep their pixels."
 
     def _swap_chip(self, round_: Round, reference: Reference) -> Chip:
         """Return a chip of a reply: another mask asks the round again with it."""

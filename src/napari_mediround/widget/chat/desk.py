@@ -171,7 +171,7 @@ class Workplace:
         about.pop("adapter_sha256", None)  # for the journal
         if about.get("adapter"):
             about["adapter"] = f"adapter {about['adapter']}"
-        words = [word for word in about.values() if word] or ["model not loaded yet"]
+        words = [word for word in about.values() if word] or ["no model yet"]
         waiting = len(self._tasks) - 1
         self.view.show_status(" · ".join([*words, *([f"{waiting} waiting"] if waiting > 0 else [])]))
 

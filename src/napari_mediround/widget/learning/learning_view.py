@@ -141,8 +141,8 @@ class NeedBars(QWidget):
         self.bars = []
         for row, need in enumerate(needs):
             bar = QProgressBar()
-            bar.setObjectName("quality")
-            bar.setProperty("low", not need.met)
+            bar.setObjectName("need")
+            bar.setProperty("met", need.met)
             bar.setRange(0, need.need)
             bar.setValue(min(need.have, need.need))
             bar.setTextVisible(False)

@@ -40,9 +40,9 @@ from napari_mediround.widget.qt.wrapping import make_label, make_short_label, pl
 VERDICTS = {"": "proposed", "accepted": "✓ accepted", "corrected": "✎ corrected", "rejected": "✕ rejected"}
 STEPS = {"accept": "Accept", "fix": "Fix", "reject": "Reject", "undo": "Undo"}
 STEP_TIPS = {
-    "accept": "The mask is right: it is locked and no later round writes over it",
-    "fix": "Paint it, or click and let the model answer",
-    "reject": "The mask is wrong: it is taken out",
+    "accept": "The mask is right: lock it, so that no later round writes over it",
+    "fix": "Correct the mask with clicks or a box, or draw in it",
+    "reject": "The mask is wrong: remove it",
 }
 
 

@@ -18,9 +18,9 @@ TOOL_TIPS = {
     "paint": "napari's brush; [ and ] change its size",
     "erase": "napari's eraser",
     "fill": "napari's bucket",
-    "inside": "Click inside the structure: the model answers",
-    "outside": "Click where the structure is not: the model answers",
-    "box": "Drag a box around the structure: the model answers",
+    "inside": "Click inside the structure; the model draws the mask anew",
+    "outside": "Click where the structure is not; the model draws the mask anew",
+    "box": "Drag a box around the structure; the model draws the mask anew",
 }
 
 

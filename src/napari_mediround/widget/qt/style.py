@@ -36,6 +36,9 @@ QLabel, QCheckBox {{ background: transparent; }}
 #adapters:focus, #adapter_card:focus {{ border: 1px solid {text}; }}
 #adapters::item:selected {{ background: {current}; }}
 #quality {{ background: {background}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; }}
+#need {{ background: {foreground}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; }}
+#need::chunk {{ background: {caution}; border-radius: 3px; }}
+#need[met="true"]::chunk {{ background: {good}; }}
 #quality::chunk {{ background: {good}; border-radius: 3px; }}
 #quality[low="true"]::chunk {{ background: {caution}; }}
 """
