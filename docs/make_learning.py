@@ -115,9 +115,7 @@ def ask_later(asked: Sequence[Question]) -> list[JudgedRound]:
     rounds = []
     for question in asked:
         text = ask_by_name([question.name])
-        image = render_plane(
-            question.case.study, question.plane, choose_window(question.case.study, text)
-        )
+        image = render_plane(question.case.study, question.plane, choose_window(question.case.study, text))
         empty, wanted = (Mask.from_array(a) for a in (np.zeros_like(question.truth), question.truth))
         masks, key = (JudgedMask(question.name, empty, wanted, "corrected"),), hash_image(image)
         place = 0, question.case.source, question.subject, key, {key: image}
