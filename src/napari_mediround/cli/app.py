@@ -34,8 +34,9 @@ WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is s
 def _show_version(asked: bool) -> None:
     if asked:
         from napari_mediround import __version__
+        from napari_mediround.cli.console import answer
 
-        typer.echo(f"mediround {__version__}")
+        answer(f"mediround {__version__}")
         raise typer.Exit
 
 
