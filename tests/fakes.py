@@ -48,6 +48,8 @@ class FakeSegmenter:
         What `refine` and `carry` were given.
     started : threading.Event
         Set when `ask` begins.
+    absent : set of str
+        Names that it does not find.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class FakeSegmenter:
         self.carried: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
+        self.absent: set[str] = set()
 
     def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
         """Remember the plane."""
@@ -86,8 +89,10 @@ class FakeSegmenter:
         if text.lower().startswith("hello"):
             return Answer("Hello.")
         names = [" ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)]
-        targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in names)
-        return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets)
+        absent = tuple(name for name in names if name in self.absent)
+        found = (name for name in names if name not in absent)
+        targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in found)
+        return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets, absent)
 
     def disc(self, name: str) -> Mask:
         """Return the disc of a name on the plane last set."""

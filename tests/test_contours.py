@@ -7,6 +7,7 @@ import pytest
 from exports import write_series
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import binary_fill_holes
 from test_export import GRID
 
 from napari_mediround.domain.segments import LabelledVolume, make_segment
@@ -155,17 +156,10 @@ def ringed(tmp_path):
     return volume, lambda: export(volume, tmp_path / "a.dcm", "rtstruct", options), tmp_path / "a.dcm"
 
 
-def test_the_receipt_finds_holes_that_are_not_marked(ringed, monkeypatch):
-    whole = rtstruct._contours
-
-    def unmarked(*args):
-        roi = whole(*args)
-        for contour in roi.ContourSequence:
-            contour.ContourGeometricType = "CLOSED_PLANAR"
-        return roi
-
-    monkeypatch.setattr(rtstruct, "_contours", unmarked)
-    with pytest.raises(MismatchError, match="Dice of aorta"):
+def test_the_receipt_finds_holes_that_were_filled(ringed, monkeypatch):
+    whole = rtstruct.outline_mask
+    monkeypatch.setattr(rtstruct, "outline_mask", lambda mask: whole(binary_fill_holes(mask)))
+    with pytest.raises(MismatchError, match="aorta"):
         ringed[1]()
 
 

@@ -34,8 +34,9 @@ WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is s
 def _show_version(asked: bool) -> None:
     if asked:
         from napari_mediround import __version__
+        from napari_mediround.cli.console import answer
 
-        typer.echo(f"mediround {__version__}")
+        answer(f"mediround {__version__}")
         raise typer.Exit
 
 
@@ -182,6 +183,10 @@ def export_masks(
     with_images: Annotated[
         bool, typer.Option("--with-images", help="Also de-identified copies of the DICOM images.")
     ] = False,
+    proposals: Annotated[
+        bool,
+        typer.Option("--include-proposals", help="Also masks that nobody accepted; else they are left out."),
+    ] = False,
 ) -> None:
     """Write masks in another format, read the file back with another library and print the receipt."""
     from napari_mediround.cli.export_command import Wishes, run_export
@@ -189,7 +194,8 @@ def export_masks(
 
     require_path(masks)
     study = read_image(image, series, volume, None)
-    run_export(masks, image, study, out, Wishes(form, overwrite, deidentify, key_file, with_images))
+    wishes = Wishes(form, overwrite, deidentify, key_file, with_images, proposals)
+    run_export(masks, image, study, out, wishes)
 
 
 @app.command()

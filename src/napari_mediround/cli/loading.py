@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mediround.cli.console import not_written, notices, say
+from napari_mediround.cli.console import doing, not_written, say
 from napari_mediround.errors import SettingsError, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def load_predictor(
     preset: str, device: str, adapter: Path | None, weights_dir: Path | None
 ) -> AdaptedPredictor:
     """Load a preset's model and say where it runs. See `AdaptedPredictor.from_preset` for the errors."""
-    with notices().status(f"Loading the preset {preset} …"):
+    with doing(f"Loading the preset {preset} …"):
         from napari_mediround.inference.adapted import AdaptedPredictor
 
         predictor = AdaptedPredictor.from_preset(

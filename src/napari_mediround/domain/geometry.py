@@ -17,7 +17,7 @@ VIEWS = ("sagittal", "coronal", "axial")
 """Names of the planes whose normal is the world's x, y and z."""
 
 LARGEST_SPACING = 1.5
-"""An axis is the slice axis of a file that does not say so when its spacing is this many times the next."""
+"""If a file does not state its slice axis, the axis with this many times the next spacing is taken."""
 
 OBLIQUE_DEGREES = 10.0
 """From this angle between the normal and the nearest world axis a plane is called oblique."""

@@ -48,7 +48,11 @@ def label_files(path: str | os.PathLike, study: Study) -> tuple[Path, Path]:
 
 
 def write_label_volume(
-    path: str | os.PathLike, labels: NDArray, study: Study, names: Mapping[int, str]
+    path: str | os.PathLike,
+    labels: NDArray,
+    study: Study,
+    names: Mapping[int, str],
+    standing: Mapping[int, tuple[str, float | None]] | None = None,
 ) -> Path:
     """Write labels on the grid of the study's file, and their names beside them in `<name>.json`.
 
@@ -65,6 +69,8 @@ def write_label_volume(
         The image that the labels belong to.
     names : mapping of int to str
         Name of each label value.
+    standing : mapping of int to (str, float or None), optional
+        Verdict and quality of label values, as in `Segment`.
 
     Returns
     -------
@@ -87,7 +93,10 @@ def write_label_volume(
         raise ValueError(f"label values {sorted(unnamed)} have no name")
     source = np.ascontiguousarray(study.order.undo(labels))
     write_whole(path, lambda target: save_grid(target, source, study.source_geometry))
-    sidecar = {"labels": {str(value): names[value] for value in sorted(names)}}
+    sidecar: dict = {"labels": {str(value): names[value] for value in sorted(names)}}
+    if standing:
+        said = sorted(standing.items())
+        sidecar["standing"] = {str(v): {"verdict": word, "quality": sure} for v, (word, sure) in said}
     text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
     write_whole(beside, lambda target: target.write_text(text, "utf-8"))
     return path

@@ -8,6 +8,13 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def harmless(value: object) -> object:
+    """Return a cell as a spreadsheet may open it: a text that it would take for a formula is quoted."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
+
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence], delimiter: str = ",") -> None:
     """Write a header line and one line a row."""

@@ -85,13 +85,14 @@ _KEYWORDS = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "SequenceOfUltrasoundRegions",
+    "SeriesDescription",  # for the chooser on the screen alone
 )
 _TAGS = [Tag(keyword) for keyword in _KEYWORDS]
 
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One series of a folder, described without patient data.
+    """One series of a folder, described without patient data but for `description`.
 
     Parameters
     ----------
@@ -105,6 +106,8 @@ class SeriesInfo:
         In the order of their names.
     shape : tuple of int
         (frames, rows, columns); frames of several volumes are counted together.
+    description : str
+        SeriesDescription, "" for none. It may name a patient: for the screen only.
     """
 
     uid: str
@@ -112,6 +115,7 @@ class SeriesInfo:
     label: str
     files: tuple[Path, ...]
     shape: tuple[int, int, int]
+    description: str = ""
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -290,7 +294,8 @@ def describe_series(headers: list[Dataset]) -> SeriesInfo:
     plane = "" if orientation is None else plane_of_normal(np.cross(*orientation))
     label = " ".join(word for word in (modality or "image", plane, size) if word)
     files = tuple(Path(header.filename) for header in headers)
-    return SeriesInfo(read_uid(first.get("SeriesInstanceUID")), modality, label, files, shape)
+    description = printable(str(first.get("SeriesDescription") or "").strip())
+    return SeriesInfo(read_uid(first.get("SeriesInstanceUID")), modality, label, files, shape, description)
 
 
 def choose_series(

@@ -22,11 +22,13 @@ from napari_mediround.domain.segments import (
     make_segment,
 )
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.io import limits, read_study, tables
+from napari_mediround.io import coding, limits, read_study, tables
 from napari_mediround.io.coding import GENERAL_TYPES, read_origin
 from napari_mediround.io.volumes.itk_header import find_voxels
 
 SEG_NRRD = (".seg.nrrd", ".seg.nhdr")
+VERDICT_TAG, QUALITY_TAG = "MediRound.Verdict", "MediRound.Quality"
+"""Tags of a segment in 3D Slicer's file."""
 
 _DAMAGED = "Copy or export the file again."
 _MAP_SUFFIX = re.compile(r"(\.nii(\.gz)?|\.nrrd|\.nhdr|\.mha|\.mhd|\.mgz|\.mgh|\.png|\.tiff?)$", re.I)
@@ -96,10 +98,12 @@ def read_names(path: Path, anatomy: Anatomy | None = None) -> list[Segment]:
         if beside == table:
             rows = tables.read_table(table, "\t")
             return [_segment(row, anatomy) for row in rows if (row["index"] or "").strip(" 0")]
-        labels = json.loads(description.read_text("utf-8-sig")).get("labels", {})
+        said = json.loads(description.read_text("utf-8-sig"))
+        labels, standings = said.get("labels", {}), said.get("standing", {})
         # `mediround ask` names its masks "3 left kidney", as the Labels layer does.
         names = {int(value): str(name).removeprefix(f"{value} ") for value, name in labels.items()}
-        return [make_segment(value, name, anatomy) for value, name in names.items()]
+        rows = {value: {k: str(v) for k, v in dict(standings.get(str(value), {})).items()} for value in names}
+        return [make_segment(v, name, anatomy, **coding.read_standing(rows[v])) for v, name in names.items()]
 
 
 def _segment(row: Mapping[str, str], anatomy: Anatomy | None) -> Segment:
@@ -114,6 +118,7 @@ def _segment(row: Mapping[str, str], anatomy: Anatomy | None) -> Segment:
         more["side"] = known["side"]
     if "tracking_uid" in known:
         more["tracking_uid"] = known["tracking_uid"]
+    more |= coding.read_standing(known)
     return make_segment(int(row["index"]), row["name"], anatomy, read_origin(known.get("origin")), **more)
 
 
@@ -187,6 +192,8 @@ def _slicer_segment(number: int, table: Mapping[str, str], anatomy: Anatomy | No
         more["colour"] = tuple(min(max(round(float(c) * 255), 0), 255) for c in colour.split())[:3]
     if uid := tags.get("DICOM.TrackingUniqueIdentifier"):
         more["tracking_uid"] = uid
+    said = {"verdict": tags.get(VERDICT_TAG, ""), "quality": tags.get(QUALITY_TAG, "")}
+    more |= coding.read_standing(said)
     more["layer"] = int(table.get("Layer", 0))
     value, origin = int(table.get("LabelValue", number + 1)), tags.get("DICOM.SegmentAlgorithmType")
     return make_segment(value, table.get("Name", ""), anatomy, read_origin(origin), **more)

@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_mediround.widget.chat.view import Chip, Entry, FixState, Suggestion
+from napari_mediround.widget.chat.view import DONE_KEY, Chip, Entry, FixState, Suggestion
 from napari_mediround.widget.qt.cancelling import CancellablePanel
 from napari_mediround.widget.qt.fix_bar import FixBar
 from napari_mediround.widget.qt.question_box import QuestionBox
@@ -42,7 +42,7 @@ class ChatPanel(CancellablePanel):
     reason_chosen = Signal(str)
 
     key_pressed = Signal(str)
-    """(key) a letter pressed in the dock, but not in a text box: "J", "Shift+U"."""
+    """(key) pressed in the dock, but not in a text box: "J", "Shift+U", "Enter"."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,19 +67,21 @@ class ChatPanel(CancellablePanel):
             for name in _SIGNALS:
                 if hasattr(type(part), name):
                     getattr(part, name).connect(relay(getattr(self, name)))
-        self.fix.undo_chosen.connect(relay(self.step_chosen, "undo"))
+        self.rounds.number_chosen.connect(self.question.insert_number)
 
     def sizeHint(self) -> QSize:
         """Ask for a narrow column: the image needs the width."""
         return QSize(365, 600)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Take the letters that no text box took."""
+        """Take the letters, and Enter, that no text box took."""
         letter = event.text().upper()
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
         if plain and len(letter) == 1 and letter.isalpha():
             shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
             self.key_pressed.emit(f"Shift+{letter}" if shifted else letter)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.key_pressed.emit(DONE_KEY)
         else:
             super().keyPressEvent(event)
 
@@ -91,6 +93,11 @@ class ChatPanel(CancellablePanel):
     def is_idle(self) -> bool:
         """Whether nothing is being done."""
         return not self.busy.doing
+
+    @property
+    def has_cancellable(self) -> bool:
+        """Whether there is a job to cancel or a fix to drop."""
+        return not self.is_idle or self.fix.isVisibleTo(self)
 
     def show_project(self, name: str, hint: str) -> None:
         """See `ChatView`."""
