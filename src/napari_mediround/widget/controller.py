@@ -195,9 +195,9 @@ class ChatController:
         self._choose(layer)
         if self._place.case is None:
             return
-        grid, point = self._place.case.grid, self._viewer.dims.point
+        grid = self._place.case.grid
         layer.visible = True
-        if not layers.is_shown(layer, grid, point):
+        if not layers.is_shown(layer, grid, self._viewer.dims):
             self._go_to(grid.geometry.shape[0] // 2)
             self._viewer.reset_view()
 
@@ -239,7 +239,7 @@ class ChatController:
 
     def _case_of(self, layer: Image, volume: tuple[int, ...] | None) -> Case:
         if volume is None:
-            volume = layers.shown_volume(layer, self._viewer.dims.point)
+            volume = layers.shown_volume(layer, self._viewer.dims)
         grid = layers.layer_grid(layer, volume)
         cases = self._cases.setdefault(layer, {})
         if volume not in cases or cases[volume].grid != grid:
@@ -251,7 +251,7 @@ class ChatController:
         if layer is not None:
             volume = np.unravel_index(number, layers.leading_shape(layer))
             volume = tuple(int(at) for at in volume)
-            for axis, at in enumerate(layers.volume_point(layer, volume)):
+            for axis, at in enumerate(layers.volume_point(layer, self._viewer.dims, volume)):
                 self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
             self._choose(layer, volume)
 
@@ -262,7 +262,7 @@ class ChatController:
             self._view.show_volume(0, 1, "")
             return
         volume = self._place.case.grid.volume
-        shown = layers.shown_volume(layer, self._viewer.dims.point)
+        shown = layers.shown_volume(layer, self._viewer.dims)
         hint = "" if shown == volume else "the viewer shows another"
         self._view.show_volume(int(np.ravel_multi_index(volume, lengths)), int(np.prod(lengths)), hint)
 
@@ -273,7 +273,7 @@ class ChatController:
             return
         grid = self._place.case.grid
         if self._follow:
-            self._plane = layers.shown_plane(layer, grid, self._viewer.dims.point)
+            self._plane = layers.shown_plane(layer, grid, self._viewer.dims)
         self._plane = min(self._plane, grid.geometry.shape[0] - 1)
         self._show_plane()
         self._show_volume()
@@ -296,7 +296,7 @@ class ChatController:
     def _go_to(self, plane: int) -> None:
         """Let the viewer show a plane."""
         layer = self._place.layer()
-        point = layers.plane_point(layer, self._place.case.grid, plane) if layer is not None else None
+        point = layers.plane_point(layer, self._place.case.grid, self._viewer.dims, plane) if layer is not None else None
         if point is not None:
             self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
 

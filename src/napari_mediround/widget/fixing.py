@@ -16,7 +16,7 @@ from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.case import Case
 from napari_mediround.widget.keys import bind_undo
 from napari_mediround.widget.mask_layer import label_colour
-from napari_mediround.widget.scratch import Scratch, visible_plane
+from napari_mediround.widget.scratch import Scratch
 from napari_mediround.widget.turn import explain
 from napari_mediround.widget.verdicts import Verdicts
 from napari_mediround.widget.view import FixState, Message
@@ -169,7 +169,7 @@ class Fixing:
             return
         layer = fix.case.layer()
         if layer in self._place.images:
-            fix.scratch.guard(visible_plane(self._place.viewer, layer, fix.case.grid))
+            fix.scratch.guard()
         self.show()
 
     def check_layers(self) -> None:

@@ -1,0 +1,160 @@
+"""Layers that other readers turned, tilted, mirrored, sheared: the masks equal the record, wherever one looks."""
+
+import warnings
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from desk import Desk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from scipy.spatial.transform import Rotation
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.widget import layers, slicing
+from napari_mediround.widget.scratch import Scratch
+
+pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
+
+SHAPE = (5, 20, 24)
+AXES = [np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
+TILTS = [Rotation.from_euler(axis, 10, degrees=True).as_matrix() for axis in "xyz"]
+SAGITTAL = np.array([[0.0, 1, 0], [0, 0, 1], [-1, 0, 0]])
+SHEAR = np.eye(3) + np.diag([0.3, 0.2], 1)
+
+turns = st.one_of(
+    st.sampled_from([np.eye(3), SAGITTAL, SHEAR, *TILTS]),
+    st.sampled_from(AXES),
+    st.tuples(*[st.floats(-180, 180)] * 3).map(lambda a: Rotation.from_euler("xyz", a, degrees=True).as_matrix()),
+    st.floats(-40, 40).map(lambda a: TILTS[0] @ Rotation.from_euler("z", a, degrees=True).as_matrix() @ SHEAR),
+)
+scales = st.tuples(*[st.sampled_from([0.5, 1.0, 3.0, -1.0, -0.7])] * 3)
+shifts = st.tuples(*[st.floats(-50, 50)] * 3)
+views = st.tuples(st.permutations(range(3)), st.sampled_from([2, 2, 3]))
+units = st.sampled_from(["mm", "um", "pixel"])
+
+
+def affine(turn, shift):
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = turn, shift
+    return matrix
+
+
+def turned(turn=np.eye(3), shift=(0, 0, 0), scale=(1.0, 1.0, 1.0), unit="mm", seed=0):
+    pixels = np.random.default_rng(seed).normal(0, 100, SHAPE).astype(np.float32)
+    return Image(pixels, affine=affine(turn, shift), scale=scale, units=(unit,) * 3)
+
+
+def look(desk, view):
+    order, ndisplay = view
+    desk.viewer.dims.order = tuple(order)
+    desk.viewer.dims.ndisplay = ndisplay
+
+
+def record(desk):
+    """Return what the session says, on the layer's own axes."""
+    session, case = desk.session, desk.controller._place.case
+    volume = np.zeros(SHAPE, np.uint16)
+    for plane in range(session.study.planes):
+        case.grid.plane_of(volume, plane)[:] = session.labels(plane)
+    return volume
+
+
+def check(desk):
+    got, expected = desk.mask_layer.data, record(desk)
+    assert np.array_equal(got, expected), f"planes {np.unique(np.nonzero(got != expected)[0])} differ"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(turn=turns, scale=scales, shift=shifts, unit=units, looks=st.lists(views, min_size=6, max_size=6), plane=st.integers(0, 4))
+def test_the_layer_equals_the_record_after_every_step(turn, scale, shift, unit, looks, plane):
+    desk, ways = Desk(), iter(looks)
+    desk.viewer.add_layer(turned(turn, shift, scale, unit))
+    desk.worker.run()
+    desk.view.plane_chosen.emit(plane)
+    for question in ("segment the liver", "segment the spleen and the liver"):
+        desk.ask(question)
+        check(desk)
+        look(desk, next(ways))
+    desk.press("Shift+C")
+    check(desk)
+    look(desk, next(ways))
+    desk.press("U", "U")
+    check(desk)
+    look(desk, next(ways))
+    desk.press("Shift+U")
+    check(desk)
+    look(desk, next(ways))
+    desk.mask_layer.undo()
+    check(desk)
+    desk.press("J", "J")
+    check(desk)
+
+
+@settings(max_examples=80, deadline=None)
+@given(turn=turns, scale=scales, shift=shifts, unit=units, view=views, plane=st.integers(0, 4), data=st.data())
+def test_a_fix_writes_its_plane_and_no_other(turn, scale, shift, unit, view, plane, data):
+    desk = Desk()
+    layer = desk.viewer.add_layer(turned(turn, shift, scale, unit))
+    look(desk, view)
+    grid = layers.layer_grid(layer)
+    before = np.zeros(SHAPE[1:], bool)
+    before[4:9, 5:11] = True
+    scratch = Scratch(desk.viewer, layer, grid, plane, before, "1 liver", "#ff5a5f", *[lambda *a: None] * 3)
+    scratch.guard()
+    after = before.copy()
+    after[data.draw(st.integers(0, 8)) :, :7] ^= True
+    scratch.put(after)
+    assert np.array_equal(scratch.mask(), after)
+    assert scratch.elsewhere() == 0
+    scratch.layer.undo()
+    assert np.array_equal(scratch.mask(), before if (after != before).any() else after)
+    assert scratch.elsewhere() == 0
+    scratch.layer.redo()
+    assert np.array_equal(scratch.mask(), after)
+    scratch.remove()
+
+
+@settings(max_examples=80, deadline=None)
+@given(turn=turns, scale=scales, shift=shifts, unit=units, other=units, plane=st.integers(0, 4))
+def test_the_plane_that_is_named_is_the_plane_on_the_screen(turn, scale, shift, unit, other, plane):
+    viewer = ViewerModel()
+    layer = turned(turn, shift, scale, unit)
+    layer.data = np.broadcast_to(np.arange(5.0)[:, None, None], SHAPE).copy()
+    viewer.add_layer(layer)
+    if "pixel" not in (unit, other):
+        viewer.add_layer(turned(unit=other))
+    grid = layers.layer_grid(layer)
+    point = layers.plane_point(layer, grid, viewer.dims, plane)
+    if point is None:
+        return  # turned so far that napari's slider does not move through it
+    viewer.dims.set_point(point[0] + 3, point[1])
+    shown = layers.visible_plane(layer, grid, viewer.dims)
+    if shown is None:
+        return  # the slider does not go so far
+    own = np.unique(np.asarray(layer._slice.image.raw))
+    assert len(own) == 1, "napari cuts along the layer's own axes"
+    assert shown == (4 - own[0] if grid.order.flips[0] else own[0]) == plane
+
+
+@settings(max_examples=60, deadline=None)
+@given(turn=turns, scale=scales, shift=shifts, unit=units, view=views)
+def test_what_lies_flat_lies_on_the_screen_where_the_turned_layer_does(turn, scale, shift, unit, view):
+    viewer = ViewerModel()
+    layer = viewer.add_layer(turned(turn, shift, scale, unit))
+    viewer.dims.order, viewer.dims.ndisplay = tuple(view[0]), view[1]
+    flat = slicing.flat_matrix(layer, viewer.dims)
+    if flat is None:
+        return
+    copy = Labels(np.zeros(SHAPE, np.uint8), affine=flat, units=layer.units)
+    viewer.add_layer(copy)
+    displayed = slicing.axes_displayed(layer, viewer.dims)
+    one, two = (own._transforms.simplified.set_slice(displayed) for own in (layer, copy))
+    for corner in product((0.0, 7.0), repeat=len(displayed)):
+        assert np.allclose(one(corner), two(corner), atol=1e-6)
+    here = np.array(layer._data_slice.point)[list(set(range(3)) - set(displayed))]
+    there = np.array(copy._data_slice.point)[list(set(range(3)) - set(displayed))]
+    assert np.allclose(here, there, atol=1e-6)
+    assert copy._slice_input.is_orthogonal(copy._data_to_world.inverse)
