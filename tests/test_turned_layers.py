@@ -1,34 +1,40 @@
-"""Layers that other readers turned, tilted, mirrored, sheared: the masks equal the record, wherever one looks."""
+"""Layers that other readers turned, tilted, mirrored, sheared: the masks equal the record in every view."""
 
-import warnings
-from itertools import permutations, product
+from itertools import count, permutations, product
 
 import numpy as np
 import pytest
 from desk import Desk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from scipy.spatial.transform import Rotation
 
-from napari_mediround.domain.mask import Mask
 from napari_mediround.widget import layers, slicing
 from napari_mediround.widget.scratch import Scratch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
 
+NUMBERS = count()
 SHAPE = (5, 20, 24)
-AXES = [np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
-TILTS = [Rotation.from_euler(axis, 10, degrees=True).as_matrix() for axis in "xyz"]
+UPRIGHT = np.eye(3)
+SIGNS = list(product((1, -1), repeat=3))
+AXES = [UPRIGHT[list(order)] * signs for order in permutations(range(3)) for signs in SIGNS]
 SAGITTAL = np.array([[0.0, 1, 0], [0, 0, 1], [-1, 0, 0]])
-SHEAR = np.eye(3) + np.diag([0.3, 0.2], 1)
+SHEAR = UPRIGHT + np.diag([0.3, 0.2], 1)
 
+
+def rotation(axes, angles):
+    return Rotation.from_euler(axes, angles, degrees=True).as_matrix()
+
+
+TILTS = [rotation(axis, 10) for axis in "xyz"]
 turns = st.one_of(
-    st.sampled_from([np.eye(3), SAGITTAL, SHEAR, *TILTS]),
+    st.sampled_from([UPRIGHT, SAGITTAL, SHEAR, *TILTS]),
     st.sampled_from(AXES),
-    st.tuples(*[st.floats(-180, 180)] * 3).map(lambda a: Rotation.from_euler("xyz", a, degrees=True).as_matrix()),
-    st.floats(-40, 40).map(lambda a: TILTS[0] @ Rotation.from_euler("z", a, degrees=True).as_matrix() @ SHEAR),
+    st.tuples(*[st.floats(-180, 180)] * 3).map(lambda angles: rotation("xyz", angles)),
+    st.floats(-40, 40).map(lambda angle: TILTS[0] @ rotation("z", angle) @ SHEAR),
 )
 scales = st.tuples(*[st.sampled_from([0.5, 1.0, 3.0, -1.0, -0.7])] * 3)
 shifts = st.tuples(*[st.floats(-50, 50)] * 3)
@@ -42,7 +48,7 @@ def affine(turn, shift):
     return matrix
 
 
-def turned(turn=np.eye(3), shift=(0, 0, 0), scale=(1.0, 1.0, 1.0), unit="mm", seed=0):
+def turned(turn=UPRIGHT, shift=(0, 0, 0), scale=(1.0, 1.0, 1.0), unit="mm", seed=0):
     pixels = np.random.default_rng(seed).normal(0, 100, SHAPE).astype(np.float32)
     return Image(pixels, affine=affine(turn, shift), scale=scale, units=(unit,) * 3)
 
@@ -67,11 +73,12 @@ def check(desk):
     assert np.array_equal(got, expected), f"planes {np.unique(np.nonzero(got != expected)[0])} differ"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(turn=turns, scale=scales, shift=shifts, unit=units, looks=st.lists(views, min_size=6, max_size=6), plane=st.integers(0, 4))
+@settings(max_examples=20, deadline=None)
+@given(turns, scales, shifts, units, st.lists(views, min_size=6, max_size=6), st.integers(0, 4))
 def test_the_layer_equals_the_record_after_every_step(turn, scale, shift, unit, looks, plane):
     desk, ways = Desk(), iter(looks)
-    desk.viewer.add_layer(turned(turn, shift, scale, unit))
+    # Other pixels, another image: the project would go on with the conversation of the example before.
+    desk.viewer.add_layer(turned(turn, shift, scale, unit, seed=next(NUMBERS)))
     desk.worker.run()
     desk.view.plane_chosen.emit(plane)
     for question in ("segment the liver", "segment the spleen and the liver"):
@@ -91,21 +98,23 @@ def test_the_layer_equals_the_record_after_every_step(turn, scale, shift, unit, 
     check(desk)
     desk.press("J", "J")
     check(desk)
+    desk.controller.stop()
+    desk.controller.disconnect()
 
 
-@settings(max_examples=80, deadline=None)
-@given(turn=turns, scale=scales, shift=shifts, unit=units, view=views, plane=st.integers(0, 4), data=st.data())
-def test_a_fix_writes_its_plane_and_no_other(turn, scale, shift, unit, view, plane, data):
+@settings(max_examples=40, deadline=None)
+@given(turns, scales, shifts, units, views, st.integers(0, 4), st.integers(0, 8))
+def test_a_fix_writes_its_plane_and_no_other(turn, scale, shift, unit, view, plane, row):
     desk = Desk()
     layer = desk.viewer.add_layer(turned(turn, shift, scale, unit))
     look(desk, view)
     grid = layers.layer_grid(layer)
     before = np.zeros(SHAPE[1:], bool)
     before[4:9, 5:11] = True
-    scratch = Scratch(desk.viewer, layer, grid, plane, before, "1 liver", "#ff5a5f", *[lambda *a: None] * 3)
+    scratch = Scratch(desk.viewer, layer, grid, plane, before, "1 liver", "#ff5a5f", *[lambda *_: None] * 3)
     scratch.guard()
     after = before.copy()
-    after[data.draw(st.integers(0, 8)) :, :7] ^= True
+    after[row:, :7] ^= True
     scratch.put(after)
     assert np.array_equal(scratch.mask(), after)
     assert scratch.elsewhere() == 0
@@ -117,7 +126,7 @@ def test_a_fix_writes_its_plane_and_no_other(turn, scale, shift, unit, view, pla
     scratch.remove()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(turn=turns, scale=scales, shift=shifts, unit=units, other=units, plane=st.integers(0, 4))
 def test_the_plane_that_is_named_is_the_plane_on_the_screen(turn, scale, shift, unit, other, plane):
     viewer = ViewerModel()
@@ -133,13 +142,15 @@ def test_the_plane_that_is_named_is_the_plane_on_the_screen(turn, scale, shift, 
     viewer.dims.set_point(point[0] + 3, point[1])
     shown = layers.visible_plane(layer, grid, viewer.dims)
     if shown is None:
-        return  # the slider does not go so far
+        return  # the slider does not go as far as the layer
     own = np.unique(np.asarray(layer._slice.image.raw))
     assert len(own) == 1, "napari cuts along the layer's own axes"
-    assert shown == (4 - own[0] if grid.order.flips[0] else own[0]) == plane
+    assert shown == (4 - own[0] if grid.order.flips[0] else own[0])
+    if np.isclose(viewer.dims.point[0], point[1]):  # the slider goes so far
+        assert shown == plane
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(turn=turns, scale=scales, shift=shifts, unit=units, view=views)
 def test_what_lies_flat_lies_on_the_screen_where_the_turned_layer_does(turn, scale, shift, unit, view):
     viewer = ViewerModel()

@@ -296,7 +296,11 @@ class ChatController:
     def _go_to(self, plane: int) -> None:
         """Let the viewer show a plane."""
         layer = self._place.layer()
-        point = layers.plane_point(layer, self._place.case.grid, self._viewer.dims, plane) if layer is not None else None
+        point = (
+            layers.plane_point(layer, self._place.case.grid, self._viewer.dims, plane)
+            if layer is not None
+            else None
+        )
         if point is not None:
             self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
 

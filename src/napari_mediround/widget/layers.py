@@ -180,7 +180,9 @@ def study_from_layer(layer: Image, volume: tuple[int, ...] | None = None) -> Stu
     pixels, notes = _pixels(layer, grid.volume)
     study = layer.metadata.get(STUDY_KEY)
     if isinstance(study, Study) and grid.geometry is study.geometry:
-        return study if pixels is study.pixels else replace(study, pixels=pixels, notes=(*study.notes, *notes))
+        return (
+            study if pixels is study.pixels else replace(study, pixels=pixels, notes=(*study.notes, *notes))
+        )
     source = grid.order.undo_geometry(grid.geometry)
     name = "layer " + "x".join(str(n) for n in grid.geometry.shape)
     return Study(grid.order.apply(pixels), grid.geometry, grid.order, source, "", name, notes)
@@ -205,7 +207,7 @@ def is_shown(layer: Image, grid: Grid, dims) -> bool:
 
 
 def visible_plane(layer: Image, grid: Grid, dims) -> int | None:
-    """Return which plane the viewer shows; None where it shows none: it is turned, or cuts beside the layer."""
+    """Return which plane the viewer shows; None where the viewer is turned or cuts beside the layer."""
     if grid.ndim == 3 and (dims.ndisplay == 3 or grid.layer_axis() in slicing.axes_displayed(layer, dims)):
         return None
     return shown_plane(layer, grid, dims) if is_shown(layer, grid, dims) else None
