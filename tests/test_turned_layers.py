@@ -11,8 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from scipy.spatial.transform import Rotation
 
-from napari_mediround.widget import layers, slicing
-from napari_mediround.widget.scratch import Scratch
+from napari_mediround.widget.layers import layer_geometry, slicing
+from napari_mediround.widget.layers.fix_layer import Scratch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
 
@@ -108,7 +108,7 @@ def test_a_fix_writes_its_plane_and_no_other(turn, scale, shift, unit, view, pla
     desk = Desk()
     layer = desk.viewer.add_layer(turned(turn, shift, scale, unit))
     look(desk, view)
-    grid = layers.layer_grid(layer)
+    grid = layer_geometry.layer_grid(layer)
     before = np.zeros(SHAPE[1:], bool)
     before[4:9, 5:11] = True
     scratch = Scratch(desk.viewer, layer, grid, plane, before, "1 liver", "#ff5a5f", *[lambda *_: None] * 3)
@@ -135,12 +135,12 @@ def test_the_plane_that_is_named_is_the_plane_on_the_screen(turn, scale, shift, 
     viewer.add_layer(layer)
     if "pixel" not in (unit, other):
         viewer.add_layer(turned(unit=other))
-    grid = layers.layer_grid(layer)
-    point = layers.plane_point(layer, grid, viewer.dims, plane)
+    grid = layer_geometry.layer_grid(layer)
+    point = layer_geometry.plane_point(layer, grid, viewer.dims, plane)
     if point is None:
         return  # turned so far that napari's slider does not move through it
     viewer.dims.set_point(point[0] + 3, point[1])
-    shown = layers.visible_plane(layer, grid, viewer.dims)
+    shown = layer_geometry.visible_plane(layer, grid, viewer.dims)
     if shown is None:
         return  # the slider does not go as far as the layer
     own = np.unique(np.asarray(layer._slice.image.raw))
