@@ -61,7 +61,7 @@ def cut_index(layer: Layer, dims, axes: list[int]) -> NDArray[np.float64] | None
         The axes of the layer that are cut.
     """
     block, shift = _block(np.linalg.inv(data_to_world(layer, dims)), axes)
-    if not _moves(block):
+    if not moves(block):
         return None
     world = np.array(dims.point[-layer.ndim :])[axes]
     return block @ world + shift
@@ -70,7 +70,7 @@ def cut_index(layer: Layer, dims, axes: list[int]) -> NDArray[np.float64] | None
 def cut_point(layer: Layer, dims, axes: list[int], index: Iterable[float]) -> NDArray[np.float64] | None:
     """Return the world coordinates, on `axes`, at which the viewer cuts a layer at an index; else None."""
     block, shift = _block(np.linalg.inv(data_to_world(layer, dims)), axes)
-    return np.linalg.solve(block, np.array([*index]) - shift) if _moves(block) else None
+    return np.linalg.solve(block, np.array([*index]) - shift) if moves(block) else None
 
 
 def flat_matrix(layer: Layer, dims) -> NDArray[np.float64] | None:
@@ -86,7 +86,7 @@ def flat_matrix(layer: Layer, dims) -> NDArray[np.float64] | None:
     flat[np.ix_(displayed, displayed)], flat[displayed, n] = _block(matrix, displayed)
     if axes:
         block, shift = _block(np.linalg.inv(matrix), axes)
-        if not _moves(block):
+        if not moves(block):
             return None
         flat[np.ix_(axes, axes)] = np.linalg.inv(block)
         flat[axes, n] = -np.linalg.solve(block, shift)
@@ -98,8 +98,8 @@ def _block(matrix: NDArray, axes: list[int]) -> tuple[NDArray, NDArray]:
     return matrix[np.ix_(axes, axes)], matrix[axes, -1]
 
 
-def _moves(block: NDArray) -> bool:
-    """Return whether a block of a world-to-index matrix can be inverted."""
+def moves(block: NDArray) -> bool:
+    """Return whether a block of a matrix between indices and world can be inverted."""
     lengths = np.linalg.norm(block, axis=1)
     return bool(lengths.all() and abs(np.linalg.det(block / lengths[:, None])) > SINGULAR)
 
