@@ -21,13 +21,23 @@ from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.chat.sight import Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import KEYS, REASON_KEYS, ChatView, Message
 from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.layers.following import Following
+from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
 from napari_mediround.widget.worker import Worker
 
 AUTOMATIC, AS_SHOWN = "automatic", "as shown in the viewer"
+SCALED = (
+    "The layer was scaled, sheared or mirrored, so its millimetres or sides are others now. Another "
+    "conversation begins. The masks so far stay in the viewer, and in the project."
+)
+TURNED = "The viewer is turned: questions go to this plane."
+UNSHOWN = "napari cannot show planes of a layer turned like this. Questions go to this plane."
+UNSIDED = "The image does not say where left and right are."
 
 
 class ChatController:
@@ -60,7 +70,8 @@ class ChatController:
         self._cases: weakref.WeakKeyDictionary[Image, dict[tuple, Case]] = weakref.WeakKeyDictionary()
         self._plane, self._window, self._follow, self._started = 0, 0, True, False
         self._heard: weakref.ref[Image] | None = None
-        self._verdicts = Verdicts(place)
+        self._sight = Sight(place)
+        self._verdicts = Verdicts(place, self._sight)
         self._fixing = Fixing(place, self._verdicts)
         self._asking = Asking(place, self._about, self._verdicts.start_clock)
         self._projects = Projects(place)
@@ -71,6 +82,9 @@ class ChatController:
         for emitter, slot in self._viewer_slots():
             emitter.connect(slot)
         place.show_status()
+        moved = weakref.WeakMethod(self._on_moved)
+        self._following = Following(viewer, lambda layer: moved() and moved()(layer))
+        self._orientation = Orientation(viewer)
         self._on_layers()
         self.start()
 
@@ -102,6 +116,9 @@ class ChatController:
         """Listen to the viewer no more, and let go of the project."""
         self._close_project()
         self.keys.unbind()
+        self._sight.remove()
+        self._following.disconnect()
+        self._orientation.disconnect()
         self._listen_to(None)
         for emitter, slot in self._viewer_slots():
             emitter.disconnect(slot)
@@ -166,7 +183,12 @@ class ChatController:
         self._place.project.close()
 
     def _on_layers(self, event=None) -> None:
+        with self._sight.still():
+            self._look_at_layers(event)
+
+    def _look_at_layers(self, event) -> None:
         place = self._place
+        self._following.look()
         place.images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         self._fixing.check_layers()
         layer, added = place.case and place.case.layer(), getattr(event, "value", None)
@@ -237,6 +259,18 @@ class ChatController:
         if layer is not None and not case.fits(layer):
             self._choose(layer)
 
+    def _on_moved(self, layer: Image) -> None:
+        """Begin another conversation where a layer has other millimetres or sides; its masks followed."""
+        case = self._place.case
+        if layer is not self._place.layer():
+            return
+        if case.fits(layer):
+            self._on_dims()
+            return
+        self._choose(layer)
+        if len(case.conversation) and self._place.case is not None:
+            self._place.say(Message(SCALED))
+
     def _case_of(self, layer: Image, volume: tuple[int, ...] | None) -> Case:
         if volume is None:
             volume = layer_geometry.shown_volume(layer, self._viewer.dims)
@@ -281,11 +315,12 @@ class ChatController:
 
     def _show_plane(self) -> None:
         grid = self._place.case.grid
-        axis = grid.layer_axis() - grid.ndim - len(grid.volume) + self._viewer.dims.ndim
-        turned = grid.ndim == 3 and axis in self._viewer.dims.displayed
-        hints = ["The viewer is turned; questions go to this plane."] if turned else []
+        layer, dims = self._place.layer(), self._viewer.dims
+        turned = layer_geometry.is_turned(layer, grid, dims)
+        shown = layer_geometry.plane_point(layer, grid, dims, self._plane) is not None or grid.ndim < 3
+        hints = [TURNED] if turned else [] if shown else [UNSHOWN]
         if not grid.geometry.oriented:
-            hints.append("The image does not say where left and right are.")
+            hints.append(UNSIDED)
         self._view.show_plane(self._plane, grid.geometry.shape[0], grid.geometry.plane_name, " ".join(hints))
 
     def _on_plane_chosen(self, plane: int) -> None:
@@ -352,7 +387,7 @@ class ChatController:
                 self._asking.carry(case.current)
         elif step == "fix":
             if case is not None and case.current:
-                self._fixing.start(case, case.current, self._go_to)
+                self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
         else:
             self._verdicts.take(step)
 

@@ -50,6 +50,9 @@ class Workplace:
     changed = Signal()
     """Another project is open, or something was done in it."""
 
+    current_changed = Signal()
+    """The keys may act on another mask than before, or on none."""
+
     def __init__(
         self, viewer, view: ChatView, worker: Worker, segmenter: LazySegmenter, project: Project
     ) -> None:
@@ -148,6 +151,7 @@ class Workplace:
             self.view.show_entries([])
             self.view.show_current(0, "", "")
             self.view.show_suggestions(())
+            self.current_changed.emit()
             return
         session = case.session
         if session is not None:
@@ -159,6 +163,7 @@ class Workplace:
         modality = study.modality if isinstance(study, Study) else ""
         geometry = case.grid.geometry
         self.view.show_suggestions(suggest_questions(load_anatomy(), geometry, modality, case.conversation))
+        self.current_changed.emit()
 
     def show_status(self) -> None:
         """Show with what the model works, and what waits for it."""

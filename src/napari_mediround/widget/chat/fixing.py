@@ -136,6 +136,7 @@ class Fixing:
         show_plane(label.plane)
         case.hidden = value
         self._place.show_masks(case, {label.plane})
+        self._place.current_changed.emit()
         me = weakref.proxy(self)
         scratch = Scratch(
             self._place.viewer, layer, case.grid, label.plane, label.mask.to_array(), label.name,
@@ -245,6 +246,7 @@ class Fixing:
         fix.scratch.remove()
         self._place.view.show_fix(None)
         self._place.show_masks(fix.case, {fix.plane})
+        self._place.current_changed.emit()
 
     def show(self) -> None:
         """Show the tools of the fix."""

@@ -206,9 +206,14 @@ def is_shown(layer: Image, grid: Grid, dims) -> bool:
     return index is not None and -0.5 <= index <= grid.geometry.shape[0] - 0.5
 
 
+def is_turned(layer: Image, grid: Grid, dims) -> bool:
+    """Whether the viewer shows the layer in 3-D, or across its planes."""
+    return grid.ndim == 3 and (dims.ndisplay == 3 or grid.layer_axis() in slicing.axes_displayed(layer, dims))
+
+
 def visible_plane(layer: Image, grid: Grid, dims) -> int | None:
     """Return which plane the viewer shows; None where the viewer is turned or cuts beside the layer."""
-    if grid.ndim == 3 and (dims.ndisplay == 3 or grid.layer_axis() in slicing.axes_displayed(layer, dims)):
+    if is_turned(layer, grid, dims):
         return None
     return shown_plane(layer, grid, dims) if is_shown(layer, grid, dims) else None
 

@@ -23,7 +23,7 @@ MOVES = ("visible", "data", "scale", "translate", "rotate", "shear", "affine", "
 """Events of a layer after which the letters may be others; older ones of napari lack some."""
 
 DOWN = np.array([1, 1, -1])
-"""Sign, for each patient axis (LPS), of the way that an axis of the image runs down the screen: to the feet."""
+"""Sign, for each patient axis (LPS), of the way that shall run down the screen: left, back, feet."""
 
 UNTURNED = ("towards", "down", "right")
 """napari's own orientation of the camera: axes of depth, rows and columns."""
@@ -81,7 +81,11 @@ class Orientation:
         self._show()
 
     def _slots(self) -> tuple:
-        events, dims, camera = self._viewer.layers.events, self._viewer.dims.events, self._viewer.camera.events
+        events, dims, camera = (
+            self._viewer.layers.events,
+            self._viewer.dims.events,
+            self._camera.events,
+        )
         looks = (events.inserted, events.removed, dims.order, dims.ndisplay)
         return (*((emitter, self._on_layers) for emitter in looks), (camera.orientation, self._on_change),
                 (camera.angles, self._on_change))  # fmt: skip
@@ -91,6 +95,10 @@ class Orientation:
 
     def _on_change(self, event=None) -> None:
         self._show()
+
+    @property
+    def _camera(self):
+        return getattr(self._viewer, "scene", self._viewer).camera  # the scene's from napari 0.9 on
 
     def _overlays(self):
         canvas = getattr(self._viewer, "canvas", None)
@@ -120,7 +128,7 @@ class Orientation:
         """Return the letters at each edge for the patient directions of what is displayed."""
         if patient is None:
             return {}
-        right, down = (patient @ way for way in screen_directions(self._viewer.camera, patient.shape[1]))
+        right, down = (patient @ way for way in screen_directions(self._camera, patient.shape[1]))
         ways = {"left": -right, "right": right, "top": -down, "bottom": down}
         return {edge: direction_letters(way) for edge, way in ways.items()}
 
@@ -142,7 +150,7 @@ class Orientation:
         """Turn the camera; back to napari's own orientation only where it was turned here."""
         if orientation != UNTURNED or self._turned:
             self._turned = orientation != UNTURNED
-            self._viewer.camera.orientation = orientation
+            self._camera.orientation = orientation
 
 
 def patient_directions(layer: Image, dims) -> NDArray[np.float64] | None:
@@ -160,7 +168,7 @@ def patient_directions(layer: Image, dims) -> NDArray[np.float64] | None:
         return None
     own = np.zeros((3, layer.ndim))
     for axis, flip in enumerate(grid.order.flips):
-        if 0 <= grid.layer_axis(axis):
+        if grid.layer_axis(axis) >= 0:
             own[:, grid.layer_axis(axis)] = grid.geometry.affine[:3, axis] * (-1 if flip else 1)
     shown = slicing.data_to_world(layer, dims)[np.ix_(displayed, displayed)]
     if not slicing.moves(shown):
