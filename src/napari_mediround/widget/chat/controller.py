@@ -306,8 +306,9 @@ class ChatController:
             self._view.show_plane(0, 0, "", "")
             return
         grid = self._place.case.grid
-        if self._follow:
-            self._plane = layer_geometry.shown_plane(layer, grid, self._viewer.dims)
+        shown = layer_geometry.shown_plane(layer, grid, self._viewer.dims)
+        if self._follow and shown is not None:
+            self._plane = shown
         self._plane = min(self._plane, grid.geometry.shape[0] - 1)
         self._show_plane()
         self._show_volume()
@@ -317,7 +318,7 @@ class ChatController:
         grid = self._place.case.grid
         layer, dims = self._place.layer(), self._viewer.dims
         turned = layer_geometry.is_turned(layer, grid, dims)
-        shown = layer_geometry.plane_point(layer, grid, dims, self._plane) is not None or grid.ndim < 3
+        shown = layer_geometry.shown_plane(layer, grid, dims) is not None
         hints = [TURNED] if turned else [] if shown else [UNSHOWN]
         if not grid.geometry.oriented:
             hints.append(UNSIDED)

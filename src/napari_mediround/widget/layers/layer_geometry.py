@@ -194,9 +194,15 @@ def volume_point(layer: Image, dims, volume: tuple[int, ...]) -> tuple[float, ..
     return () if world is None else tuple(float(at) for at in world)
 
 
-def shown_plane(layer: Image, grid: Grid, dims) -> int:
-    """Return the plane nearest to where the viewer (`viewer.dims`) cuts the layer, or last cut it."""
-    index, planes = int(np.rint(_plane_index(layer, grid, dims) or 0.0)), grid.geometry.shape[0]
+def shown_plane(layer: Image, grid: Grid, dims) -> int | None:
+    """Return the plane nearest to where the viewer (`viewer.dims`) cuts the layer, or last cut it.
+
+    None where the layer is turned so far that napari's slider does not move through it.
+    """
+    at, planes = _plane_index(layer, grid, dims), grid.geometry.shape[0]
+    if at is None:
+        return None
+    index = int(np.rint(at))
     return int(np.clip(planes - 1 - index if grid.order.flips[0] else index, 0, planes - 1))
 
 
