@@ -9,6 +9,7 @@ objects without an image and syntaxes without a decoder are refused by name.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,8 @@ def read_dicom(
         pixels, more = limits.replace_non_finite(path, pixels)
         notes += more
     axis = slice_axis if slice_axis is not None and geometry.oriented else 0
-    return make_study(pixels, geometry, read_modality(first.get("Modality")), axis, notes)
+    study = make_study(pixels, geometry, read_modality(first.get("Modality")), axis, notes)
+    return replace(study, title=str(first.get("SeriesDescription") or ""))
 
 
 def list_series(path: Path) -> tuple[instances.SeriesInfo, ...]:

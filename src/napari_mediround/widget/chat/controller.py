@@ -21,7 +21,7 @@ from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
-from napari_mediround.widget.chat.sight import Sight
+from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import KEYS, REASON_KEYS, ChatView, Message
 from napari_mediround.widget.layers import layer_geometry
@@ -31,13 +31,6 @@ from napari_mediround.widget.lazy_model import LazySegmenter
 from napari_mediround.widget.worker import Worker
 
 AUTOMATIC, AS_SHOWN = "automatic", "as shown in the viewer"
-SCALED = (
-    "The layer was scaled, sheared or mirrored, so its millimetres or sides are others now. Another "
-    "conversation begins. The masks so far stay in the viewer, and in the project."
-)
-TURNED = "The viewer is turned: questions go to this plane."
-UNSHOWN = "napari cannot show planes of a layer turned like this. Questions go to this plane."
-UNSIDED = "The image does not say where left and right are."
 
 
 class ChatController:
@@ -220,7 +213,7 @@ class ChatController:
         grid = self._place.case.grid
         layer.visible = True
         if not layer_geometry.is_shown(layer, grid, self._viewer.dims):
-            self._go_to(grid.geometry.shape[0] // 2)
+            self._sight.go_to(grid.geometry.shape[0] // 2)
             self._viewer.reset_view()
 
     def _choose(self, layer: Image | None, volume: tuple[int, ...] | None = None) -> None:
@@ -315,27 +308,13 @@ class ChatController:
         self._fixing.look()
 
     def _show_plane(self) -> None:
-        grid = self._place.case.grid
-        layer, dims = self._place.layer(), self._viewer.dims
-        turned = layer_geometry.is_turned(layer, grid, dims)
-        shown = layer_geometry.shown_plane(layer, grid, dims) is not None
-        hints = [TURNED] if turned else [] if shown else [UNSHOWN]
-        if not grid.geometry.oriented:
-            hints.append(UNSIDED)
-        self._view.show_plane(self._plane, grid.geometry.shape[0], grid.geometry.plane_name, " ".join(hints))
+        geometry, hint = self._place.case.grid.geometry, self._sight.hint(self._plane)
+        self._view.show_plane(self._plane, geometry.shape[0], geometry.plane_name, hint)
 
     def _on_plane_chosen(self, plane: int) -> None:
         self._plane = plane
         if self._follow:
-            self._go_to(plane)
-
-    def _go_to(self, plane: int) -> None:
-        """Let the viewer show a plane."""
-        layer = self._place.layer()
-        grid = self._place.case.grid if layer is not None else None
-        point = layer_geometry.plane_point(layer, grid, self._viewer.dims, plane) if grid else None
-        if point is not None:
-            self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
+            self._sight.go_to(plane)
 
     def _on_follow_chosen(self, follow: bool) -> None:
         self._follow = follow

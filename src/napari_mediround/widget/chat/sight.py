@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from napari.layers import Image
+
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.layers.layer_geometry import (
+    Grid,
+    is_turned,
     plane_point,
+    shown_plane,
     shown_volume,
     visible_plane,
     volume_point,
@@ -20,6 +25,13 @@ TURNED = (
     "napari cannot show plane {plane} of this layer, because of how the layer is turned. Open the file with "
     "MediRound's reader, or take the turn out of the layer's affine."
 )
+SCALED = (
+    "The layer was scaled, sheared or mirrored, so its millimetres or sides are others now. Another "
+    "conversation begins. The masks so far stay in the viewer, and in the project."
+)
+ACROSS = "Turned view: questions go to plane {plane}."
+UNSHOWN = "napari cannot show plane {plane} of this turned layer."
+UNSIDED = "Left and right are not known."
 
 
 class Sight:
@@ -64,6 +76,24 @@ class Sight:
         plane = case.session.label(value).plane
         return "" if self.sees(case, value) else TURNED.format(plane=plane)
 
+    def go_to(self, plane: int) -> None:
+        """Move the viewer's slider to a plane of the image at hand; a turned view stays turned."""
+        layer = self._place.layer()
+        if layer is not None:
+            self._slide(layer, self._place.case.grid, plane)
+
+    def hint(self, plane: int) -> str:
+        """Return what a user should know of the plane of the image at hand that is asked about."""
+        layer, grid, dims = self._place.layer(), self._place.case.grid, self._place.viewer.dims
+        hints = []
+        if is_turned(layer, grid, dims):
+            hints.append(ACROSS)
+        elif shown_plane(layer, grid, dims) is None:
+            hints.append(UNSHOWN)
+        if not grid.geometry.oriented:
+            hints.append(UNSIDED)
+        return " ".join(hints).format(plane=plane)
+
     def outline(self) -> None:
         """Outline the current mask of the case at hand, or none."""
         case = self._place.case
@@ -101,6 +131,10 @@ class Sight:
             dims.order = (*first, *(axis for axis in range(dims.ndim) if axis not in first))
         for axis, at in enumerate(volume_point(layer, dims, grid.volume)):
             dims.set_point(spare + axis, at)
+        self._slide(layer, grid, plane)
+
+    def _slide(self, layer: Image, grid: Grid, plane: int) -> None:
+        dims = self._place.viewer.dims
         point = plane_point(layer, grid, dims, plane)
         if point is not None:
             dims.set_point(point[0] + dims.ndim, point[1])

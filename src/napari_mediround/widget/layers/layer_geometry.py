@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from napari.layers import Image
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from napari_mediround.domain.geometry import DisplayOrder, Geometry
 from napari_mediround.domain.study import Study, make_study
 from napari_mediround.domain.windows import DEFAULT_WINDOW, WINDOWS
-from napari_mediround.errors import MediRoundError
+from napari_mediround.errors import MediRoundError, printable
 from napari_mediround.io import limits
 from napari_mediround.widget.layers import slicing
 
@@ -29,6 +30,12 @@ PATH_KEY = "mediround_path"
 
 IMAGE_KEY = "mediround_image"
 """Where in a Labels layer's metadata the unique id of the image layer stands that it was made for."""
+
+LONGEST_TITLE = 40
+"""Characters of a series description or file name that a layer's name has."""
+
+SUFFIXES = (".gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".dcm", ".png", ".jpg", ".tif")
+"""Endings of file names that a layer's name lacks."""
 
 STRAIGHT = 1e-6
 """Cosines up to which an axis runs neither with nor against another."""
@@ -100,7 +107,7 @@ def study_to_layer(study: Study, path: PathLike | str | None = None) -> tuple[ND
     directions = geometry.affine[:3, :3] / geometry.spacing_mm
     translate = geometry.affine[:3, 3] @ directions if geometry.oriented else np.zeros(3)
     options = {
-        "name": study.name,
+        "name": layer_name(study, path),
         "scale": scale,
         "translate": tuple(float(t) for t in translate),
         "units": ("mm" if geometry.calibrated else "pixel",) * 3,
@@ -111,6 +118,25 @@ def study_to_layer(study: Study, path: PathLike | str | None = None) -> tuple[ND
     if not study.is_rgb:
         options |= {"interpolation2d": "linear", "contrast_limits": contrast_limits(study)}
     return study.pixels, options, "image"
+
+
+def layer_name(study: Study, path: PathLike | str | None = None) -> str:
+    """Return what a study is called on the screen: its series or file, then its size.
+
+    It may hold patient data: no journal, log or export has it.
+    """
+    title = study.title or ("" if path is None else _stem(Path(path)))
+    title = " ".join(printable(title).split())
+    short = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
+    return f"{short} · {study.name}" if short else study.name
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file without the suffixes that say its format."""
+    name = path.name
+    for suffix in SUFFIXES:
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+    return name
 
 
 def contrast_limits(study: Study, window: str = DEFAULT_WINDOW) -> tuple[float, float]:
