@@ -158,3 +158,24 @@ def test_two_images_of_one_size_can_be_told_apart():
     assert layer_geometry.layer_name(study) == study.name
     long = layer_geometry.layer_name(study, f"/x/{'a' * 99}.nrrd")
     assert len(long.split(" · ")[0]) == layer_geometry.LONGEST_TITLE
+
+
+def test_what_was_no_number_is_said_once_with_the_first_answer():
+    desk = Desk()
+    pixels = np.full((4, 30, 40), -1000, np.float32)
+    pixels[0, 0, 0], pixels[0, 1, 1], pixels[1] = np.nan, np.inf, 50
+    layer = desk.viewer.add_image(pixels)
+    desk.worker.run()
+    desk.ask("segment the liver")
+    desk.ask("segment the spleen")
+    said = [entry.text for entry in desk.view.entries if "not finite" in getattr(entry, "text", "")]
+    assert said == ["Noted while the image was read: 2 voxels were not finite numbers."]
+    study = layer_geometry.study_from_layer(layer)
+    assert (study.pixels[0, 0, 0], study.pixels[0, 1, 1]) == (-1000, 50)
+
+
+def test_a_layer_without_one_number_is_refused_in_words():
+    desk = Desk()
+    desk.viewer.add_image(np.full((3, 30, 40), np.nan), contrast_limits=(0, 1))
+    desk.worker.run()
+    assert "not one of its voxels is a finite number" in desk.ask("segment the liver").text

@@ -2,6 +2,7 @@
 
 from itertools import count, permutations, product
 
+import dask.array
 import numpy as np
 import pytest
 from desk import Desk
@@ -169,3 +170,60 @@ def test_what_lies_flat_lies_on_the_screen_where_the_turned_layer_does(turn, sca
     there = np.array(copy._data_slice.point)[list(set(range(3)) - set(displayed))]
     assert np.allclose(here, there, atol=1e-6)
     assert copy._slice_input.is_orthogonal(copy._data_to_world.inverse)
+
+
+def volume(shape, dtype=np.float32):
+    return np.random.default_rng(1).integers(0, 255, shape).astype(dtype)
+
+
+KINDS = {
+    "TIFF with odd steps": lambda: Image(volume((3, 40, 50)), scale=(7.3, 0.31, 0.62), translate=(3, -4, 5)),
+    "mirrored": lambda: Image(volume((3, 40, 50)), scale=(-1, -0.5, 0.5), translate=(9, 9, 9)),
+    "colours": lambda: Image(volume((3, 40, 50, 3), np.uint8), rgb=True),
+    "picture": lambda: Image(volume((40, 50)), scale=(-0.2, 0.2)),
+    "channels": lambda: Image(volume((2, 3, 40, 50)), scale=(1, 3, -1, 1)),
+    "multiscale": lambda: Image([volume((3, 40, 50)), volume((3, 20, 25))], multiscale=True),
+    "multiscale colours": lambda: Image(
+        [volume((40, 50, 3), np.uint8), volume((20, 25, 3), np.uint8)], multiscale=True, rgb=True
+    ),
+    "dask": lambda: Image(dask.array.from_array(volume((3, 40, 50)), chunks=(1, 40, 50))),
+    "64 bit": lambda: Image(volume((3, 40, 50), np.int64) * 10**6),
+    "yes or no": lambda: Image(volume((3, 40, 50)) > 100),
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_every_kind_of_layer_has_the_masks_of_its_record(make):
+    desk = Desk()
+    layer = desk.viewer.add_layer(make())
+    desk.worker.run()
+    desk.ask("segment the liver")
+    desk.ask("segment the spleen")
+    desk.press("J", "K", "N", "U", "Shift+U")
+    case, labels = desk.controller._place.case, desk.mask_layer
+    expected = np.zeros(labels.data.shape, labels.data.dtype)
+    for plane in range(desk.session.study.planes):
+        case.grid.plane_of(expected, plane)[:] = desk.session.labels(plane)
+    assert expected.any()
+    assert np.array_equal(labels.data, expected)
+    corner = np.arange(layer.ndim) + 1.0
+    assert np.allclose(labels.data_to_world(corner), layer.data_to_world(corner))
+
+
+def test_a_lazy_volume_is_read_once_for_many_questions():
+    read = []
+
+    def plane(block, block_info=None):
+        if block_info:
+            read.append(block_info[0]["chunk-location"][0])
+        return block
+
+    lazy = dask.array.from_array(volume((3, 40, 50)), chunks=(1, 40, 50)).map_blocks(plane, dtype=np.float32)
+    desk = Desk()
+    desk.viewer.add_image(lazy, contrast_limits=(0, 255), cache=False)
+    desk.worker.run()
+    desk.ask("segment the liver")
+    before = len(read)
+    desk.ask("segment the spleen")
+    desk.ask("segment the left kidney")
+    assert len(read) == before

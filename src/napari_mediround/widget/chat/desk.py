@@ -16,7 +16,7 @@ from napari_mediround.session import Step
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.keys import bind_undo
 from napari_mediround.widget.chat.project import Project
-from napari_mediround.widget.chat.view import ChatView, Entry
+from napari_mediround.widget.chat.view import ChatView, Entry, Message
 from napari_mediround.widget.layers import mask_layer
 from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.lazy_model import LazySegmenter
@@ -179,6 +179,8 @@ class Workplace:
 
     def take(self, case: Case, step: Step) -> None:
         """Show what a step has changed."""
+        if notes := case.untold():
+            case.remark(Message(f"Noted while the image was read: {'; '.join(notes)}."))
         self.show_masks(case, step.planes)
         self.refresh(case)
 

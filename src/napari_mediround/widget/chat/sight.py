@@ -29,8 +29,8 @@ SCALED = (
     "The layer was scaled, sheared or mirrored, so its millimetres or sides are others now. Another "
     "conversation begins. The masks so far stay in the viewer, and in the project."
 )
-ACROSS = "Turned view: questions go to plane {plane}."
-UNSHOWN = "napari cannot show plane {plane} of this turned layer."
+ACROSS = "View turned: questions go to plane {plane}."
+UNSHOWN = "Layer turned: napari cannot show plane {plane}."
 UNSIDED = "Left and right are not known."
 
 
