@@ -175,12 +175,14 @@ def test_arrow_up_brings_back_earlier_questions(open_dock, qtbot):
         assert line.text() == text
 
 
-def test_undo_takes_back_one_round_in_napari(open_dock, qtbot):
+def test_napari_s_own_undo_changes_no_mask_and_the_key_of_the_dock_takes_back_a_round(open_dock, qtbot):
     viewer, dock = open_dock()
     ask(qtbot, dock, "segment the liver")
     ask(qtbot, dock, "segment the spleen and the pancreas")
     (labels,) = masks(viewer)
     labels.undo()
+    assert np.unique(labels.data).tolist() == [0, 1, 2, 3], "the layer shows what the record holds"
+    dock.panel.key_pressed.emit("U")
     assert np.unique(labels.data).tolist() == [0, 1]
 
 

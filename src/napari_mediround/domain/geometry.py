@@ -294,3 +294,19 @@ def _likely_slice_axis(geometry: Geometry) -> int | str:
     spacing = np.array(geometry.spacing_mm)
     _, middle, largest = np.sort(spacing)
     return int(np.argmax(spacing)) if largest >= LARGEST_SPACING * middle else "axial"
+
+
+def direction_letters(direction: NDArray) -> str:
+    """Return which way a direction (3,) in the patient points, LPS: "L", "HA"; the strongest part first.
+
+    L and R are the patient's left and right, A and P front (anterior) and back, H and F head and feet. A part
+    counts from `OBLIQUE_DEGREES` on.
+
+    References
+    ----------
+    DICOM PS3.3 C.7.6.1.1.1, Patient Orientation.
+    """
+    unit = np.asarray(direction, float) / np.linalg.norm(direction)
+    least = np.sin(np.radians(OBLIQUE_DEGREES))
+    axes = [axis for axis in np.argsort(-np.abs(unit), kind="stable") if abs(unit[axis]) >= least]
+    return "".join("LPH"[axis] if unit[axis] > 0 else "RAF"[axis] for axis in axes)

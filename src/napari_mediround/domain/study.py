@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +39,9 @@ class Study:
         Whether the file, or a person, says the modality; else it was judged by the values.
     shift : float
         What was taken off the file's values to have Hounsfield units.
+    title : str
+        What the file calls the image (the series description), "" for nothing. For the screen alone: it may
+        hold patient data, so it goes into no journal, log or export.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Study:
     notes: tuple[str, ...] = ()
     stated: bool = True
     shift: float = 0.0
+    title: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.pixels.shape[:3] != self.geometry.shape or self.pixels.ndim not in (3, 4):

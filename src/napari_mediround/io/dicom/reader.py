@@ -9,6 +9,7 @@ objects without an image and syntaxes without a decoder are refused by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def read_dicom(
         notes += more
     axis = slice_axis if slice_axis is not None and geometry.oriented else 0
     study = make_study(pixels, geometry, read_modality(first.get("Modality")), axis, notes)
+    study = replace(study, title=str(first.get("SeriesDescription") or ""))
     return complete_ct(study) if study.modality == "CT" and not frames[0].scale else study
 
 

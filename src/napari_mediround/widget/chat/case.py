@@ -66,6 +66,7 @@ class Case:
     hidden: int = 0
     names: dict[int, str] = field(default_factory=dict)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
+    _told: tuple[str, ...] = ()
 
     def fits(self, layer: Image) -> bool:
         """Return whether a layer still has the case's grid: its pixels may have been replaced."""
@@ -103,6 +104,12 @@ class Case:
             waiting = [value for value in near if not self.session.label(value).verdict]
             stay = [self.current] if self.current in found else near[-1:]
             self.current = (waiting or stay or [0])[0]
+
+    def untold(self) -> tuple[str, ...]:
+        """Return the notes of the study that this has not returned before."""
+        notes = self.session.study.notes if self.session else ()
+        told, self._told = self._told, notes
+        return tuple(note for note in notes if note not in told)
 
     def remark(self, entry: Entry) -> None:
         """Put what is no round into the chat, after the last round."""

@@ -22,9 +22,12 @@ from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
+from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
 from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.layers.following import Following
+from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
 from napari_mediround.widget.worker import Worker
 
@@ -61,7 +64,8 @@ class ChatController:
         self._cases: weakref.WeakKeyDictionary[Image, dict[tuple, Case]] = weakref.WeakKeyDictionary()
         self._plane, self._window, self._follow, self._started = 0, 0, True, False
         self._heard: weakref.ref[Image] | None = None
-        self._verdicts = Verdicts(place)
+        self._sight = Sight(place)
+        self._verdicts = Verdicts(place, self._sight)
         me = weakref.WeakMethod(self._on_key_pressed)
         press = lambda key: me() and me()(key)  # noqa: E731
         self._fixing = Fixing(place, self._verdicts, press)
@@ -74,6 +78,9 @@ class ChatController:
         for emitter, slot in self._viewer_slots():
             emitter.connect(slot)
         place.show_status()
+        moved = weakref.WeakMethod(self._on_moved)
+        self._following = Following(viewer, lambda layer: moved() and moved()(layer))
+        self._orientation = Orientation(viewer)
         self._on_layers()
         self.start()
 
@@ -105,6 +112,9 @@ class ChatController:
         """Disconnect from the viewer and release the project."""
         self._close_project()
         self.keys.unbind()
+        self._sight.remove()
+        self._following.disconnect()
+        self._orientation.disconnect()
         self._listen_to(None)
         for emitter, slot in self._viewer_slots():
             emitter.disconnect(slot)
@@ -169,7 +179,12 @@ class ChatController:
         self._place.project.close()
 
     def _on_layers(self, event=None) -> None:
+        with self._sight.still():
+            self._look_at_layers(event)
+
+    def _look_at_layers(self, event) -> None:
         place = self._place
+        self._following.look()
         place.images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         self._fixing.check_layers()
         layer, added = place.case and place.case.layer(), getattr(event, "value", None)
@@ -198,10 +213,10 @@ class ChatController:
         self._choose(layer)
         if self._place.case is None:
             return
-        grid, point = self._place.case.grid, self._viewer.dims.point
+        grid = self._place.case.grid
         layer.visible = True
-        if not layer_geometry.is_shown(layer, grid, point):
-            self._go_to(grid.geometry.shape[0] // 2)
+        if not layer_geometry.is_shown(layer, grid, self._viewer.dims):
+            self._sight.go_to(grid.geometry.shape[0] // 2)
             self._viewer.reset_view()
 
     def _choose(self, layer: Image | None, volume: tuple[int, ...] | None = None) -> None:
@@ -239,9 +254,21 @@ class ChatController:
         if layer is not None and not case.fits(layer):
             self._choose(layer)
 
+    def _on_moved(self, layer: Image) -> None:
+        """Begin another conversation where a layer has other millimetres or sides; its masks followed."""
+        case = self._place.case
+        if layer is not self._place.layer():
+            return
+        if case.fits(layer):
+            self._on_dims()
+            return
+        self._choose(layer)
+        if len(case.conversation) and self._place.case is not None:
+            self._place.say(Message(SCALED))
+
     def _case_of(self, layer: Image, volume: tuple[int, ...] | None) -> Case:
         if volume is None:
-            volume = layer_geometry.shown_volume(layer, self._viewer.dims.point)
+            volume = layer_geometry.shown_volume(layer, self._viewer.dims)
         grid = layer_geometry.layer_grid(layer, volume)
         cases = self._cases.setdefault(layer, {})
         if volume not in cases or cases[volume].grid != grid:
@@ -253,7 +280,7 @@ class ChatController:
         if layer is not None:
             volume = np.unravel_index(number, layer_geometry.leading_shape(layer))
             volume = tuple(int(at) for at in volume)
-            for axis, at in enumerate(layer_geometry.volume_point(layer, volume)):
+            for axis, at in enumerate(layer_geometry.volume_point(layer, self._viewer.dims, volume)):
                 self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
             self._choose(layer, volume)
 
@@ -264,7 +291,7 @@ class ChatController:
             self._view.show_volume(0, 1, "")
             return
         volume = self._place.case.grid.volume
-        shown = layer_geometry.shown_volume(layer, self._viewer.dims.point)
+        shown = layer_geometry.shown_volume(layer, self._viewer.dims)
         hint = "" if shown == volume else "the viewer shows another"
         self._view.show_volume(int(np.ravel_multi_index(volume, lengths)), int(np.prod(lengths)), hint)
 
@@ -274,33 +301,22 @@ class ChatController:
             self._view.show_plane(0, 0, "", "")
             return
         grid = self._place.case.grid
-        if self._follow:
-            self._plane = layer_geometry.shown_plane(layer, grid, self._viewer.dims.point)
+        shown = layer_geometry.shown_plane(layer, grid, self._viewer.dims)
+        if self._follow and shown is not None:
+            self._plane = shown
         self._plane = min(self._plane, grid.geometry.shape[0] - 1)
         self._show_plane()
         self._show_volume()
         self._fixing.look()
 
     def _show_plane(self) -> None:
-        grid = self._place.case.grid
-        axis = grid.layer_axis() - grid.ndim - len(grid.volume) + self._viewer.dims.ndim
-        turned = grid.ndim == 3 and axis in self._viewer.dims.displayed
-        hints = ["The viewer is turned; questions go to this plane."] if turned else []
-        if not grid.geometry.oriented:
-            hints.append("The image does not say where left and right are.")
-        self._view.show_plane(self._plane, grid.geometry.shape[0], grid.geometry.plane_name, " ".join(hints))
+        geometry, hint = self._place.case.grid.geometry, self._sight.hint(self._plane)
+        self._view.show_plane(self._plane, geometry.shape[0], geometry.plane_name, hint)
 
     def _on_plane_chosen(self, plane: int) -> None:
         self._plane = plane
         if self._follow:
-            self._go_to(plane)
-
-    def _go_to(self, plane: int) -> None:
-        """Let the viewer show a plane."""
-        layer = self._place.layer()
-        point = layer_geometry.plane_point(layer, self._place.case.grid, plane) if layer is not None else None
-        if point is not None:
-            self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
+            self._sight.go_to(plane)
 
     def _on_follow_chosen(self, follow: bool) -> None:
         self._follow = follow
@@ -361,7 +377,7 @@ class ChatController:
                 self._asking.carry(case.current)
         elif step == "fix":
             if case is not None and case.current:
-                self._fixing.start(case, case.current, self._go_to)
+                self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
         else:
             self._verdicts.take(step)
 

@@ -16,7 +16,7 @@ from napari_mediround.session import Step
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.keys import bind_undo
 from napari_mediround.widget.chat.project import Project
-from napari_mediround.widget.chat.view import ChatView, Entry
+from napari_mediround.widget.chat.view import ChatView, Entry, Message
 from napari_mediround.widget.layers import mask_layer
 from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.lazy_model import LazySegmenter
@@ -51,6 +51,9 @@ class Workplace:
 
     changed = Signal()
     """Another project is open, or something was done in it."""
+
+    current_changed = Signal()
+    """The keys may act on another mask than before, or on none."""
 
     def __init__(
         self, viewer, view: ChatView, worker: Worker, segmenter: LazySegmenter, project: Project
@@ -153,6 +156,7 @@ class Workplace:
             self.view.show_entries([])
             self.view.show_current(0, "", "")
             self.view.show_suggestions(())
+            self.current_changed.emit()
             return
         session = case.session
         if session is not None:
@@ -164,6 +168,7 @@ class Workplace:
         modality = study.modality if isinstance(study, Study) else ""
         geometry = case.grid.geometry
         self.view.show_suggestions(suggest_questions(load_anatomy(), geometry, modality, case.conversation))
+        self.current_changed.emit()
 
     def show_status(self) -> None:
         """Show with what the model works, and what waits for it."""
@@ -179,6 +184,8 @@ class Workplace:
 
     def take(self, case: Case, step: Step) -> None:
         """Show what a step has changed."""
+        if notes := case.untold():
+            case.remark(Message(f"Noted while the image was read: {'; '.join(notes)}."))
         self.show_masks(case, step.planes)
         self.record_masks(case)
         self.refresh(case)

@@ -20,7 +20,7 @@ from napari_mediround.widget.chat.keys import bind_ends, bind_undo
 from napari_mediround.widget.chat.turn import explain
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import FixState, Message
-from napari_mediround.widget.layers.fix_layer import Scratch, visible_plane
+from napari_mediround.widget.layers.fix_layer import Scratch
 from napari_mediround.widget.layers.mask_layer import label_colour
 from napari_mediround.widget.worker import Job
 
@@ -144,6 +144,7 @@ class Fixing:
         show_plane(label.plane)
         case.hidden = value
         self._place.show_masks(case, {label.plane})
+        self._place.current_changed.emit()
         me = weakref.proxy(self)
         scratch = Scratch(
             self._place.viewer, layer, case.grid, label.plane, label.mask.to_array(), label.name,
@@ -179,7 +180,7 @@ class Fixing:
             return
         layer = fix.case.layer()
         if layer in self._place.images:
-            fix.scratch.guard(visible_plane(self._place.viewer, layer, fix.case.grid))
+            fix.scratch.guard()
         self.show()
 
     def check_layers(self) -> None:
@@ -261,6 +262,7 @@ class Fixing:
         fix.scratch.remove()
         self._place.view.show_fix(None)
         self._place.show_masks(fix.case, {fix.plane})
+        self._place.current_changed.emit()
 
     def show(self, hint: str = "") -> None:
         """Show the tools of the fix, and what to do now."""

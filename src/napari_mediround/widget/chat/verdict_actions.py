@@ -10,14 +10,18 @@ from napari_mediround.errors import MediRoundError
 from napari_mediround.session import Step
 from napari_mediround.widget.chat.case import AcceptAll, Case, Confirm, GoTo, Overlap
 from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.chat.sight import Sight
 from napari_mediround.widget.chat.view import Action, Message
+
+UNSEEN = "{name} was not in view, so nothing was judged. Plane {plane} is shown now: press again to judge it."
+"""Said where a key would judge a mask that is not on the screen."""
 
 
 class Verdicts:
     """Turns steps of the view into steps of the session; each is durable before it is shown."""
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
+    def __init__(self, place: Workplace, sight: Sight) -> None:
+        self._place, self._sight = place, sight
         self._since = perf_counter()
 
     def start_clock(self) -> None:
@@ -31,7 +35,7 @@ class Verdicts:
             return
         if step in ("undo", "redo"):
             self._try(case, lambda: self._place.step_back(step, case))
-        elif case.current:
+        elif case.current and self._seen(case, case.current):
             verdict = {"accept": self._accept, "reject": self._reject}[step]
             self._try(case, lambda: verdict(case, case.current))
 
@@ -60,6 +64,7 @@ class Verdicts:
             case.current = value
             self.start_clock()
             self._place.view.show_current(value, case.session.undoable, case.session.redoable)
+            self._bring(case)
 
     def tell_overlap(
         self, case: Case, value: int, under: Mapping[int, int], verdict: Callable[..., Step]
@@ -116,8 +121,27 @@ class Verdicts:
         self._place.take(case, key.verdict())
 
     def _go_on(self, case: Case, step: Step) -> None:
+        """Show what a verdict changed, and the next mask that waits for one, wherever it lies."""
+        before = case.current
         self.start_clock()
         self._place.take(case, step)
+        if case.current not in (0, before):
+            self._bring(case)
+
+    def _seen(self, case: Case, value: int) -> bool:
+        """Return whether a mask is in view; if not, bring it into view and say that nothing was judged."""
+        if self._sight.sees(case, value):
+            return True
+        why, label = self._sight.show(case, value), case.session.label(value)
+        self.start_clock()
+        text = why or UNSEEN.format(name=label.name, plane=label.plane)
+        self._place.say(Message(text, is_error=bool(why)), case)
+        return False
+
+    def _bring(self, case: Case) -> None:
+        """Bring the current mask into view, or say why the viewer cannot show it."""
+        if why := self._sight.show(case, case.current):
+            self._place.say(Message(why, is_error=True), case)
 
     def _seconds(self) -> float:
         return perf_counter() - self._since

@@ -257,7 +257,7 @@ class ExportDock(QWidget):
                 _export,
                 labels=labels,
                 image=image,
-                number=shown_volume(image, self._viewer.dims.point) or None,
+                number=shown_volume(image, self._viewer.dims) or None,
                 path=Path(self._path.text().strip()).expanduser(),
                 form=self._formats.currentData(),
                 key=secrets.token_hex(32) if self._leaves.isChecked() else "",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
@@ -50,15 +50,28 @@ def make_labels(layer: Image) -> Labels:
 def show_plane(labels: Labels, grid: Grid, plane: int, values: NDArray) -> None:
     """Make one plane of a Labels layer show label values (row, column), display order.
 
-    Only pixels that differ are written, as one step of the layer's history.
+    The array is written and the layer drawn anew. `Labels.data_setitem` is not used: it writes through the
+    plane on the screen too, which of a turned layer is another one, and keeps a history that would undo
+    what the record has not undone.
     """
-    rows, columns = np.nonzero(grid.plane_of(labels.data, plane) != values)
-    with labels.block_history():
-        index = grid.layer_index((np.full_like(rows, plane), rows, columns))
-        try:
-            labels.data_setitem(index, values[rows, columns])
-        except ValueError:  # napari cannot draw a part of what is out of view; the values are written by then
-            labels.refresh()
+    shown = grid.plane_of(labels.data, plane)
+    if not np.array_equal(shown, values):
+        shown[:] = values
+        labels.refresh(extent=False)
+
+
+def follow(labels: Labels, layer: Image) -> None:
+    """Give a Labels layer the transforms that its image layer has now."""
+    place(labels, {key: getattr(layer, key) for key in SHARED})
+
+
+def place(layer: Layer, transforms: Mapping[str, object]) -> None:
+    """Set those transforms of a layer, by the names in `SHARED`, that are others than it has."""
+    for key, value in transforms.items():
+        own = getattr(layer, key)
+        same = own == value if isinstance(value, tuple) else np.array_equal(np.asarray(own), value)
+        if not same:
+            setattr(layer, key, value)
 
 
 def name_labels(labels: Labels, names: Mapping[int, str]) -> None:
