@@ -13,9 +13,9 @@ from napari_mediround.domain.units import area_in_words
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.journal.entries import RoundAsked
 from napari_mediround.widget.chat import asking, turn
-from napari_mediround.widget.chat.controller import AS_SHOWN, AUTOMATIC
 from napari_mediround.widget.chat.turn import Fetch
 from napari_mediround.widget.chat.view import Message, Question, Reply
+from napari_mediround.widget.chat.window_choice import AS_SHOWN, AUTOMATIC
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ import weakref
 import numpy as np
 from napari.layers import Image
 
-from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import WINDOWS
 from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.asking import Asking
 from napari_mediround.widget.chat.case import Case, Draw
@@ -25,13 +23,12 @@ from napari_mediround.widget.chat.reading import Reading
 from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
+from napari_mediround.widget.chat.window_choice import WindowChoice
 from napari_mediround.widget.layers import layer_geometry
 from napari_mediround.widget.layers.following import Following
 from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
 from napari_mediround.widget.worker import Worker
-
-AUTOMATIC, AS_SHOWN = "automatic", "as shown in the viewer"
 
 
 class ChatController:
@@ -62,9 +59,9 @@ class ChatController:
         self._viewer, self._view, self._worker, self._segmenter = viewer, view, worker, segmenter
         self._place = place = Workplace(viewer, view, worker, segmenter, project or Project())
         self._cases: weakref.WeakKeyDictionary[Image, dict[tuple, Case]] = weakref.WeakKeyDictionary()
-        self._plane, self._window, self._follow, self._started = 0, 0, True, False
+        self._plane, self._follow, self._started = 0, True, False
         self._heard: weakref.ref[Image] | None = None
-        self._sight = Sight(place)
+        self._sight, self._window = Sight(place), WindowChoice(place)
         self._verdicts = Verdicts(place, self._sight)
         me = weakref.WeakMethod(self._on_key_pressed)
         press = lambda key: me() and me()(key)  # noqa: E731
@@ -131,7 +128,7 @@ class ChatController:
             (view.volume_chosen, self._on_volume_chosen),
             (view.plane_chosen, self._on_plane_chosen),
             (view.follow_chosen, self._on_follow_chosen),
-            (view.window_chosen, self._on_window_chosen),
+            (view.window_chosen, self._window.choose),
             (view.action_chosen, self._on_action_chosen),
             (view.device_chosen, self._on_device_chosen),
             (view.step_chosen, self._on_step_chosen),
@@ -231,8 +228,7 @@ class ChatController:
         else:
             place.refresh(place.case)
             self._projects.show_offer()
-        self._window = 0
-        self._view.show_windows(self._windows(), 0)
+        self._window.begin()
         self._show_volume()
         self._on_dims()
         if place.case is not None:
@@ -322,30 +318,9 @@ class ChatController:
         self._follow = follow
         self._on_dims()
 
-    def _on_window_chosen(self, index: int) -> None:
-        self._window = index
-        layer, name = self._place.layer(), self._windows()[index]
-        if layer is not None and name in WINDOWS:
-            layer.contrast_limits = layer_geometry.contrast_limits(
-                layer.metadata[layer_geometry.STUDY_KEY], name
-            )
-
-    def _windows(self) -> tuple[str, ...]:
-        layer = self._place.layer()
-        if layer is None or layer.rgb:
-            return ()
-        study = layer.metadata.get(layer_geometry.STUDY_KEY)
-        presets = tuple(WINDOWS) if isinstance(study, Study) and study.modality == "CT" else ()
-        return (AUTOMATIC, AS_SHOWN, *presets)
-
     def _about(self) -> tuple[int, str | tuple[float, float] | None]:
         """Return plane and window of the next question."""
-        windows = self._windows()
-        name = windows[self._window] if windows else AUTOMATIC
-        if name == AS_SHOWN:
-            low, high = (float(limit) for limit in self._place.layer().contrast_limits)
-            return self._plane, ((low + high) / 2, high - low)
-        return self._plane, None if name == AUTOMATIC else name
+        return self._plane, self._window.wanted()
 
     # What is done.
 
@@ -364,7 +339,7 @@ class ChatController:
         elif isinstance(key, Draw):
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
-                self._fixing.start(case, key.value, self._go_to)
+                self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
         elif not (self._asking.act(key) or self._verdicts.act(key)):
             self._projects.act(key)
 

@@ -18,7 +18,7 @@ from napari_mediround.widget.layers.layer_geometry import (
     visible_plane,
     volume_point,
 )
-from napari_mediround.widget.layers.outline import Outline
+from napari_mediround.widget.layers.mask_outline import Outline
 
 CLOSED = "The image is closed, so this mask cannot be seen. Open the image again."
 TURNED = (
