@@ -17,8 +17,8 @@ SCRIPT = """
 import os, sys
 from napari_mediround.widget import segmenter
 assert "torch" not in sys.modules
-segmenter.get_ready(segmenter.LazySegmenter(dict)).join()
-missing = [name for name in segmenter._HEAVY if name not in sys.modules]
+segmenter.get_ready(segmenter.LazySegmenter(dict, segmenter.LIBRARIES)).join()
+missing = [name for name in segmenter.LIBRARIES if name not in sys.modules]
 assert not missing, missing
 assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 """
@@ -27,7 +27,36 @@ import sys, threading
 from napari_mediround.widget import segmenter
 sys.modules["torch"] = None
 threading.excepthook = lambda arguments: sys.exit(1)
-segmenter.get_ready(segmenter.LazySegmenter(segmenter.build_predictor)).join()
+lazy = segmenter.LazySegmenter(segmenter.build_predictor, segmenter.LIBRARIES)
+segmenter.get_ready(lazy).join()
+sys.modules.pop("torch")  # mended, but half of what stands on it may have been imported
+for question in range(2):
+    try:
+        lazy.load()
+    except ImportError as error:
+        assert "torch" in str(error), error
+    else:
+        raise AssertionError("loaded with a broken library")
+"""
+TWO_WINDOWS = """
+import threading
+from napari_mediround.widget import segmenter
+def build():
+    from transformers import AutoModelForCausalLM
+    return {}
+steps, failures = [], []
+threading.excepthook = lambda arguments: failures.append(arguments.exc_value)
+windows = [segmenter.LazySegmenter(build, segmenter.LIBRARIES) for _ in range(2)]
+ready = [segmenter.get_ready(window) for window in windows]
+watch = lambda *step: steps.append(step)
+asking = [threading.Thread(target=window.prepare) for window in windows for _ in range(2)]
+[thread.start() for thread in asking]
+windows[0]._watchers.append(watch)
+[thread.join() for thread in (*ready, *asking)]
+assert not failures, failures
+assert all(window._segmenter is not None for window in windows)
+known = len(segmenter.LIBRARIES) + 1
+assert steps == [(done, known) for done in range(known - len(steps) + 1, known + 1)], steps
 """
 
 
@@ -59,8 +88,13 @@ def test_all_that_is_heavy_is_there_afterwards() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_broken_torch_is_left_to_the_first_question() -> None:
+def test_a_broken_torch_is_met_again_by_every_question() -> None:
     done = run(BROKEN)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_questions_of_two_windows_wait_for_the_libraries_and_hear_of_the_steps() -> None:
+    done = run(TWO_WINDOWS)
     assert (done.returncode, done.stderr) == (0, "")
 
 

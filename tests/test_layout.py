@@ -21,7 +21,7 @@ FOLDERS = {
 
 # A module imports only from layers above its own, or from its own.
 LAYERS = (
-    ("__init__", "errors", "resources", "weights"),
+    ("__init__", "errors", "libraries", "resources", "weights"),
     ("domain",),
     ("io",),
     ("journal",),
@@ -37,6 +37,7 @@ HEAVY = {"torch", "transformers", "peft", "segment_anything", "safetensors", "ac
 GUI = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}
 WITHOUT = {
     "errors": HEAVY | GUI | {"numpy"},
+    "libraries": HEAVY | GUI | {"numpy"},
     "weights": HEAVY | GUI,
     "domain": HEAVY | GUI | {"scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
     "io": HEAVY | GUI,
@@ -181,3 +182,25 @@ def test_the_command_line_starts_without_the_model_or_numpy() -> None:
         "assert not {'torch', 'transformers', 'numpy', 'napari'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd="/")
+
+
+THREADED = ("model", "predictor", "adapted", "weights", "widget", "training.learning")
+LATE = ("transformers", "peft", "accelerate", "huggingface_hub")
+OURS = tuple(f"{NAME}.{part}" for part in ("model", "predictor", "adapted", "training"))
+
+
+@pytest.mark.parametrize(
+    ("module", "path"), [(m, p) for m, p in MODULES if m.removeprefix(f"{NAME}.").startswith(THREADED)]
+)
+def test_what_a_thread_imports_late_takes_its_turn(module: str, path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    turns = [
+        n for n in ast.walk(tree) if isinstance(n, ast.With) and "one_at_a_time" in ast.unparse(n.items[0])
+    ]
+    in_turn = {node for turn in turns for node in ast.walk(turn)}
+    own_process = module == f"{NAME}.weights.convert"
+    for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and not own_process):
+        for node in (n for n in ast.walk(function) if isinstance(n, (ast.Import, ast.ImportFrom))):
+            name = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            large = name.split(".")[0] in LATE or (name.startswith(OURS) and module.split(".")[1] == "widget")
+            assert not large or node in in_turn, f"{module}:{node.lineno} imports {name} out of turn"

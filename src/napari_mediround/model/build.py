@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.context import Context, Glance
 from napari_mediround.model.heads import Corrector, Judge
 from napari_mediround.model.language import LanguageModel, build_random_language, load_language_folder
@@ -216,7 +217,8 @@ def _build_encoder(image: dict) -> nn.Module:
 def _build_vision(vision: dict, channels: int, path_of) -> PooledVision | ClipVision:
     if vision["kind"] == "pooled":
         return PooledVision(channels, vision["grid"])
-    from transformers import CLIPVisionConfig, CLIPVisionModel
+    with one_at_a_time():
+        from transformers import CLIPVisionConfig, CLIPVisionModel
 
     if "weights" in vision:
         folder = str(path_of(vision["weights"]))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
 
@@ -34,7 +35,8 @@ PARTS = (
 
 def trained_state(model: MediRound) -> dict[str, Tensor]:
     """Return every trained tensor by name, the adapter's under ``language.``."""
-    from peft import get_peft_model_state_dict
+    with one_at_a_time():
+        from peft import get_peft_model_state_dict
 
     state = {name: p.detach() for name, p in model.named_parameters() if name.partition(".")[0] in PARTS}
     adapter = get_peft_model_state_dict(model.language.network, save_embedding_layers=False)
@@ -49,7 +51,8 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
     MissingWeightsError
         When a tensor is missing, left over or of another shape.
     """
-    from peft import set_peft_model_state_dict
+    with one_at_a_time():
+        from peft import set_peft_model_state_dict
 
     own = model.state_dict()
     parts = {name: value for name, value in state.items() if not name.startswith("language.")}

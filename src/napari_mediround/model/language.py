@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.prompt import NEW_TOKENS
 
 ADAPTER = "default"
@@ -50,7 +51,8 @@ class LanguageModel(nn.Module):
         dropout: float = 0.0,
         targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj"),
     ) -> None:
-        from peft import LoraConfig, get_peft_model
+        with one_at_a_time():
+            from peft import LoraConfig, get_peft_model
 
         super().__init__()
         self.tokenizer = tokenizer
@@ -228,8 +230,9 @@ def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
 
 
 def _load_language_folder(folder: Path, dtype: torch.dtype):
-    from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
-    from transformers.utils import logging
+    with one_at_a_time():
+        from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
+        from transformers.utils import logging
 
     class LlavaMistral(MistralForCausalLM):
         _keys_to_ignore_on_load_unexpected = (r"vision_tower\.", r"mm_projector\.")
@@ -249,7 +252,8 @@ def _load_language_folder(folder: Path, dtype: torch.dtype):
 
 
 def _load_tokenizer(folder: Path, **options):
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    with one_at_a_time():
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     # A serialised tokenizer says it all; AutoTokenizer parses it twice, and stops every thread meanwhile.
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
@@ -258,8 +262,9 @@ def _load_tokenizer(folder: Path, **options):
 
 def build_random_language(width: int, depth: int, heads: int, seed: int):
     """Return (network, tokenizer): a random Llama over bytes, for tests."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    with one_at_a_time():
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+        from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate(["<|im_start|>", "<|im_end|>", *alphabet])}

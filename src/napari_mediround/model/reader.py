@@ -17,6 +17,7 @@ from torch import Tensor
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.drafts import Drafts
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import (
@@ -294,6 +295,7 @@ def _chance(scores: Tensor, ids: Sequence[int]) -> float:
 
 
 def _new_cache():
-    from transformers import DynamicCache
+    with one_at_a_time():
+        from transformers import DynamicCache
 
     return DynamicCache()

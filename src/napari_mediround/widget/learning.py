@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_mediround.errors import CancelledError, TooFewCorrectionsError
 from napari_mediround.journal import Journal
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.training.learning.card import card_to_html
 from napari_mediround.widget.dock import ChatDock
 from napari_mediround.widget.learning_view import AdapterLine, LearningView
@@ -308,7 +309,8 @@ def find_chat(viewer) -> ChatDock:
 
 def _look(job: Job, folder: Path) -> tuple[str, bool, Adapters]:
     """Return what would teach in words, whether that is enough, and what was learned so far."""
-    from napari_mediround.training.learning.learn import survey_corrections
+    with one_at_a_time():
+        from napari_mediround.training.learning.learn import survey_corrections
 
     try:
         with Journal.open_read_only(folder) as journal:
@@ -323,7 +325,8 @@ def _look(job: Job, folder: Path) -> tuple[str, bool, Adapters]:
 
 def _learn(job: Job, folder: Path, segmenter: LazySegmenter, settings, stop: threading.Event):
     """Learn; return the outcome and what the project has learned now."""
-    from napari_mediround.training.learning.learn import Outcome, learn_from_corrections
+    with one_at_a_time():
+        from napari_mediround.training.learning.learn import Outcome, learn_from_corrections
 
     def cancelled() -> bool:
         return stop.is_set() or job.cancelled()
@@ -338,7 +341,8 @@ def _learn(job: Job, folder: Path, segmenter: LazySegmenter, settings, stop: thr
 
 
 def _open_store(folder: Path):
-    from napari_mediround.training.learning.adapters import AdapterStore
+    with one_at_a_time():
+        from napari_mediround.training.learning.adapters import AdapterStore
 
     return AdapterStore(folder)
 

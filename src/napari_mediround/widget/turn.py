@@ -18,7 +18,7 @@ from napari_mediround.widget.layers import study_from_layer
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.segmenter import LazySegmenter, missing_weights
 from napari_mediround.widget.view import Action, Message
-from napari_mediround.widget.worker import Job
+from napari_mediround.widget.worker import Job, Progress
 
 SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
 
@@ -135,8 +135,7 @@ def take_turn(
 
 def _load(segmenter: LazySegmenter, job: Job) -> None:
     if not segmenter.loaded:
-        job.report("loading the model …")
-        segmenter.load()
+        segmenter.load(lambda done, steps: job.report(Progress("Loading the model …", done, steps)))
 
 
 def carry_on(

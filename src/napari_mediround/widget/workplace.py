@@ -20,7 +20,7 @@ from napari_mediround.widget.layers import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.project import Project
 from napari_mediround.widget.segmenter import LazySegmenter
 from napari_mediround.widget.view import ChatView, Entry
-from napari_mediround.widget.worker import Job, Worker
+from napari_mediround.widget.worker import Job, Progress, Worker
 
 
 class Workplace:
@@ -107,9 +107,10 @@ class Workplace:
             self.view.show_busy("")
         self.show_status()
 
-    def _on_progressed(self, job: Job, text: str) -> None:
+    def _on_progressed(self, job: Job, progress: str | Progress) -> None:
         if job is self._shown:
-            self.view.show_busy(text)
+            now = progress if isinstance(progress, Progress) else Progress(progress)
+            self.view.show_busy(now.words, now.done, now.steps)
 
     def _on_finished(self, job: Job, result: object) -> None:
         try:
