@@ -118,6 +118,20 @@ def test_an_adapter_that_cannot_be_used_is_told_to_who_asks(tmp_path, monkeypatc
     assert isinstance(lazy.load(), Fake)  # told once
 
 
+def test_a_project_is_opened_while_the_model_is_being_built(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_find_live", lambda project: project)
+    began, may_end = threading.Event(), threading.Event()
+    lazy = LazySegmenter(lambda: began.set() or (may_end.wait(10) and Fake()))
+    thread = get_ready(lazy)
+    began.wait(10)
+    lazy.follow(tmp_path)  # would wait for the model if it took the lock
+    assert not may_end.is_set()
+    may_end.set()
+    thread.join()
+    with pytest.raises(AdapterError, match=str(tmp_path)):
+        lazy.load()
+
+
 def test_what_nobody_waits_for_any_more_is_let_go_of() -> None:
     began, may_end = threading.Event(), threading.Event()
     lazy = LazySegmenter(lambda: began.set() or (may_end.wait(10) and Fake()))

@@ -194,9 +194,8 @@ OURS = tuple(f"{NAME}.{part}" for part in ("model", "predictor", "adapted", "tra
 )
 def test_what_a_thread_imports_late_takes_its_turn(module: str, path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
-    turns = [
-        n for n in ast.walk(tree) if isinstance(n, ast.With) and "one_at_a_time" in ast.unparse(n.items[0])
-    ]
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.With)]
+    turns = [block for block in blocks if "one_at_a_time" in ast.unparse(block.items[0])]
     in_turn = {node for turn in turns for node in ast.walk(turn)}
     own_process = module == f"{NAME}.weights.convert"
     for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and not own_process):

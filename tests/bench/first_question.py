@@ -2,8 +2,8 @@
 
 Every try is a fresh process: a real napari opens the chat and the sample CT, and Enter is pressed some
 seconds after the chat has opened, while the libraries are still being imported and the model is still being
-loaded. No embedding is kept from before. A try fails where no mask is in the Labels layer, or the chat shows an
-error. Prints each try and ``failures=0 of N``; exits non-zero where one failed.
+loaded. No embedding is kept from before. A try fails where no mask is in the Labels layer, or the chat shows
+an error. Prints each try and ``failures=0 of N``; exits non-zero where one failed.
 
 With ``--against PYTHON``, the interpreter of another checkout's environment, tries of the two take turns, and
 ``ratio=`` of the mean seconds from the process's start to the first mask is printed, theirs over ours.

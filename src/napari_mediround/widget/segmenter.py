@@ -122,10 +122,10 @@ class LazySegmenter:
         AdapterError
             When it cannot be used; answers come without it then.
         """
-        with self._lock:
-            self._project = project
-            if self.loaded:
-                self._take_live(self._segmenter)
+        self._project = project
+        if self.loaded:  # else `load` will look at the project: nobody waits here for what is being built
+            with self._lock:
+                self._take_live(self.prepare())
 
     def _take_live(self, segmenter: Segmenter) -> None:
         adapter = _find_live(self._project)
