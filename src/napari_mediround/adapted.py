@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_mediround.model.adapter import Adapter, attach_folder, is_adapter
+from napari_mediround.model.answering import AnsweringLanguage
+from napari_mediround.model.device import choose_device
 from napari_mediround.model.mediround import ImageFeatures
 from napari_mediround.predictor import Predictor
 
@@ -41,10 +43,22 @@ class AdaptedPredictor(Predictor):
             When the adapter is damaged or was learned on other weights.
         """
         learned = adapter is not None and is_adapter(adapter)
+        options = {"answering": choose_device(device).type == "cpu"} | options
         predictor = super().from_preset(preset, device, None if learned else adapter, **options)
         if learned:
             predictor.use_adapter(adapter)
         return predictor
+
+    def _complete(self) -> None:
+        """Have a language model that learns and takes adapters: seconds, where only answering was loaded."""
+        if isinstance(self.model.language, AnsweringLanguage):
+            self.model.language = self.model.language.complete()
+            self._reader.forget()
+
+    def _move(self, device: torch.device) -> None:
+        if device.type != "cpu":
+            self._complete()
+        super()._move(device)
 
     def describe(self) -> dict[str, str]:
         """Return preset, device, precision and, where one is used, the adapter's name and hash."""
@@ -66,6 +80,7 @@ class AdaptedPredictor(Predictor):
             self._adapter, self._adapter_name = None, ""
             self._reader.forget()
             if folder is not None:
+                self._complete()
                 self._adapter, self._adapter_name = attach_folder(self.model, folder), Path(folder).name
 
     def copy(self, cache_dir: Path | None = None) -> AdaptedPredictor:
@@ -79,6 +94,7 @@ class AdaptedPredictor(Predictor):
             Where the copy keeps embeddings between runs, where this one keeps none.
         """
         with self._lock:
+            self._complete()
             tensors = [*self.model.parameters(), *self.model.buffers()]
             shared = {id(tensor): _alias(tensor) for tensor in tensors}
             tokenizer = self.model.language.tokenizer  # never changed; to copy it stops every other thread

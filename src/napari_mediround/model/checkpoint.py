@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from napari_mediround.errors import MissingWeightsError
-from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
 
@@ -35,11 +34,8 @@ PARTS = (
 
 def trained_state(model: MediRound) -> dict[str, Tensor]:
     """Return every trained tensor by name, the adapter's under ``language.``."""
-    with one_at_a_time():
-        from peft import get_peft_model_state_dict
-
     state = {name: p.detach() for name, p in model.named_parameters() if name.partition(".")[0] in PARTS}
-    adapter = get_peft_model_state_dict(model.language.network, save_embedding_layers=False)
+    adapter = model.language.adapter_state()
     return state | {f"language.{name}": value for name, value in adapter.items()}
 
 
@@ -51,9 +47,6 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
     MissingWeightsError
         When a tensor is missing, left over or of another shape.
     """
-    with one_at_a_time():
-        from peft import set_peft_model_state_dict
-
     own = model.state_dict()
     parts = {name: value for name, value in state.items() if not name.startswith("language.")}
     expected = {name for name, _ in model.named_parameters() if name.partition(".")[0] in PARTS}
@@ -71,7 +64,7 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
                 f"These trained weights are for another preset: {name} has another shape."
             )
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in parts.items()}, strict=False)
-    set_peft_model_state_dict(model.language.network, {k: v.float() for k, v in adapter.items()})
+    model.language.load_adapter_state(adapter)
 
 
 def save_trained(model: MediRound, folder: Path, card: dict) -> None:

@@ -26,11 +26,9 @@ LITE_WEIGHTS = ("lite_medsam", "smollm2_135m_instruct", "mediround_lite")
 """What the preset `lite` is made of, by the names of resources/models.toml."""
 LIBRARIES = (
     "torch",
+    "scipy.ndimage",
+    "tokenizers",
     "napari_mediround.adapted",
-    "transformers.models.llama.modeling_llama",
-    "transformers.models.llama.tokenization_llama",
-    "transformers.models.mistral.modeling_mistral",
-    "peft",
     "pandas",  # napari's, for the features of the first Labels layer
 )
 """What the first question needs; each takes a moment in which no other thread does much."""
