@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_mediround.model.adapter import Adapter, attach_folder, is_adapter
 from napari_mediround.model.answering import AnsweringLanguage
+from napari_mediround.model.build import build_mediround
 from napari_mediround.model.device import choose_device
 from napari_mediround.model.mediround import ImageFeatures
 from napari_mediround.predictor import Predictor
@@ -26,8 +27,18 @@ class AdaptedPredictor(Predictor):
     _adapter_name = ""
 
     @classmethod
-    def from_preset(cls, preset: str = "lite", device: str = "auto", adapter: Path | None = None, **options):
-        """Build a model from a preset; see `Predictor.from_preset` for options and errors.
+    def from_preset(
+        cls,
+        preset: str = "lite",
+        device: str = "auto",
+        adapter: Path | None = None,
+        cache_dir: Path | None = None,
+        weights_dir: Path | None = None,
+        seed: int = 0,
+    ):
+        """Build a model from a preset, on the CPU one that only answers until more is asked of it.
+
+        See `Predictor.from_preset` for the other parameters and errors.
 
         Parameters
         ----------
@@ -43,8 +54,9 @@ class AdaptedPredictor(Predictor):
             When the adapter is damaged or was learned on other weights.
         """
         learned = adapter is not None and is_adapter(adapter)
-        options = {"answering": choose_device(device).type == "cpu"} | options
-        predictor = super().from_preset(preset, device, None if learned else adapter, **options)
+        trained, answering = None if learned else adapter, choose_device(device).type == "cpu"
+        model = build_mediround(preset, seed, trained, weights_dir=weights_dir, answering=answering)
+        predictor = cls(model, device, cache_dir, preset)
         if learned:
             predictor.use_adapter(adapter)
         return predictor

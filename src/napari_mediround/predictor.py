@@ -99,7 +99,6 @@ class Predictor:
         cache_dir: Path | None = None,
         weights_dir: Path | None = None,
         seed: int = 0,
-        answering: bool = False,
     ) -> Predictor:
         """Build a model from a preset.
 
@@ -117,8 +116,6 @@ class Predictor:
             A folder of the user's where model files are looked for first.
         seed : int
             Of weights that no file gives.
-        answering : bool
-            As of `build_mediround`.
 
         Raises
         ------
@@ -128,8 +125,7 @@ class Predictor:
             When there is no such preset or device.
         """
         choose_device(device)
-        model = build_mediround(preset, seed, adapter, weights_dir=weights_dir, answering=answering)
-        return cls(model, device, cache_dir, preset)
+        return cls(build_mediround(preset, seed, adapter, weights_dir=weights_dir), device, cache_dir, preset)
 
     def describe(self) -> dict[str, str]:
         """Return preset, device and precision in words."""
