@@ -9,9 +9,10 @@ import threading
 
 import pytest
 
-from napari_mediround.errors import AdapterError
+from napari_mediround.errors import AdapterError, MissingWeightsError
 from napari_mediround.widget import segmenter as module
 from napari_mediround.widget.segmenter import LazySegmenter, get_ready
+from napari_mediround.widget.status import BusyBar
 
 SCRIPT = """
 import os, sys
@@ -96,6 +97,64 @@ def test_a_broken_torch_is_met_again_by_every_question() -> None:
 def test_questions_of_two_windows_wait_for_the_libraries_and_hear_of_the_steps() -> None:
     done = run(TWO_WINDOWS)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_who_asks_hears_of_the_steps_that_another_thread_does() -> None:
+    began, may_end, heard = threading.Event(), threading.Event(), []
+    lazy = LazySegmenter(lambda: began.set() or (may_end.wait(10) and Fake()), ("json", "csv"))
+    thread = get_ready(lazy)
+    began.wait(10)
+    threading.Timer(0.2, may_end.set).start()
+    lazy.load(lambda *step: heard.append(step))
+    thread.join()
+    assert heard == [(2, 3), (3, 3)]
+
+
+def test_the_busy_line_shows_steps_and_seconds(qtbot) -> None:
+    bar = BusyBar()
+    qtbot.addWidget(bar)
+    bar.show_busy("Loading the model …", 3, 6)
+    bar._on_second()
+    assert bar.label.text() == "Loading the model … 1 s (3 of 6 steps)"
+    assert (bar.progress.value(), bar.progress.maximum()) == (3, 6)
+    bar.show_busy("looking at plane 9 …")
+    assert bar.label.text() == "looking at plane 9 … 1 s"
+    assert bar.progress.maximum() == 0
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError, RuntimeError, TypeError])
+def test_an_import_that_failed_ahead_is_met_again_with_its_own_error(tmp_path, monkeypatch, error) -> None:
+    name = f"broken_{error.__name__}"
+    lines = (
+        "import sys",
+        "if not sys.argv:",
+        "    sys.argv.append('tried')",
+        f"    raise {error.__name__}('half')",
+    )
+    (tmp_path / f"{name}.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", [])
+    lazy = LazySegmenter(Fake, (name,))
+    get_ready(lazy).join()
+    for _ in range(2):  # importing it now would work, and hide what failed
+        with pytest.raises(error, match="half"):
+            lazy.load()
+
+
+def test_weights_that_were_missing_ahead_are_looked_for_again() -> None:
+    found = []
+
+    def build() -> Fake:
+        if not found:
+            raise MissingWeightsError("The weights are not here.")
+        return Fake()
+
+    lazy = LazySegmenter(build)
+    get_ready(lazy).join()
+    with pytest.raises(MissingWeightsError):
+        lazy.load()
+    found.append("weights")
+    assert isinstance(lazy.load(), Fake)
 
 
 def test_the_first_question_finds_what_was_built() -> None:
