@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from contextlib import ExitStack
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import napari_mediround.resources
+from napari_mediround.adapted import AdaptedPredictor
+from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.model.adapter import hash_base
 from napari_mediround.model.answering import AnsweringLanguage, is_plain
+from napari_mediround.model.build import build_mediround
+from napari_mediround.model.checkpoint import load_trained_state, trained_state
 from napari_mediround.model.language import LanguageModel, build_random_language
 
 LORA = {"rank": 4, "alpha": 8, "targets": ("q_proj", "v_proj")}
@@ -131,3 +140,27 @@ def test_a_damaged_file_is_said(folder, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 64)
     with pytest.raises(MissingWeightsError, match="Fetch the weights again"):
         AnsweringLanguage(tmp_path, **LORA)
+
+
+def test_a_predictor_that_answers_can_learn_when_asked_to(folder, tmp_path):
+    preset = tmp_path / "answering.toml"
+    own = (Path(napari_mediround.resources.__file__).parent / "presets/tiny.toml").read_text("utf-8")
+    own = re.sub(r"\[language\][^\[]*", '[language]\nweights = "tiny_llama"\n\n', own)
+    preset.write_text(own, "utf-8")
+    models = [
+        build_mediround(preset, folders={"tiny_llama": folder}, answering=answering)
+        for answering in (True, False)
+    ]
+    assert [type(model.language) for model in models] == [AnsweringLanguage, LanguageModel]
+    load_trained_state(models[0], trained_state(models[1]))
+    predictors = [AdaptedPredictor(model, "cpu") for model in models]
+    image = np.random.default_rng(0).integers(0, 255, (48, 40, 3), np.uint8)
+    answers = []
+    for predictor in predictors:
+        predictor.set_image(image)
+        answers.append(predictor.ask("Segment the liver.", Conversation()))
+    assert answers[0] == answers[1]
+    copied = predictors[0].copy()
+    assert {type(p.model.language) for p in (copied, predictors[0])} == {LanguageModel}
+    assert hash_base(predictors[0].model) == hash_base(models[1]) == hash_base(copied.model)
+    assert predictors[0].ask("Segment the liver.", Conversation()) == answers[0]

@@ -1,8 +1,8 @@
 """How much faster the image encoder is folded, in strips and channels-last than as published.
 
 Prints ``ratio=`` of the best times and exits non-zero when it is under 1.2 or the embeddings differ. Where
-openvino is installed, what it takes to convert, compile and run the same encoder in float32 is printed too, by
-the clock and by the processor: it is not used (docs/performance.md says why).
+openvino is installed, what it takes to convert, compile and run the same encoder in float32 is printed too,
+by the clock and by the processor: it is not used (docs/performance.md says why).
 ``python tests/bench/encoder.py``
 """
 
