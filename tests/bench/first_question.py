@@ -7,7 +7,8 @@ an error. Prints each try and ``failures=0 of N``; exits non-zero where one fail
 
 With ``--against PYTHON``, the interpreter of another checkout's environment, tries of the two take turns, and
 ``ratio=`` of the mean seconds from the process's start to the first mask is printed, theirs over ours, and
-``cpu_ratio=`` of the processor's seconds, which other programs on the machine hardly change.
+``cpu_ratio=`` of the processor's seconds, which other programs on the machine change less; with
+``--no-window`` without what napari's window takes in both.
 ``xvfb-run -a -s "-screen 0 1600x1000x24" python tests/bench/first_question.py [--rounds 7]``
 """
 
@@ -69,6 +70,32 @@ def ask_in_fresh_window(delay: float) -> dict:
     return seen | {"opened": opened - started, "pixels": pixels, "errors": errors, "words": words}
 
 
+def ask_without_window() -> dict:
+    """Load as the dock does and ask, without napari's window (in the child process)."""
+    started = float(os.environ["MEDIROUND_BENCH_STARTED"])
+    import napari_mediround.resources
+    from napari_mediround.domain.rounds import Conversation
+    from napari_mediround.domain.windows import render_plane
+    from napari_mediround.io import read_study
+    from napari_mediround.widget.segmenter import LazySegmenter, build_predictor, get_ready
+
+    segmenter = LazySegmenter(build_predictor)
+    get_ready(segmenter).join()
+    opened = time.time()
+    sample = Path(napari_mediround.resources.__file__).parent / "sample/ct_abdomen/image.nii.gz"
+    segmenter.set_image(render_plane(read_study(sample), 9), "axial", "CT")
+    answer = segmenter.ask(QUESTION, Conversation(), ())
+    done, cpu = time.time(), time.process_time()
+    seen = {
+        "delay": 0.0,
+        "total": done - started,
+        "wait": done - opened,
+        "cpu": cpu,
+        "opened": opened - started,
+    }
+    return seen | {"pixels": sum(t.mask.area for t in answer.targets), "errors": [], "words": []}
+
+
 def run_try(python: str, delay: float) -> dict:
     """Run one try in a process of its own, with a cache that holds the weights and nothing else."""
     with tempfile.TemporaryDirectory(prefix="mediround-first-") as scratch:
@@ -124,16 +151,19 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="how often each delay is tried")
     parser.add_argument("--against", default="", help="python of another checkout, to compare with")
     parser.add_argument("--words", action="store_true", help="show what the busy line said")
+    parser.add_argument("--no-window", action="store_true", help="load and ask alone, without napari")
     parser.add_argument("--child", type=float, default=None, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child is not None:
-        sys.stdout.write("\n" + json.dumps(ask_in_fresh_window(asked.child)) + "\n")
+        seen = ask_in_fresh_window(asked.child) if asked.child >= 0 else ask_without_window()
+        sys.stdout.write("\n" + json.dumps(seen) + "\n")
         sys.stdout.flush()
         return 0
+    delays = [-1.0] if asked.no_window else asked.delays
     pythons = {"ours": sys.executable} | ({"theirs": asked.against} if asked.against else {})
     seen: dict[str, list[dict]] = {name: [] for name in pythons}
     for _ in range(asked.rounds):
-        for delay in asked.delays:
+        for delay in delays:
             for name, python in pythons.items():
                 seen[name].append(run_try(python, delay))
                 sys.stdout.write(describe(name, seen[name][-1]) + "\n")
