@@ -21,26 +21,26 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
+from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Journal
-from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
-from napari_mediround.training.asking import ask_by_name, spoken_name
-from napari_mediround.training.dataset import Case, choose_planes, read_cases
-from napari_mediround.training.evaluate import spread
+from napari_mediround.training.data.sets import Case, choose_planes, read_cases
+from napari_mediround.training.evaluation.evaluate import spread
+from napari_mediround.training.evaluation.metrics import dice
+from napari_mediround.training.evaluation.questioning import ask_by_name, spoken_name
 from napari_mediround.training.learning.corrections import read_rounds
 from napari_mediround.training.learning.gate import MOST_CLICKS, TARGET, measure
 from napari_mediround.training.learning.learn import Corrections, learn_from_corrections
-from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
 from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.rehearsal import load_rehearsal
-from napari_mediround.training.metrics import dice
-from napari_mediround.training.prompts import click_error
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
+from napari_mediround.training.stages.prompts import click_error
 from napari_mediround.weights import cache_dir
 
 DOCS = Path(__file__).parent
@@ -115,7 +115,7 @@ def ask_later(asked: Sequence[Question]) -> list[JudgedRound]:
     rounds = []
     for question in asked:
         text = ask_by_name([question.name])
-        image = render_plane(question.case.study, question.plane, window_for_question(text))
+        image = render_plane(question.case.study, question.plane, choose_window(question.case.study, text))
         empty, wanted = (Mask.from_array(a) for a in (np.zeros_like(question.truth), question.truth))
         masks, key = (JudgedMask(question.name, empty, wanted, "corrected"),), hash_image(image)
         place = 0, question.case.source, question.subject, key, {key: image}
@@ -155,22 +155,24 @@ def write_document(numbers: dict, path: Path) -> None:
         if key in old.get(part, {})
     ]
     many, name = len(folds) > 1, numbers["set"]
+    untouched = f"{old['untouched']['n']} masks of {len(numbers['others'])} other sets"
     lines = [
-        f"Set `{name}`, {numbers['weights']} weights of preset `{numbers['preset']}`,",
-        f"{numbers['made']}." + (f" {len(folds)} times, each patient tested once." if many else ""),
-        f"{annotated['corrected']} of {annotated['asked']} masks asked for",
-        f"came and were corrected, with {annotated['clicks']} clicks and by painting. Learned in",
-        f"{'at most ' if many else ''}{max(f['seconds'] for f in folds):.0f} s on {numbers['device']}.",
-        f"{old['touched']['n']} masks of {old['touched']['patients']} other patients were asked for before",
-        "and after.",
-        f"Untouched: {old['untouched']['n']} masks of {', '.join(numbers['others'])}.",
+        f"Measured on {numbers['made']} with the {numbers['weights']} weights of `{numbers['preset']}`, on "
+        f"{numbers['device']}.",
+        f"The annotator asked for {annotated['asked']} masks and corrected {annotated['corrected']}, with "
+        f"{annotated['clicks']} clicks and by painting.",
+        f"Learning took {'at most ' if many else ''}{max(f['seconds'] for f in folds):.0f} s.",
+        f"Before and after, {old['touched']['n']} masks of {old['touched']['patients']} other patients were "
+        "asked for.",
+        f"*Untouched* are {untouched}.",
         "",
         "| | before | after | change |",
         "|---|---|---|---|",
         *rows,
         "",
-        f"Clicks after are **{ratio:.2f}** of before; a mask that never got there counts {MOST_CLICKS}.",
-        "Gate:",
+        f"After learning **{ratio:.2f}** of the clicks were needed; a mask that never got there counts "
+        f"{MOST_CLICKS}.",
+        "What the gate decided:",
         "",
         *(f"- {f['words']}" for f in folds),
         "",

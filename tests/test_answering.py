@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import napari_mediround.resources
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.model.answering import AnsweringLanguage, is_plain
 from napari_mediround.model.build import build_mediround

@@ -10,26 +10,26 @@ import threading
 import pytest
 
 from napari_mediround.errors import AdapterError, MissingWeightsError
-from napari_mediround.widget import segmenter as module
-from napari_mediround.widget.segmenter import LazySegmenter, get_ready
-from napari_mediround.widget.status import BusyBar
+from napari_mediround.widget import lazy_model as module
+from napari_mediround.widget.lazy_model import LazySegmenter, get_ready
+from napari_mediround.widget.qt.status import BusyBar
 
 SCRIPT = """
 import os, sys
-from napari_mediround.widget import segmenter
+from napari_mediround.widget import lazy_model
 assert "torch" not in sys.modules
-segmenter.get_ready(segmenter.LazySegmenter(dict, segmenter.LIBRARIES)).join()
-missing = [name for name in segmenter.LIBRARIES if name not in sys.modules]
+lazy_model.get_ready(lazy_model.LazySegmenter(dict, lazy_model.LIBRARIES)).join()
+missing = [name for name in lazy_model.LIBRARIES if name not in sys.modules]
 assert not missing, missing
 assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 """
 BROKEN = """
 import sys, threading
-from napari_mediround.widget import segmenter
+from napari_mediround.widget import lazy_model
 sys.modules["torch"] = None
 threading.excepthook = lambda arguments: sys.exit(1)
-lazy = segmenter.LazySegmenter(segmenter.build_predictor, segmenter.LIBRARIES)
-segmenter.get_ready(lazy).join()
+lazy = lazy_model.LazySegmenter(lazy_model.build_predictor, lazy_model.LIBRARIES)
+lazy_model.get_ready(lazy).join()
 sys.modules.pop("torch")  # mended, but half of what stands on it may have been imported
 for question in range(2):
     try:
@@ -41,14 +41,14 @@ for question in range(2):
 """
 TWO_WINDOWS = """
 import threading
-from napari_mediround.widget import segmenter
+from napari_mediround.widget import lazy_model
 def build():
     from transformers import AutoModelForCausalLM
     return {}
 steps, failures = [], []
 threading.excepthook = lambda arguments: failures.append(arguments.exc_value)
-windows = [segmenter.LazySegmenter(build, segmenter.LIBRARIES) for _ in range(2)]
-ready = [segmenter.get_ready(window) for window in windows]
+windows = [lazy_model.LazySegmenter(build, lazy_model.LIBRARIES) for _ in range(2)]
+ready = [lazy_model.get_ready(window) for window in windows]
 watch = lambda *step: steps.append(step)
 asking = [threading.Thread(target=window.prepare) for window in windows for _ in range(2)]
 [thread.start() for thread in asking]
@@ -56,7 +56,7 @@ windows[0]._watchers.append(watch)
 [thread.join() for thread in (*ready, *asking)]
 assert not failures, failures
 assert all(window._segmenter is not None for window in windows)
-known = len(segmenter.LIBRARIES) + 1
+known = len(lazy_model.LIBRARIES) + 1
 assert steps == [(done, known) for done in range(known - len(steps) + 1, known + 1)], steps
 """
 

@@ -13,10 +13,10 @@ from test_export import GRID
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io import read_study
 from napari_mediround.io.masks import read_masks
-from napari_mediround.widget.export import ExportDock
-from napari_mediround.widget.layers import FIXED_KEY, study_to_layer
-from napari_mediround.widget.mask_layer import make_labels, name_labels
-from napari_mediround.widget.writer import labels_to_volume
+from napari_mediround.widget.export.export_dock import ExportDock
+from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, study_to_layer
+from napari_mediround.widget.layers.mask_layer import make_labels, name_labels
+from napari_mediround.widget.plugin.layer_writer import labels_to_volume
 
 
 def add_case(viewer, folder):
@@ -106,12 +106,12 @@ def test_the_suffix_follows_the_format_and_images_go_with_dicom_only(dock, qtbot
 def test_cancelling_leaves_no_file_and_another_export_can_start(dock, qtbot, tmp_path, monkeypatch):
     import threading
 
-    from napari_mediround.widget import export as module
+    from napari_mediround.widget.export import export_dock as module
 
     dock, viewer = dock
     add_case(viewer, tmp_path)
-    gate, real = threading.Event(), module.labels_to_volume
-    monkeypatch.setattr(module, "labels_to_volume", lambda *layers: gate.wait(10) and real(*layers))
+    gate, real = threading.Event(), module.collect_masks
+    monkeypatch.setattr(module, "collect_masks", lambda *layers: gate.wait(10) and real(*layers))
     dock._path.setText(str(tmp_path / "out.nii.gz"))
     dock._start.click()
     assert not dock._start.isEnabled()

@@ -77,7 +77,7 @@ def ask_without_window() -> dict:
     from napari_mediround.domain.rounds import Conversation
     from napari_mediround.domain.windows import render_plane
     from napari_mediround.io import read_study
-    from napari_mediround.widget.segmenter import LazySegmenter, build_predictor, get_ready
+    from napari_mediround.widget.lazy_model import LazySegmenter, build_predictor, get_ready
 
     segmenter = LazySegmenter(build_predictor)
     get_ready(segmenter).join()

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from napari_mediround.cli.adapters import adapters_app
-from napari_mediround.cli.journal import journal_app
-from napari_mediround.cli.weights import weights_app
+from napari_mediround.cli.adapter_commands import adapters_app
+from napari_mediround.cli.journal_commands import journal_app
+from napari_mediround.cli.weights_commands import weights_app
 
 app = typer.Typer(
     help="Ask for anatomy in words, round after round. Research software, not a medical device.",
@@ -34,8 +34,9 @@ WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is s
 def _show_version(asked: bool) -> None:
     if asked:
         from napari_mediround import __version__
+        from napari_mediround.cli.console import answer
 
-        typer.echo(f"mediround {__version__}")
+        answer(f"mediround {__version__}")
         raise typer.Exit
 
 
@@ -64,6 +65,9 @@ def ask(
     ] = None,
     volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
     window: Annotated[str | None, typer.Option(help="CT window: a name (lung) or LEVEL,WIDTH in HU.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="What to take the image for (CT, MR, …); without it as the file says.")
+    ] = None,
     carry: Annotated[
         bool, typer.Option("--carry", help="Carry every mask through the stack, both ways, until it stops.")
     ] = False,
@@ -78,11 +82,11 @@ def ask(
 ) -> None:
     """Ask one image a dialogue of one or more rounds."""
     from napari_mediround.cli.ask import Outputs, choose_plane, require_questions, run_ask
-    from napari_mediround.cli.model import load_predictor, parse_window, read_image
+    from napari_mediround.cli.loading import load_predictor, parse_window, read_image
 
     questions = require_questions([text, *(then or [])])
     chosen_window = parse_window(window)
-    study = read_image(image, series, volume, view)
+    study = read_image(image, series, volume, view, modality)
     outputs = Outputs(*(path and path.expanduser() for path in (out, png, json)))
     outputs.refuse_loss(image, study, overwrite)
     chosen_plane = choose_plane(study, plane)
@@ -135,8 +139,8 @@ def evaluate(
     weights_dir: WeightsDir = None,
 ) -> None:
     """Ask for every labelled structure in words, without box or click, and report the agreement."""
-    from napari_mediround.cli.evaluate import require_split, run_evaluate
-    from napari_mediround.cli.model import load_predictor, require_path, require_writable
+    from napari_mediround.cli.evaluate_command import require_split, run_evaluate
+    from napari_mediround.cli.loading import load_predictor, require_path, require_writable
 
     require_split(require_path(dataset), split)
     require_writable(json.expanduser())
@@ -179,14 +183,19 @@ def export_masks(
     with_images: Annotated[
         bool, typer.Option("--with-images", help="Also de-identified copies of the DICOM images.")
     ] = False,
+    proposals: Annotated[
+        bool,
+        typer.Option("--include-proposals", help="Also masks that nobody accepted; else they are left out."),
+    ] = False,
 ) -> None:
     """Write masks in another format, read the file back with another library and print the receipt."""
-    from napari_mediround.cli.export import Wishes, run_export
-    from napari_mediround.cli.model import read_image, require_path
+    from napari_mediround.cli.export_command import Wishes, run_export
+    from napari_mediround.cli.loading import read_image, require_path
 
     require_path(masks)
     study = read_image(image, series, volume, None)
-    run_export(masks, image, study, out, Wishes(form, overwrite, deidentify, key_file, with_images))
+    wishes = Wishes(form, overwrite, deidentify, key_file, with_images, proposals)
+    run_export(masks, image, study, out, wishes)
 
 
 @app.command()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
+
+import numpy as np
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.references import resolve_references
-from napari_mediround.domain.requests import asked_size, points, reply_plainly
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.units import area_in_words, volume_in_words
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
+from napari_mediround.questions.references import resolve_references
+from napari_mediround.questions.requests import asked_size, points, reply_plainly
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
@@ -141,9 +145,9 @@ class Session(Record):
             answer = Answer(reply)
         else:
             self._recall_images(conversation, references)
-            self.prepare(plane, window or window_for_question(text))
+            self.prepare(plane, choose_window(self.study, text, window))
             stop_if(cancelled)
-            answer = self.segmenter.ask(text, conversation, references, cancelled)
+            answer = self._with_absent(self.segmenter.ask(text, conversation, references, cancelled))
         stop_if(cancelled)
         for target in answer.targets:
             if target.mask.shape != self.study.geometry.shape[1:]:
@@ -151,6 +155,15 @@ class Session(Record):
         parent = conversation.rounds[-1].id if conversation.rounds else 0
         seconds = perf_counter() - began
         return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
+
+    def _with_absent(self, answer: Answer) -> Answer:
+        """Return an answer with an empty mask of each structure that was not found.
+
+        Such a mask has a number, so that a person can say that it is right, or draw what was missed.
+        """
+        nothing = Mask.from_array(np.zeros(self.study.geometry.shape[1:], bool))
+        absent = tuple(Target(name, nothing, 0.0) for name in answer.absent)
+        return replace(answer, targets=(*answer.targets, *absent))
 
     def _reply(
         self, text: str, plane: int, conversation: Conversation, references: tuple[Reference, ...]
@@ -190,12 +203,12 @@ class Session(Record):
     def _size(self, reference: Reference) -> str:
         """Return the size of a mask in words; of one that was carried, through the stack as well."""
         label, geometry = self.label(self.label_of(reference)), self.study.geometry
-        (area, unit), where = self.area(label.mask), f"{geometry.plane_name} plane {label.plane}".strip()
-        said = f"{label.name}: {area:,.0f} {unit} on {where}"
+        where = f"{geometry.plane_name} plane {label.plane}".strip()
+        said = f"{label.name}: {area_in_words(*self.area(label.mask))} on {where}"
         same = [other for other in self.state.shown if other.drawn == label.drawn and other.mask.area]
         if len(same) > 1 and geometry.has_volume:
             ml = sum(other.mask.area for other in same) * geometry.voxel_mm3 / 1000
-            said += f"; {ml:,.1f} ml in the {len(same)} planes that have a mask of it"
+            said += f"; {volume_in_words(ml)} in the {len(same)} planes that have a mask of it"
         return f"{said}."
 
     def add(self, round_: Round, branch: bool = False, model: Mapping[str, str] | None = None) -> Step:
@@ -285,7 +298,7 @@ class Session(Record):
         drawn = self.label(self.label_of(reference)).drawn
         if any(other.drawn == drawn and other.mask.area for other in there):
             return already
-        window = source.window or window_for_question(source.text)
+        window = choose_window(self.study, source.text, source.window)
         before = self.prepare(source.plane, window)
         image = self.prepare(plane, window)
         stop_if(cancelled)
@@ -297,7 +310,8 @@ class Session(Record):
             return already
         found = Target(target.structure, mask, quality)
         answer = Answer("Carried from the plane beside it.", (found,), image=image)
-        text, seconds = f"Carry {reference} to plane {plane}.", perf_counter() - began
+        text = f"Carry [{conversation.number_of(reference)}] to plane {plane}."
+        seconds = perf_counter() - began
         number, parent = len(conversation) + 1, conversation.rounds[-1].id
         return Round(number, plane, text, (reference,), answer, seconds, window, parent, carried=True)
 
@@ -318,7 +332,7 @@ class Session(Record):
         pointed = [*references, *(r for round_ in conversation.rounds for r in round_.references)]
         for round_ in {r.round: conversation.rounds[r.round - 1] for r in pointed}.values():
             if round_.answer.image and round_.answer.image not in self._images:
-                self.prepare(round_.plane, round_.window or window_for_question(round_.text))
+                self.prepare(round_.plane, choose_window(self.study, round_.text, round_.window))
                 self._images.add(round_.answer.image)
 
 

@@ -1,0 +1,282 @@
+"""Replay of a case's entries into rounds, labels and undo steps. The same entries give the same state.
+
+Knows no file, no study and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.journal.entries import Branched, Entry, Redone, RoundAsked, Undone, VerdictGiven
+
+
+@dataclass(frozen=True)
+class Label:
+    """One mask with its number in the Labels layer.
+
+    Parameters
+    ----------
+    value : int
+        Number in the Labels layer.
+    round : int
+        `id` of the round that made the mask.
+    target : int
+        1-based number in that round.
+    structure : str
+        Name of the structure.
+    plane : int
+        0-based, display order.
+    mask : Mask
+        The current mask.
+    verdict : {"", "accepted", "corrected", "rejected"}
+        "" while it is a proposal.
+    edited : bool
+        Whether a person changed it.
+    drawn : int
+        The number that label arrays show; that of the mask it was carried from, where it was carried.
+    quality : float, optional
+        What the model judges of the mask as it is now, 0…1; None where a person drew in it.
+    found : bool
+        Whether it ever showed anything; False for a structure that the answer did not find.
+    """
+
+    value: int
+    round: int
+    target: int
+    structure: str
+    plane: int
+    mask: Mask
+    verdict: str = ""
+    edited: bool = False
+    drawn: int = 0
+    quality: float | None = None
+    found: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.drawn:
+            object.__setattr__(self, "drawn", self.value)
+
+    @property
+    def locked(self) -> bool:
+        """Whether later masks leave the pixels of this mask alone."""
+        return self.verdict in ("accepted", "corrected")
+
+    @property
+    def name(self) -> str:
+        """Return number and structure: "2 spleen"."""
+        return f"{self.drawn} {self.structure}"
+
+
+@dataclass(frozen=True)
+class State:
+    """All rounds and labels of a case at one moment.
+
+    Parameters
+    ----------
+    rounds : mapping of int to Round
+        Every round of every branch by its `id`, with current masks and verdicts.
+    head : int
+        `id` of the last round of the current branch; 0 at the start.
+    labels : mapping of int to Label
+        By value.
+    locked : tuple of int
+        Values of the locked labels, in the order in which they were locked.
+    """
+
+    rounds: Mapping[int, Round] = field(default_factory=dict)
+    head: int = 0
+    labels: Mapping[int, Label] = field(default_factory=dict)
+    locked: tuple[int, ...] = ()
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """The rounds of the current branch."""
+        path, number = [], self.head
+        while number:
+            path.append(self.rounds[number])
+            number = path[-1].parent
+        return Conversation(tuple(reversed(path)))
+
+    @property
+    def next_label(self) -> int:
+        """The value of the next mask."""
+        return max(self.labels, default=0) + 1
+
+    @cached_property
+    def shown(self) -> tuple[Label, ...]:
+        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch."""
+        here = {round_.id for round_ in self.conversation.rounds}
+        proposals = (label for label in self.labels.values() if label.round in here and not label.verdict)
+        return (
+            *(self.labels[value] for value in self.locked),
+            *sorted(proposals, key=lambda label: label.value),
+        )
+
+    def draw(self, plane: int, shape: tuple[int, int]) -> NDArray[np.uint16]:
+        """Return label values of a plane, uint16 (row, column), 0 background; earlier labels keep pixels."""
+        drawn = np.zeros(shape, np.uint16)
+        for label in self.shown:
+            if label.plane == plane:
+                drawn[label.mask.to_array() & (drawn == 0)] = label.drawn
+        return drawn
+
+    def after(self, entry: Entry, number: int) -> State:
+        """Return the state after an entry, the one of event `number`."""
+        if isinstance(entry, RoundAsked):
+            return self._after_round(entry, number)
+        if isinstance(entry, VerdictGiven):
+            return self._after_verdict(entry)
+        if isinstance(entry, Branched):
+            return replace(self, head=entry.round)
+        return self
+
+    def _after_round(self, entry: RoundAsked, number: int) -> State:
+        round_ = replace(entry.round, id=number, first_number=entry.first_label)
+        drawn = 0
+        if round_.carried:
+            (reference,) = round_.references
+            path = replace(self, head=round_.parent).conversation.rounds
+            source = path[reference.round - 1].id, reference.target
+            drawn = next((x.drawn for x in self.labels.values() if (x.round, x.target) == source), 0)
+        new = {
+            value: Label(
+                value,
+                number,
+                k,
+                target.structure,
+                round_.plane,
+                target.mask,
+                drawn=drawn,
+                quality=target.quality,
+                found=bool(target.mask.area),
+            )
+            for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
+        }
+        return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)
+
+    def _after_verdict(self, entry: VerdictGiven) -> State:
+        labels = dict(self.labels)
+        for value, mask in entry.writes:
+            labels[value] = replace(labels[value], mask=mask)
+        locked = list(self.locked)
+        for mark in entry.marks:
+            label = labels[mark.label]
+            edited = label.edited or entry.verdict == "corrected"
+            verdict = "corrected" if edited and entry.verdict == "accepted" else entry.verdict
+            quality = mark.quality if entry.verdict == "corrected" else label.quality
+            found = label.found or bool(mark.after.area)
+            labels[mark.label] = replace(label, verdict=verdict, edited=edited, quality=quality, found=found)
+            if verdict == "rejected" and mark.label in locked:
+                locked.remove(mark.label)
+            elif verdict != "rejected" and mark.label not in locked:
+                locked.append(mark.label)
+        touched = {mark.label for mark in entry.marks} | {value for value, _ in entry.writes}
+        rounds = dict(self.rounds)
+        for label in (labels[value] for value in touched):
+            rounds[label.round] = _with_label(rounds[label.round], label)
+        return State(rounds, self.head, labels, tuple(locked))
+
+
+@dataclass(frozen=True)
+class Event:
+    """An entry with its number, time, author and hash, as the journal stores it.
+
+    Parameters
+    ----------
+    seq : int
+        1, 2, 3, … over the whole journal.
+    case : str
+        Salted hash of the image; "" for an event of the journal itself.
+    utc : str
+        Time, ISO 8601.
+    annotator : str
+        Pseudonym.
+    version : str
+        Version of napari-mediround.
+    entry : Entry
+        The entry.
+    hash : str
+        SHA-256 over this event and the hash of the one before.
+    """
+
+    seq: int
+    case: str
+    utc: str
+    annotator: str
+    version: str
+    entry: Entry
+    hash: str
+
+
+@dataclass
+class History:
+    """The steps of a case that hold, and the undone steps that can be redone.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        Events of one case, in order.
+
+    Attributes
+    ----------
+    last : int
+        Number of the last event replayed.
+    """
+
+    events: Iterable[Event] = ()
+    last: int = field(default=0, init=False)
+    _done: list[tuple[Event, State]] = field(default_factory=list, init=False)
+    _undone: list[tuple[Event, State]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        for event in self.events:
+            self.take(event)
+        self.events = ()
+
+    @property
+    def state(self) -> State:
+        """The state now."""
+        return self._done[-1][1] if self._done else State()
+
+    @property
+    def standing(self) -> tuple[Event, ...]:
+        """The steps that were not undone; learning reads these."""
+        return tuple(event for event, _ in self._done)
+
+    @property
+    def to_undo(self) -> Event | None:
+        """The step that would be undone next."""
+        return self._done[-1][0] if self._done else None
+
+    @property
+    def to_redo(self) -> Event | None:
+        """The step that would be redone next."""
+        return self._undone[-1][0] if self._undone else None
+
+    def take(self, event: Event) -> None:
+        """Replay one more event."""
+        self.last = event.seq
+        if isinstance(event.entry, Undone):
+            self._undone.append(self._done.pop())
+        elif isinstance(event.entry, Redone):
+            self._done.append(self._undone.pop())
+        elif isinstance(event.entry, RoundAsked | VerdictGiven | Branched):
+            self._done.append((event, self.state.after(event.entry, event.seq)))
+            self._undone.clear()
+
+
+def _with_label(round_: Round, label: Label) -> Round:
+    targets = list(round_.targets)
+    there = targets[label.target - 1]
+    targets[label.target - 1] = replace(
+        there, mask=label.mask, verdict=label.verdict, corrected=there.corrected and not label.edited,
+        quality=there.quality if label.quality is None else label.quality,
+    )  # fmt: skip
+    return replace(round_, answer=replace(round_.answer, targets=tuple(targets)))
