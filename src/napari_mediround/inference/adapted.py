@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_mediround.inference.device import choose_device
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.adapter import Adapter, attach_folder, is_adapter
 from napari_mediround.model.answering import AnsweringLanguage
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.device import choose_device
 from napari_mediround.model.features import ImageFeatures
 
 
