@@ -226,7 +226,7 @@ class FakeView:
         """Remember what the question points at."""
         self.chips, self.problem = list(chips), problem
 
-    def show_busy(self, text) -> None:
+    def show_busy(self, text, done=0, steps=0) -> None:
         """Remember what is being done."""
         self.busy = text
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.adapter import Adapter, hash_base
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.calibration import Judgement, fit_calibration
@@ -89,7 +90,8 @@ class Learner:
         progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> None:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        with one_at_a_time():
+            from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.settings, self.folder = settings, folder
         self.lessons, self.checked = list(lessons), list(checked)

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_mediround.inference.device import choose_device
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.adapter import Adapter, attach_folder, is_adapter
+from napari_mediround.model.answering import AnsweringLanguage
+from napari_mediround.model.build import build_mediround
 from napari_mediround.model.features import ImageFeatures
 
 
@@ -24,8 +27,18 @@ class AdaptedPredictor(Predictor):
     _adapter_name = ""
 
     @classmethod
-    def from_preset(cls, preset: str = "lite", device: str = "auto", adapter: Path | None = None, **options):
-        """Build a model from a preset; see `Predictor.from_preset` for options and errors.
+    def from_preset(
+        cls,
+        preset: str = "lite",
+        device: str = "auto",
+        adapter: Path | None = None,
+        cache_dir: Path | None = None,
+        weights_dir: Path | None = None,
+        seed: int = 0,
+    ):
+        """Build a model from a preset, on the CPU one that only answers until more is asked of it.
+
+        See `Predictor.from_preset` for the other parameters and errors.
 
         Parameters
         ----------
@@ -41,10 +54,23 @@ class AdaptedPredictor(Predictor):
             When the adapter is damaged or was learned on other weights.
         """
         learned = adapter is not None and is_adapter(adapter)
-        predictor = super().from_preset(preset, device, None if learned else adapter, **options)
+        trained, answering = None if learned else adapter, choose_device(device).type == "cpu"
+        model = build_mediround(preset, seed, trained, weights_dir=weights_dir, answering=answering)
+        predictor = cls(model, device, cache_dir, preset)
         if learned:
             predictor.use_adapter(adapter)
         return predictor
+
+    def _complete(self) -> None:
+        """Have a language model that learns and takes adapters: seconds, where only answering was loaded."""
+        if isinstance(self.model.language, AnsweringLanguage):
+            self.model.language = self.model.language.complete()
+            self._reader.forget()
+
+    def _move(self, device: torch.device) -> None:
+        if device.type != "cpu":
+            self._complete()
+        super()._move(device)
 
     def describe(self) -> dict[str, str]:
         """Return preset, device, precision and, where one is used, the adapter's name and hash."""
@@ -66,6 +92,7 @@ class AdaptedPredictor(Predictor):
             self._adapter, self._adapter_name = None, ""
             self._reader.forget()
             if folder is not None:
+                self._complete()
                 self._adapter, self._adapter_name = attach_folder(self.model, folder), Path(folder).name
 
     def copy(self, cache_dir: Path | None = None) -> AdaptedPredictor:
@@ -79,6 +106,7 @@ class AdaptedPredictor(Predictor):
             Folder in which the copy keeps embeddings between runs, if this predictor has none.
         """
         with self._lock:
+            self._complete()
             tensors = [*self.model.parameters(), *self.model.buffers()]
             shared = {id(tensor): _alias(tensor) for tensor in tensors}
             tokenizer = self.model.language.tokenizer  # never changed; to copy it stops every other thread

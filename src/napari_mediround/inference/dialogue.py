@@ -274,7 +274,7 @@ class DialogueReader:
         # The last piece is always read again: its hidden state says what comes next.
         kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
         if self._keys is None or kept == 0:
-            kept, self._read, self._keys = 0, [], _new_cache()
+            kept, self._read, self._keys = 0, [], self.model.language.new_cache()
         if kept < len(self._read):
             self._keys.crop(kept - len(self._read))  # negative: how many to remove
         self._read = pieces[:kept]
@@ -292,16 +292,10 @@ class DialogueReader:
                 ]
         ids = language.chat_prompt([*messages, {"role": "user", "content": text}])
         embeddings = language.embed(torch.tensor([ids], device=self.model.device))
-        answer, _ = language.generate(embeddings, _new_cache(), self.chat_limit, cancelled, base=True)
+        answer, _ = language.generate(embeddings, language.new_cache(), self.chat_limit, cancelled, base=True)
         return language.tokenizer.decode(answer, skip_special_tokens=True).strip()
 
 
 def _chance(scores: Tensor, ids: Sequence[int]) -> float:
     """Return the logarithm of the probability of T tokens, from scores of at least T places (≥ T, V)."""
     return float(scores[range(len(ids)), ids].sum())
-
-
-def _new_cache():
-    from transformers import DynamicCache
-
-    return DynamicCache()

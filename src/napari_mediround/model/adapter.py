@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from napari_mediround.errors import AdapterError
 from napari_mediround.files import write_whole
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.mediround import MediRound
 
 NAME = "learned"
@@ -75,7 +76,8 @@ class Adapter:
     """
 
     def __init__(self, model: MediRound, shape: AdapterShape | None = None, seed: int = 0) -> None:
-        from peft import LoraConfig, get_peft_model
+        with one_at_a_time():
+            from peft import LoraConfig, get_peft_model
 
         self.model, self.shape, self.sha256 = model, shape or AdapterShape(), ""
         self._network = model.language.network

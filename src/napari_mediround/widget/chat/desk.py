@@ -20,7 +20,7 @@ from napari_mediround.widget.chat.view import ChatView, Entry, Message
 from napari_mediround.widget.layers import mask_layer
 from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.lazy_model import LazySegmenter
-from napari_mediround.widget.worker import Job, Worker
+from napari_mediround.widget.worker import Job, Progress, Worker
 
 
 class Workplace:
@@ -113,9 +113,10 @@ class Workplace:
             self.view.show_busy("")
         self.show_status()
 
-    def _on_progressed(self, job: Job, text: str) -> None:
+    def _on_progressed(self, job: Job, progress: str | Progress) -> None:
         if job is self._shown:
-            self.view.show_busy(text)
+            now = progress if isinstance(progress, Progress) else Progress(progress)
+            self.view.show_busy(now.words, now.done, now.steps)
 
     def _on_finished(self, job: Job, result: object) -> None:
         try:

@@ -19,7 +19,7 @@ from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.view import Action, Message
 from napari_mediround.widget.layers.layer_geometry import study_from_layer
 from napari_mediround.widget.lazy_model import LazySegmenter, missing_weights
-from napari_mediround.widget.worker import Job
+from napari_mediround.widget.worker import Job, Progress
 
 SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
 
@@ -139,8 +139,7 @@ def take_turn(
 
 def _load(segmenter: LazySegmenter, job: Job) -> None:
     if not segmenter.loaded:
-        job.report("Loading the model …")
-        segmenter.load()
+        segmenter.load(lambda done, steps: job.report(Progress("Loading the model …", done, steps)))
 
 
 def carry_on(

@@ -299,8 +299,8 @@ class ChatView(Protocol):
     def show_fix(self, fix: FixState | None) -> None:
         """Show the fix under way, or none."""
 
-    def show_busy(self, text: str) -> None:
-        """Show what is being done; "" when nothing is."""
+    def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
+        """Show what is being done, and how many of its steps are done where they are known; "" is nothing."""
 
     def show_status(self, text: str) -> None:
         """Show device, preset, adapter and queue."""

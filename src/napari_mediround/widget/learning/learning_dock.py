@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_mediround.errors import CancelledError
 from napari_mediround.journal import Journal
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.training.learning.card import card_to_html
 from napari_mediround.training.learning.needs import Survey
 from napari_mediround.widget.chat.chat_dock import ChatDock
@@ -309,7 +310,8 @@ def find_chat(viewer) -> ChatDock:
 
 def _look(job: Job, folder: Path) -> tuple[Survey, Adapters]:
     """Return what there is to learn from, and what was learned so far."""
-    from napari_mediround.training.learning.survey import survey_corrections
+    with one_at_a_time():
+        from napari_mediround.training.learning.survey import survey_corrections
 
     with Journal.open_read_only(folder) as journal:
         return survey_corrections(folder, journal), _read_adapters(folder)
@@ -317,7 +319,8 @@ def _look(job: Job, folder: Path) -> tuple[Survey, Adapters]:
 
 def _learn(job: Job, folder: Path, segmenter: LazySegmenter, settings, stop: threading.Event):
     """Learn; return the outcome and what the project has learned now."""
-    from napari_mediround.training.learning.learn import Outcome, learn_from_corrections
+    with one_at_a_time():
+        from napari_mediround.training.learning.learn import Outcome, learn_from_corrections
 
     def cancelled() -> bool:
         return stop.is_set() or job.cancelled()
@@ -332,7 +335,8 @@ def _learn(job: Job, folder: Path, segmenter: LazySegmenter, settings, stop: thr
 
 
 def _open_store(folder: Path):
-    from napari_mediround.training.learning.adapter_store import AdapterStore
+    with one_at_a_time():
+        from napari_mediround.training.learning.adapter_store import AdapterStore
 
     return AdapterStore(folder)
 

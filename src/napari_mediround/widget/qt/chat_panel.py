@@ -150,9 +150,9 @@ class ChatPanel(CancellablePanel):
         self.fix.show_fix(fix)
         self.rounds.set_fixing(fix is not None)
 
-    def show_busy(self, text: str) -> None:
+    def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
         """See `ChatView`."""
-        self.busy.show_busy(text)
+        self.busy.show_busy(text, done, steps)
         self.question.set_idle(not text)
 
     def show_status(self, text: str) -> None:

@@ -32,13 +32,13 @@ class BusyBar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.doing = ""
-        self._seconds = 0
+        self._seconds, self._done, self._steps = 0, 0, 0
         self._timer = QTimer(self, interval=1000)
         self._timer.timeout.connect(self._on_second)
-        progress = QProgressBar()
-        progress.setRange(0, 0)
-        progress.setTextVisible(False)
-        progress.setFixedHeight(5)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 0)
+        self.progress.setTextVisible(False)
+        self.progress.setFixedHeight(5)
         self.label = make_label("")
         self.button = QPushButton("Cancel (Esc)")
         self.button.clicked.connect(lambda: self.cancel_asked.emit())
@@ -48,17 +48,19 @@ class BusyBar(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
-        column.addWidget(progress)
+        column.addWidget(self.progress)
         self.hide()
 
-    def show_busy(self, text: str) -> None:
+    def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
         """See `ChatView`."""
         if text and not self.doing:
             self._seconds = 0
             self._timer.start()
         elif not text:
             self._timer.stop()
-        self.doing = text
+        self.doing, self._done, self._steps = text, done, steps
+        self.progress.setRange(0, steps)  # to and fro where the steps are not known
+        self.progress.setValue(done)
         self.setVisible(bool(text))
         self._show_words()
 
@@ -67,7 +69,9 @@ class BusyBar(QWidget):
         self._show_words()
 
     def _show_words(self) -> None:
-        self.label.setText(breakable(f"{self.doing} {self._seconds} s" if self._seconds else self.doing))
+        seconds = f" {self._seconds} s" if self._seconds else ""
+        steps = f" ({self._done} of {self._steps} steps)" if self._steps else ""
+        self.label.setText(breakable(f"{self.doing}{seconds}{steps}"))
 
 
 class StatusLine(QWidget):
