@@ -1,0 +1,282 @@
+"""All names and words that a question may use, found by the longest match. Built from the anatomy and TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from rapidfuzz.distance import OSA
+
+from napari_mediround import resources
+from napari_mediround.domain.anatomy import Anatomy, load_anatomy
+from napari_mediround.questions.request import Wanted
+from napari_mediround.questions.text import fold
+
+WORDS = Path(resources.__file__).parent / "words"
+LONGEST = 8
+"""Most words of a name."""
+SIDES = {
+    "left": "left lt lft lhs leftsided lefthand l leftward leftmost", "right": "right rt rhs rightsided righthand r rght rightward rightmost",
+    "both": "both bilateral bilat bilaterally",
+}  # fmt: skip
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+
+
+def read_words(name: str) -> dict:
+    """Return one of the files of words."""
+    return tomllib.loads((WORDS / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def key_of(text: str) -> str:
+    """Return the words of a name, folded, one space between."""
+    return " ".join(re.findall(r"[^\W_]+", fold(text)))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a name means: structures, or a description of what is not known, or one side of a pair of words."""
+
+    wanted: tuple[Wanted, ...]
+    short: bool = False
+    regions: frozenset[str] = frozenset()
+
+
+class Lexicon:
+    """Names and words.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        Every structure's name and synonyms are taken from it.
+    """
+
+    def __init__(self, anatomy: Anatomy) -> None:
+        self.anatomy = anatomy
+        english = read_words("english")
+        self.common = frozenset(read_words("common")["words"].split())
+        self.plain = frozenset(fold(w) for w in english["plain"]["words"].split())
+        self.parts = frozenset(english["parts"]["words"].split())
+        self.qualities = frozenset(fold(w) for w in english["qualities"]["words"].split())
+        self.sides = {word: side for side, words in SIDES.items() for word in words.split()}
+        self.kinds = anatomy.kinds
+        groups = {s.plural: s.name for s in anatomy if s.is_group}
+        self._base = {s.name: (groups.get(s.plural, s.name) if s.mirror else s.name, s.side if s.mirror else "both" if s.is_group else "")
+                      for s in anatomy}  # fmt: skip
+        self._by_side = {pair: name for name, pair in self._base.items()}
+        self.entries: dict[str, list[Entry]] = {}
+        for structure in anatomy:
+            for name in dict.fromkeys((structure.name, *structure.synonyms, structure.plural or structure.name)):
+                owner = structure.name if name != structure.plural or structure.is_group else groups[structure.plural]
+                self._add(name, (self.wanted(owner),))
+        for name, more in english["names"].items():
+            for word in more:
+                self._add(word, (self.wanted(name),))
+        for region, names in english["regions"].items():
+            for name, more in names.items():
+                for word in more:
+                    self._add(word, (self.wanted(name.strip()),), frozenset({region}))
+        for word, names in english["groups"].items():
+            self._add(word, tuple(self.wanted(n) for n in names))
+        known = set(self.entries)
+        self.absent: dict[str, Entry] = {}
+        for word, full in english["absent"].items():
+            if key_of(word) not in known and key_of(full or word) not in known:
+                self.absent[key_of(word)] = Entry((Wanted(described=full or word),), word.isupper() and len(word) < 5)
+
+    def _add(self, name: str, wanted: tuple[Wanted, ...], regions: frozenset[str] = frozenset()) -> None:
+        short = name.isupper() and len(name) < 5 and name.isalpha()
+        entry = Entry(wanted, short, regions)
+        keys = {key_of(name)}
+        if not short and not regions:
+            keys |= {_plural(k) for k in list(keys)}
+        for key in keys:
+            there = self.entries.setdefault(key, [])
+            if all((e.wanted, e.regions) != (wanted, regions) for e in there) and (regions or not there or all(e.regions for e in there)):
+                there.append(entry)
+
+    def wanted(self, name: str) -> Wanted:
+        """Return a structure, by any of its names, as a target: the pair's name and the side."""
+        structure = self.anatomy[name]
+        base, side = self._base[structure.name]
+        return Wanted(base, side)
+
+    def name_of(self, wanted: Wanted) -> str:
+        """Return the preferred name of a target, with its side: "left kidney"."""
+        return self._by_side.get((wanted.structure, wanted.side), wanted.structure)
+
+    def is_pair(self, structure: str) -> bool:
+        """Whether there is a left and a right one."""
+        return (structure, "left") in self._by_side
+
+    @cached_property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """Words of names and orders that a misspelt word may mean, by their first letter."""
+        words = {w for key in (*self.entries, *self.absent) for w in key.split() if len(w) > 3 and w.isalpha()}
+        words |= set(read_words("grammar")["mend"].split()) | {"left", "right", "both"}
+        found: dict[str, list[str]] = {}
+        for word in sorted(words):
+            found.setdefault(word[0], []).append(word)
+        return {letter: tuple(words) for letter, words in found.items()}
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every word that needs no mending."""
+        names = {w for key in (*self.entries, *self.absent) for w in key.split()}
+        kinds = {w for kind in self.kinds for w in kind.split()}
+        more = set(read_words("grammar")["mend"].split())
+        return frozenset(names | kinds | more | self.common | self.plain | self.parts | self.qualities | set(self.sides))
+
+    def mend(self, word: str) -> tuple[str, ...]:
+        """Return the words that a misspelt one may mean, the likeliest alone where there is one; else none.
+
+        The first letter is seldom wrong: another one counts as a second error. Two readings within one error
+        of each other are both returned, so that the question is asked back.
+        """
+        if len(word) < 4 or word in self.words or not word.isalpha() or not word.isascii():
+            return ()
+        if split := self._split(word):
+            return (split,)
+        found = []
+        most = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
+        for letter, words in self.vocabulary.items():
+            penalty = letter != word[0]
+            for other in words:
+                if abs(len(other) - len(word)) <= 2:
+                    errors = OSA.distance(word, other, score_cutoff=most - penalty)
+                    if errors + penalty <= most:
+                        found.append((errors + penalty, other))
+        least = min(found)[0] if found else 0
+        return tuple(other for cost, other in sorted(found) if cost == least)
+
+    def _split(self, word: str) -> str:
+        for cut in range(3, len(word) - 2):
+            head, tail = word[:cut], word[cut:]
+            if (tail in self.entries and (head in self.sides or head in self.entries or head in ("linker", "rechter", "links", "rechts"))) or f"{head} {tail}" in self.entries:
+                return f"{head} {tail}"
+        return ""
+
+    def find(self, words: list[str], typed: list[str], regions: frozenset[str]) -> tuple[int, tuple[Wanted, ...], bool]:
+        """Return how many of the words the longest name at their start has, what it means, whether it is known.
+
+        Parameters
+        ----------
+        words, typed : list of str
+            Folded words, and the same as typed (capitals tell "LA" from "la").
+        regions : frozenset of str
+            What the image shows, empty where that is not known.
+        """
+        for size in range(min(LONGEST, len(words)), 0, -1):
+            key = " ".join(words[:size])
+            for entry in self._fitting(key, regions):
+                if not entry.short or size > 1 or typed[0].isupper() or (len(typed) == 1 or key not in self.common) and key not in ("la", "as", "is", "ao", "sc", "pa"):
+                    return size, entry.wanted, True
+            entry = self.absent.get(key)
+            if entry and (not entry.short or typed[0].isupper() or key not in self.words):
+                return size, entry.wanted, False
+        return 1, (), False
+
+    def _fitting(self, key: str, regions: frozenset[str]) -> list[Entry]:
+        there = self.entries.get(key, [])
+        special = [e for e in there if e.regions and e.regions & regions]
+        return special or [e for e in there if not e.regions]
+
+
+@cache
+def load_lexicon() -> Lexicon:
+    """Return the lexicon of the package's anatomy."""
+    return Lexicon(load_anatomy())
+
+
+def _plural(key: str) -> str:
+    if key.endswith("s") or key[-1].isdigit():
+        return key
+    return key[:-1] + "ies" if key.endswith("y") and key[-2] not in "aeiou" else key + "s"
+
+
+class Languages:
+    """Other languages, put into the English of the grammar word by word."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.lexicon = lexicon
+        self.tables: dict[str, dict[str, str]] = {}
+        self.names: dict[str, str] = {}
+        east: dict[str, str] = {}
+        for language, table in read_words("languages").items():
+            words: dict[str, str] = {}
+            for english, foreign in (*table.get("words", {}).items(), *table["structures"].items()):
+                for word in foreign:
+                    if _CJK.search(word) or not re.search(r"\w", word):
+                        east.setdefault(word, english)
+                    for key in _umlauts(word):
+                        words[key] = english
+            self.tables[language] = words
+            for english, foreign in table["structures"].items():
+                for word in foreign:
+                    for key in _umlauts(word):
+                        self.names.setdefault(key, english)
+        self._east = east
+        self._east_pattern = re.compile("|".join(map(re.escape, sorted(east, key=len, reverse=True))))
+
+    def to_english(self, text: str) -> str:
+        """Return a text with the words of the language that it is in as English ones; English as it is."""
+        if _CJK.search(text):
+            text = self._east_pattern.sub(lambda m: f" {self._east[m[0]]} ", text)
+        text = re.sub(r"\b(l|d|dell|nell|all|un|qu|dov)'(?=\w)", r"\1 ", text, flags=re.I)
+        words = [(m[0], m.start(), m.end()) for m in re.finditer(r"[^\W\d_]+", text)]
+        keys = [fold(w) for w, _, _ in words]
+        table = self._choose(keys)
+        foreign_name = {k: v for k, v in self.names.items() if k not in self.lexicon.words}
+        if not table and not any(k in foreign_name for k in keys):
+            return text
+        out, place, i = "", 0, 0
+        while i < len(words):
+            size = next((n for n in range(min(5, len(words) - i), 0, -1)
+                         if (" ".join(keys[i : i + n]) in table) or (" ".join(keys[i : i + n]) in foreign_name)), 0)  # fmt: skip
+            if size:
+                key = " ".join(keys[i : i + size])
+                out += text[place : words[i][1]] + table.get(key, foreign_name.get(key, ""))
+                place, i = words[i + size - 1][2], i + size
+            elif table and (side := re.match(r"(linker|links|rechter|rechts)(?=\w{3})", keys[i])) and keys[i][side.end() :] in table:
+                out += text[place : words[i][1]] + ("left " if side[1][0] == "l" else "right ") + table[keys[i][side.end() :]]
+                place, i = words[i][2], i + 1
+            else:
+                i += 1
+        return out + text[place:]
+
+    def _choose(self, keys: list[str]) -> dict[str, str]:
+        """Return the words of the language that a text is in, none for English.
+
+        Words that are English too do not count, unless all words are of the other language.
+        """
+        best, most = {}, (0, 0)
+        english = sum(k in self.lexicon.words for k in keys)
+        for table in self.tables.values():
+            own = [k for k in keys if any(k == part for part in table) or k in _parts(table)]
+            alone = sum(k not in self.lexicon.words for k in own)
+            score = (alone, len(own))
+            if score > most and alone and (len(own) >= english - sum(k in self.lexicon.words for k in own)):
+                best, most = table, score
+        return best
+
+
+def _parts(table: dict[str, str]) -> frozenset[str]:
+    return _parts_of(tuple(table))
+
+
+@cache
+def _parts_of(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(w for name in names for w in name.split())
+
+
+def _umlauts(word: str) -> set[str]:
+    spelt = word.casefold().replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")
+    return {key_of(word), key_of(spelt)}
+
+
+@cache
+def load_languages() -> Languages:
+    """Return the other languages."""
+    return Languages(load_lexicon())

@@ -1,0 +1,368 @@
+"""What a clause names: structures with their sides, what it rules out, what it leaves to a place. Knows no action."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from napari_mediround.questions.lexicon import load_lexicon
+from napari_mediround.questions.reading import Token
+from napari_mediround.questions.request import Ref, Wanted
+from napari_mediround.questions.situation import Situation
+
+RELATION = re.compile(
+    r"\b(behind|in front of|front of|anterior|posterior|ventral|dorsal|above|below|beneath|under|underneath|over|superior|inferior|cranial|caudal|"
+    r"lateral|medial|deep to|superficial|next to|adjacent|beside|alongside|near|nearest|closest|touching|touches|touch|abut\w*|neighbou?r\w*|between|around|surround\w*|"
+    r"inside|within|outside|outer|inner|opposite|bulging|hugging|crossing|crosses|leading|supplies|supplying|drains|draining|enters|entering|leaves|leaving|"
+    r"wrapped|wraps|borders|bordering|contacts?|in contact|against|on top of|concavity|convexity|sandwiched|separates?|separating|encas\w+|enclos\w+|contains?|containing|"
+    r"largest|smallest|biggest|larger|smaller|bigger|topmost|lowest|highest|uppermost|lowermost|leftmost|rightmost|up from|down from|left of|right of|to the left|to the right|attached|connect\w+|joins?|joining|runs?|running|lying|lies|sits?|sitting|resting|rests|directly|immediately|just|further)\b"
+)
+_NEG = ("not", "without", "except", "excluding", "exclude", "ignore", "ignoring", "avoid", "avoiding", "omit", "omitting", "skip", "skipping", "minus", "nor", "neither", "never", "don't", "dont", "cannot", "sparing", "spare", "barring", "bar", "sans", "isnot", "excepting", "disregard", "disregarding", "excl")
+_NEG_PHRASES = ("leave out", "leaving out", "other than", "apart from", "rather than", "instead of", "but not", "never mind", "no need for", "not interested in", "nothing of", "aside from", "save for", "do not", "stay away from", "keep out", "keep away from", "steer clear of", "free of", "exclusive of", "less the", "forget about", "forget the", "no more", "leave the", "not include", "not including", "as opposed to", "save the", "nothing to do with", "hold the")
+_STOP_NEG = ("but", "only", "just", "segment", "outline", "show", "draw", "mark", "find", "contour", "delineate", "label", "want", "do", "give", "take", "trace", "instead", "keep", "yes", "highlight", "need", "however", "please")
+
+
+@dataclass
+class Named:
+    """What a clause names, gathered word by word."""
+
+    targets: list[Wanted] = field(default_factory=list)
+    excluded: list[Wanted] = field(default_factory=list)
+    unknown: list[Wanted] = field(default_factory=list)
+    choices: list[Wanted] = field(default_factory=list)
+    out_refs: list[Ref] = field(default_factory=list)
+    sure: bool = True
+    plural: bool = False
+    odd_side: str = ""
+
+
+@dataclass
+class _Item:
+    wanted: tuple[Wanted, ...]
+    token: Token
+    place: int
+    negative: bool
+    side: str = ""
+    bad: str = ""
+
+
+def name_things(tokens: list[Token], situation: Situation) -> Named:
+    """Return what a clause names."""
+    tokens = _image_sides(tokens)
+    negative = _polarity(tokens)
+    named = Named()
+    items = [_Item(t.wanted, t, i, negative[i], bad=_not_that(tokens, i) if t.kind == "S" else "") for i, t in enumerate(tokens) if t.kind in "SX" and t.wanted]
+    items = _located(tokens, items)
+    _give_sides(tokens, items, negative)
+    for item in items:
+        token = item.token
+        named.sure &= token.sure
+        if token.choices:
+            sides = {item.side} - {""}
+            named.choices += [_with_side(w, item.side, named) for w in token.choices if sides is not None]
+            continue
+        for wanted in item.wanted:
+            one = _with_side(wanted, item.side, named)
+            if item.bad and not item.negative:
+                named.unknown.append(Wanted(described=item.bad, side=item.side if item.side != "both" else ""))
+                named.choices.append(one)
+            elif token.kind == "X":
+                if not item.negative:
+                    named.unknown.append(Wanted(described=wanted.described, side=item.side if item.side != "both" else ""))
+            else:
+                (named.excluded if item.negative else named.targets).append(one)
+        named.plural |= bool(re.search(r"(s|ae|i)$", token.typed.casefold())) or item.side == "both"
+    for i, token in enumerate(tokens):
+        if token.kind == "R" and negative[i]:
+            for ref in token.pointer.masks:
+                named.out_refs.append(ref)
+                mask = next(m for m in situation.masks if m.ref == ref)
+                structure = load_lexicon().anatomy.find(mask.structure)
+                named.excluded.append(load_lexicon().wanted(structure.name) if structure else Wanted(described=mask.structure))
+    named.targets = _merge(named.targets)
+    named.excluded = [w for w in _merge(named.excluded) if w not in named.targets]
+    named.unknown = list(dict.fromkeys(named.unknown))
+    return named
+
+
+def _with_side(wanted: Wanted, side: str, named: Named) -> Wanted:
+    lexicon = load_lexicon()
+    if not wanted.structure or not side:
+        return wanted
+    if not lexicon.is_pair(wanted.structure):
+        own = re.match(r"(left|right) ", wanted.structure)
+        if side in ("left", "right") and own and own[1] != side:
+            swapped = lexicon.anatomy.find(wanted.structure.replace(own[1], side, 1))
+            if swapped:
+                return lexicon.wanted(swapped.name)
+            named.odd_side = f"{side} {wanted.structure.removeprefix(own[1]).strip()}"
+        return wanted
+    if wanted.side in ("left", "right") and side in ("left", "right") and wanted.side != side:
+        named.odd_side = f"{side} {wanted}"
+        return wanted
+    return replace(wanted, side=side if wanted.side not in ("left", "right") else wanted.side)
+
+
+def _merge(wanted: list[Wanted]) -> list[Wanted]:
+    """Return targets once each; left and right of one pair are both of it."""
+    found = dict.fromkeys(wanted)
+    for one in list(found):
+        sides = {w.side for w in found if w.structure == one.structure and one.structure}
+        if one.structure and ({"left", "right"} <= sides or "both" in sides and len(sides) > 1):
+            both = Wanted(one.structure, "both")
+            found = dict.fromkeys(both if w.structure == one.structure else w for w in found)
+    return list(found)
+
+
+def _image_sides(tokens: list[Token]) -> list[Token]:
+    """Turn "left of the image", "screen left" and "viewer's left" into the patient's side."""
+    words = [t.word for t in tokens]
+    out = list(tokens)
+    screen = r"(?:image|screen|picture|monitor|display|viewer|viewers|viewer's|viewing|slice|scan|film|frame|page|view|photo|display's|observer|observer's|my|reader's|reader)"
+    text = " ".join(words)
+    drop: set[int] = set()
+    for pattern in (rf"\b(left|right)(?: hand)?(?: side| half| part| edge| border| margin| one)?(?: side)?,?(?: of| on| in| as seen on| as displayed on| as seen in| in terms of)(?: the| this| my)? {screen}\b(?: side)?", rf"\b(?:the )?{screen}(?: 's)?(?: s)?,? (?:own )?(left|right)\b(?: hand)?(?: side)?", rf"\bon {screen} (left|right)\b"):
+        for match in re.finditer(pattern, text):
+            if re.match(r"my", match[0]):
+                pass
+            start = text[: match.start()].count(" ")
+            size = match[0].count(" ") + 1
+            for k in range(start, min(start + size, len(out))):
+                if words[k] == match[1]:
+                    turned = "right" if match[1] == "left" else "left"
+                    out[k] = replace(out[k], word=turned)
+                elif k not in drop and out[k].kind == "W":
+                    drop.add(k)
+            text = text[: match.start()] + re.sub(r"\S+", "_", match[0]) + text[match.end() :]
+    return [replace(t, word="of" if i in drop else t.word) if i in drop else t for i, t in enumerate(out)]
+
+
+def _polarity(tokens: list[Token]) -> list[bool]:
+    """Return for each token whether the words rule it out."""
+    words = [t.word for t in tokens]
+    negative = [False] * len(words)
+    on, count, seen = False, 0, False
+    i = 0
+    while i < len(words):
+        two = " ".join(words[i : i + 2])
+        three = " ".join(words[i : i + 3])
+        word = words[i]
+        rest = " ".join(words[i : i + 6])
+        if re.match(r"(not|nothing|no) (only|just|merely|but)\b", rest) or re.match(r"(don't|dont|do not|never|not to) (forget|miss|skip|omit|leave out|ignore|overlook|exclude)\b", rest):
+            i += 3 if rest.startswith(("do not", "not to")) else 2
+            on = False
+            continue
+        if re.match(r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|didn't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b", rest):
+            i += 2
+            continue
+        hit = 2 if two in _NEG_PHRASES else 3 if three in _NEG_PHRASES else 1 if word in _NEG else 0
+        if not hit and word == "no" and i + 1 < len(words) and (tokens[i + 1].kind in "SXR" or words[i + 1] in ("left", "right", "the") and i + 2 < len(words) and tokens[i + 2].kind in "SXR" and words[i + 1] != "the"):
+            hit = 1
+        if not hit and two in ("no longer", "never the"):
+            hit = 2
+        if hit:
+            if word == "isnot" or not any(t.kind in "SXR" for t in tokens[i + hit :]):
+                for back in range(i - 1, -1, -1):  # "X ではなく", "die Leber nicht"
+                    if tokens[back].kind in "SXR":
+                        negative[back] = True
+                        break
+                    if tokens[back].word in (",", "and", "but"):
+                        break
+                on = False
+            elif on and not seen and word in ("not", "without", "except"):
+                on = False  # twice no
+            else:
+                on, seen = True, False
+            i += hit
+            continue
+        if on and seen:
+            after = next((t for t in tokens[i + 1 :] if t.word not in ("the", "a", "an", "please", "also")), None)
+            if word in _STOP_NEG or word in (";", ".") or (word == "," and not _list_goes_on(tokens, i)) or (word == "and" and after is not None and after.word in _STOP_NEG):
+                on = False
+        if tokens[i].kind in "SXR" or word in ("left", "right"):
+            negative[i] = on
+            seen |= on and tokens[i].kind in "SXR"
+        i += 1
+    return negative
+
+
+def _list_goes_on(tokens: list[Token], comma: int) -> bool:
+    """Whether after a comma the list of what is ruled out goes on: "without liver, spleen or kidneys"."""
+    words = [t.word for t in tokens[comma + 1 :]]
+    nouns = [i for i, t in enumerate(tokens[comma + 1 :]) if t.kind in "SXR"]
+    if not nouns:
+        return False
+    positive_before = any(t.kind in "SX" for t in tokens[:comma]) and sum(t.kind in "SXR" for t in tokens[:comma]) > 1
+    joined = any(w in ("or", "nor", "and") for w in words[: nouns[-1]]) if len(nouns) > 1 else words[0] in ("or", "nor", "and")
+    return joined and (positive_before or "or" in words or "nor" in words)
+
+
+def _located(tokens: list[Token], items: list[_Item]) -> list[_Item]:
+    """Leave out structures that only say where: "the nodule in the lung", "muscle at L3", "at the level of T12"."""
+    kept: list[_Item] = []
+    lexicon = load_lexicon()
+    for item in items:
+        before = [t.word for t in tokens[: item.place]]
+        while before and before[-1] in ("the", "a", "an", "left", "right", "both", "this", "his", "her", "my", "your", "level", "of", "height") and not (before[-1] == "of" and len(before) > 1 and before[-2] not in ("level", "height")):
+            before.pop()
+        prep = before[-1] if before else ""
+        if kept and prep in ("in", "within", "inside", "on", "of", "at", "from", "into", "near") and item.place - kept[-1].place <= 5 and not item.negative:
+            head = kept[-1]
+            joined = [f"{w.structure} {h.structure or h.described}" for w in item.wanted for h in head.wanted]
+            typed = f"{item.token.typed} {head.token.typed}".casefold()
+            found = next((lexicon.anatomy.find(j) for j in (typed, *joined) if lexicon.anatomy.find(j)), None)
+            if found and prep != "at":
+                head.wanted, head.bad = (lexicon.wanted(found.name),), ""
+                head.token = replace(head.token, kind="S")
+                continue
+            if prep in ("in", "within", "inside", "on", "at") and head.token.kind == "S" and item.token.kind == "S":
+                continue
+            if item.token.kind == "X" and head.token.kind == "S" and not head.negative:
+                if item.wanted[0].described in ("thorax", "chest", "abdomen", "neck", "head", "pelvis"):
+                    continue
+                head.bad = f"{head.token.typed} {prep} {item.token.typed}"
+                continue
+            if head.token.kind == "X" and prep in ("of", "in", "on", "within", "from"):
+                head.wanted = (Wanted(described=f"{head.wanted[0].described} {prep} the {item.token.typed}"),)
+                continue
+        if not kept and prep == "at" and len(items) > 1:
+            continue
+        kept.append(item)
+    return kept
+
+
+def _not_that(tokens: list[Token], place: int) -> str:
+    """Return the words of a part or of another thing that a name only belongs to, "" where it is itself meant."""
+    lexicon = load_lexicon()
+    before = tokens[:place][::-1]
+    after = tokens[place + 1 :]
+    name = tokens[place].typed
+    if after and after[0].kind in ("W", "N"):
+        word = after[0].word
+        if word in lexicon.parts and not (word == "side" or word in ("part", "parts") and False):
+            return f"{name} {' '.join(t.typed for t in after[:2] if t.kind in 'WN')}".strip()
+        if after[0].kind == "N" and not (len(after) > 1 and after[1].kind in "A"):
+            return f"{name} {word}" if re.search(r"ribs?$|vertebra$|disc$", name, re.I) or len(after) == 1 and not name.isupper() else ""
+        if word not in lexicon.plain and word not in lexicon.qualities and word not in lexicon.common and word not in lexicon.words and word not in lexicon.sides:
+            return f"{name} {word}"
+    if before and before[0].kind == "X" and before[0].word == "X" and tokens[place].typed:
+        return ""
+    k = 0
+    while k < len(before) and before[k].word in ("left", "right", "both", "the", "a", "an", "this", "my", "his", "her", "patient's"):
+        k += 1
+    if k < len(before) and before[k].word in ("of", "in", "on", "from") and k + 1 < len(before):
+        head = before[k + 1]
+        if head.kind == "N" and k + 2 < len(before):
+            head = before[k + 2]
+            if head.word in lexicon.parts:
+                return f"{head.word} {before[k + 1].word} of the {name}"
+            head = before[k + 1]
+        if head.kind == "W" and (head.word in lexicon.parts and head.word not in ("border", "surface", "side") or head.word not in lexicon.words and len(head.word) > 3 and head.word.isalpha()):
+            more = [t.word for t in before[k + 2 : k + 4] if t.kind == "W" and t.word not in lexicon.plain]
+            return f"{' '.join(more[::-1])} {head.word} {before[k].word} the {name}".strip()
+        if head.kind == "W" and re.fullmatch(r"\d+[a-z]", head.word):
+            return f"segment {head.word} of the {name}"
+        return ""
+    if k < len(before) and before[0].kind == "W":
+        word = before[k].word if before[k].kind == "W" else ""
+        strange = word and word not in lexicon.plain and word not in lexicon.qualities and word not in lexicon.sides and word.isalpha()
+        if strange and k == 0 and word not in lexicon.words and word not in _NEG and len(word) > 2:
+            return f"{word} {name}"
+        if word in _CHANGING:
+            return f"{word} {name}"
+    return ""
+
+
+_CHANGING = frozenset(
+    "renal hepatic splenic gastric retinal upper lower anterior posterior superior inferior medial lateral middle distal proximal central "
+    "outer inner ascending descending transverse terminal internal external common accessory ectopic supernumerary artificial cervical thoracic "
+    "lumbar sacral abdominal pelvic cranial caudal dorsal ventral half superficial deep primary secondary fetal foetal maternal donor transplant".split()
+)
+
+
+def _give_sides(tokens: list[Token], items: list[_Item], negative: list[bool]) -> None:
+    """Give each name the side that stands before or after it, or after the list that it is in."""
+    at = {item.place: item for item in items}
+    pending: list[str] = []
+    carried = ""
+    for i, token in enumerate(tokens):
+        if token.word in ("left", "right", "both") and token.kind == "W":
+            if token.word == "left" and i and tokens[i - 1].word in ("what's", "is", "are", "be") and i + 1 == len(tokens):
+                continue
+            if re.match(r"(right|left)$", token.word) and i + 1 < len(tokens) and tokens[i + 1].word in ("away", "now", "here", "out"):
+                continue
+            ahead = _name_ahead(tokens, i, at)
+            if ahead is None:
+                _give_back(tokens, i, items, token.word)
+            else:
+                pending.append(token.word)
+        elif i in at:
+            item = at[i]
+            own = "both" if {"left", "right"} <= set(pending) else pending[-1] if pending else ""
+            if own:
+                item.side, carried = _join(item.side, own), own
+            elif carried and i and tokens[i - 1].word in ("and", "&", "+", ",", "/") and _singular_pair(item):
+                item.side = carried
+            elif not pending:
+                carried = carried if i and tokens[i - 1].word in ("and", ",", "+") else ""
+            pending = []
+        elif token.word in (".", ";") or token.word in ("the", "a") and carried:
+            carried = ""
+
+
+def _singular_pair(item: _Item) -> bool:
+    typed = item.token.typed.casefold()
+    return all(load_lexicon().is_pair(w.structure) and w.side == "both" for w in item.wanted) and not re.search(r"(s|ae|i|ra|na|da)$", typed.removesuffix("nucleus accumbens").removesuffix("pancreas")) or typed.endswith(("hippocampus", "thalamus", "humerus"))
+
+
+def _name_ahead(tokens: list[Token], i: int, at: dict[int, _Item]) -> int | None:
+    """Return the place of the name that a side stands before: no comma, no other word between."""
+    for k in range(i + 1, len(tokens)):
+        if k in at:
+            if tokens[k - 1].word == "," and k - 1 == i:
+                return None
+            return k
+        word = tokens[k].word
+        if word in ("and", "or", "&", "/", "+", ",", "then") and k + 1 < len(tokens) and tokens[k + 1].word in ("left", "right", "the"):
+            following = [t.word for t in tokens[k + 1 : k + 3]]
+            if "left" in following or "right" in following:
+                continue
+            return None
+        if word not in ("left", "right", "sided", "side", "the", "hand", "patient's", "one", "whole", "entire", "-", "first", "of") or (word == "side" and tokens[i - 1].word in ("on", "the") if i else False):
+            load = load_lexicon()
+            if word in load.qualities or word in ("sided", "hand"):
+                continue
+            return None
+        if word == "the" and k > i + 1 and tokens[k - 1].word not in ("of", "and", "or", "side"):
+            return None
+        if word == "the" and k == i + 1:
+            return None
+    return None
+
+
+def _give_back(tokens: list[Token], i: int, items: list[_Item], side: str) -> None:
+    """Give a side that follows to the name before it, or to all of its list: "A, B and C on the right"."""
+    before = [item for item in items if item.place < i]
+    if not before:
+        after = [item for item in items if item.place > i]
+        if after:  # "on the left: kidney and adrenal"
+            for item in after:
+                item.side = item.side or side
+        return
+    last = before[-1]
+    between = [t.word for t in tokens[last.place + 1 : i]]
+    whole = "on" in between or "side" in [t.word for t in tokens[i : i + 2]] or "," in between or ":" in between or "both" == side
+    last.side = _join(last.side, side) if last.side else side
+    sided = any(item.side for item in before[:-1])
+    if (whole or not sided) and not sided and not any(t.word in ("and", "then") for t in tokens[last.place + 1 : i]):
+        for item in before[:-1]:
+            if item.negative == last.negative and _same_list(tokens, item.place, last.place):
+                item.side = side
+
+
+def _same_list(tokens: list[Token], start: int, end: int) -> bool:
+    return not any(t.word in (".", ";", "but", "not") for t in tokens[start:end])
+
+
+def _join(old: str, new: str) -> str:
+    return new if old in ("", new) else "both"
