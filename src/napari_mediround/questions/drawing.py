@@ -126,6 +126,8 @@ def _beside(step: Step) -> Request | None:
     first = next(i for i, t in enumerate(step.rest) if t.kind in "SX")
     words_before = [t.word for t in step.rest[:first]]
     before = text_of_words(words_before)
+    if step.rest[first].kind == "S" and step.rest[first].typed.casefold().removesuffix("s") in lexicon.kinds and len(anchors) > 1:
+        before += " thing " + text_of_words([t.word for t in step.rest[first + 1 :]])
     if RELATION.search(before) and (_leaves_open(step) or re.search(r"\b(what|which|whatever|anything|something|thing)\b", before)):
         if known := describe(step, strict=True):
             return known
@@ -152,9 +154,9 @@ def _leaves_open(step: Step) -> bool:
     """Whether it is a kind or a thing that is asked for, not a structure by its name."""
     words = []
     for token in step.rest:
-        if token.kind == "S":
+        if token.kind == "S" and token.typed.casefold().removesuffix("s") not in load_lexicon().kinds:
             break
-        words.append(token.typed.casefold() if token.kind == "X" else token.word)
+        words.append(token.typed.casefold() if token.kind in "SX" else token.word)
     text = " ".join(words)
     kinds = "|".join(sorted(map(re.escape, load_lexicon().kinds), key=len, reverse=True))
     return bool(re.search(rf"\b({kinds})s?\b|\b(what|which|whatever|anything|something|thing|things|structures?|organs?|one|ones|airway|cavity|space|tube|cord|matter|part|tissue|neighbou?rs?|region|area|it|bit|stuff|vessels|largest|smallest|biggest|topmost|lowest|larger|smaller|bigger|fluid|layer|pouch|sac|lump|blob|body|component|half|side)\b", text))
@@ -195,9 +197,11 @@ def _named(step: Step) -> Request | None:
         return odd if not re.search(r"\b(mip|minip|vrt|rendering|phase)\b", step.text) else Request("refuse", topic="no_such_view", read_from=step.text)
     if named.odd_side:
         return Request("ask_back", choices=tuple(named.targets), topic="no_such_side", read_from=step.text)
-    if not named.targets and named.unknown:
-        if known := describe(step, strict=True):
-            return known
+    loose = _unexplained(step)
+    if (not named.targets or loose) and (known := describe(step, strict=not loose or bool(named.targets))):
+        return known
+    if loose and named.targets:
+        return Request("ask_back", choices=tuple(named.targets), topic="not_understood", sure=False, read_from=step.text)
     if named.choices and not named.targets:
         return Request("ask_back", choices=tuple(dict.fromkeys(named.choices)), topic="which", read_from=step.text)
     if not named.targets:
@@ -210,6 +214,40 @@ def _named(step: Step) -> Request | None:
     sure = named.sure and not named.unknown
     references = _corrects(step)
     return Request("segment", targets, references, tuple(named.excluded), _scope(step), sure=sure, read_from=step.text)
+
+
+_PURPOSE = re.compile(r"\b(for(?! (?:both|the left|the right))|because|since|so that|so i|so we|in order|as i|as we|as he|as she|as part|needed|required|requested|wanted|to (?:plan|check|see|measure|get|know|compare|show|use|be|make|rule|assess|evaluate|calculate|compute|do|help|document)|if|when|while|which|who|with contrast|that (?:is|was|i|we)|thanks|please|pls|before|after|during|on (?:this|the)|in (?:this|the))\b")
+
+
+def _unexplained(step: Step) -> list[str]:
+    """Return the words round the names that say more than that a structure is wanted.
+
+    An order right before a name ("outline the …") explains itself; what follows "for", "because" or "so that"
+    says what the mask is for.
+    """
+    lexicon = load_lexicon()
+    names = [i for i, t in enumerate(step.rest) if t.kind in "SX"]
+    if not names:
+        return []
+    ordered = [t.word for t in step.rest[: names[0]] if t.kind == "W"]
+    core = [w for w in ordered if w not in lexicon.qualities and w not in ("the", "a", "an", "left", "right", "both", "of", "all")]
+    ordered_outright = bool(core) and bool(_ORDER.fullmatch(core[-1]))
+    loose = []
+    for i, token in enumerate(step.rest):
+        if token.kind != "W" or token.word in lexicon.plain or token.word in lexicon.qualities or token.word in ("left", "right", "both") or _SEGMENT.fullmatch(token.word) or token.word in _LINKS:
+            if i > names[0] and _PURPOSE.match(token.word):
+                break
+            continue
+        if i < names[0] and ordered_outright:
+            continue
+        if i > names[-1] and ordered_outright and token.word in lexicon.words:
+            continue
+        loose.append(token.word)
+    return loose
+
+
+_ORDER = re.compile(r"segment\w*|outlin\w*|draw\w*|contour\w*|delineat\w*|trace|mark|label|highlight|find|locate|show|see|identify|visuali[sz]e|want|need|get|me|about|is|are|be|for|like|to")
+_LINKS = frozenset("and or not without except but plus with also then isnot minus nor neither other than apart from rather instead avoid ignore exclude excluding skip sided side hand inclusive sparing including include sides each only level one ones ignoring omit omitting never forget leave out".split())
 
 
 def _corrects(step: Step):
@@ -256,6 +294,9 @@ def _ellipsis(step: Step) -> Request | None:
         if names and all(names):
             return Request("segment", tuple(lexicon.wanted(n.name) for n in names), scope=_scope(step), read_from=text)
         return Request("refuse", topic="no_other_side", read_from=text)
+    content = [w for w in words if w not in lexicon.plain and w not in lexicon.qualities]
+    if content and all(w in lexicon.parts for w in content) and len(last) == 1:
+        return Request("refuse", (Wanted(described=f"{' '.join(content)} of the {last[0]}"),), topic="unknown_structure", read_from=text)
     if len(words) <= 6 and (near := _near_name(words, last)):
         return near
     return None

@@ -80,6 +80,8 @@ class Lexicon:
                     self._add(word, (self.wanted(name.strip()),), frozenset({region}))
         for word, names in english["groups"].items():
             self._add(word, tuple(self.wanted(n) for n in names))
+        self.neutral = frozenset(key_of(w) for w in english["neutral"]["words"])
+        self.ambiguous = {key_of(w): tuple(self.wanted(n) for n in names) for w, names in english["ambiguous"].items()}
         known = set(self.entries)
         self.absent: dict[str, Entry] = {}
         for word, full in english["absent"].items():
@@ -124,21 +126,22 @@ class Lexicon:
     @cached_property
     def words(self) -> frozenset[str]:
         """Every word that needs no mending."""
-        names = {w for key in (*self.entries, *self.absent) for w in key.split()}
+        names = {w for key in (*self.entries, *self.absent, *self.ambiguous) for w in key.split()}
         kinds = {w for kind in self.kinds for w in kind.split()}
-        more = set(read_words("grammar")["mend"].split())
+        grammar = read_words("grammar")
+        more = set(grammar["mend"].split()) | set(re.findall(r"[a-z]{3,}", str([t for t in grammar.values() if isinstance(t, dict)])))
         return frozenset(names | kinds | more | self.common | self.plain | self.parts | self.qualities | set(self.sides))
 
-    def mend(self, word: str) -> tuple[str, ...]:
-        """Return the words that a misspelt one may mean, the likeliest alone where there is one; else none.
+    def mend(self, word: str) -> tuple[tuple[str, ...], bool]:
+        """Return the words that a misspelt one may mean, the likeliest, and whether that is sure.
 
         The first letter is seldom wrong: another one counts as a second error. Two readings within one error
         of each other are both returned, so that the question is asked back.
         """
-        if len(word) < 4 or word in self.words or not word.isalpha() or not word.isascii():
-            return ()
+        if len(word) < 4 or self.knows(word) or not word.isalpha() or not word.isascii():
+            return (), True
         if split := self._split(word):
-            return (split,)
+            return (split,), True
         found = []
         most = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
         for letter, words in self.vocabulary.items():
@@ -149,7 +152,16 @@ class Lexicon:
                     if errors + penalty <= most:
                         found.append((errors + penalty, other))
         least = min(found)[0] if found else 0
-        return tuple(other for cost, other in sorted(found) if cost == least)
+        sure = least < 2 or least == 2 and len(word) > 6 or len(word) > 8
+        best = tuple(other for cost, other in sorted(found) if cost == least)
+        return (best if sure else tuple(w for w in best if w in self.entries)), sure
+
+    def knows(self, word: str) -> bool:
+        """Whether a word, or the word that it is a form of, is one of English or of a name."""
+        if word in self.words:
+            return True
+        stems = (word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ed"), word.removesuffix("ing"), word.removesuffix("d"), word.removesuffix("ly"), word.removesuffix("ing") + "e", word.removesuffix("er"))
+        return any(len(s) > 3 and s != word and s in self.common for s in stems)
 
     def _split(self, word: str) -> str:
         for cut in range(3, len(word) - 2):
@@ -170,6 +182,8 @@ class Lexicon:
         """
         for size in range(min(LONGEST, len(words)), 0, -1):
             key = " ".join(words[:size])
+            if key in self.neutral:
+                return size, (), False
             for entry in self._fitting(key, regions):
                 if not entry.short or size > 1 or typed[0].isupper() or (len(typed) == 1 or key not in self.common) and key not in ("la", "as", "is", "ao", "sc", "pa"):
                     return size, entry.wanted, True

@@ -90,6 +90,8 @@ def _move(step: Step) -> Request | None:
     text, named = step.text, step.named
     if named.targets or named.unknown or step.pointers:
         return None
+    if re.search(r"\b(too|as well|also|the one|again)\b", text) and not re.search(r"\b(go|jump|scroll|move)\b", text):
+        return None
     moved = re.search(r"\b(go|jump|scroll|move|skip|step|page|advance|switch|change|turn|take me|bring me|navigate|set|open|show|display|view|to|get|back|forward)\b", text)
     view = re.search(r"\b(coronal|sagittal|axial|transverse|transversal)\b", text)
     if view and not re.search(r"\d", text):

@@ -57,9 +57,11 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
     for item in items:
         token = item.token
         named.sure &= token.sure
+        if token.kind == "X" and item.negative:
+            named.excluded += _ruled_out(token, items)
+            continue
         if token.choices:
-            sides = {item.side} - {""}
-            named.choices += [_with_side(w, item.side, named) for w in token.choices if sides is not None]
+            named.choices += [_with_side(w, item.side, named) for w in token.choices]
             continue
         for wanted in item.wanted:
             one = _with_side(wanted, item.side, named)
@@ -83,6 +85,19 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
     named.excluded = [w for w in _merge(named.excluded) if w not in named.targets]
     named.unknown = list(dict.fromkeys(named.unknown))
     return named
+
+
+def _ruled_out(token: Token, items: list[_Item]) -> list[Wanted]:
+    """Return the structures of a kind that are ruled out: "the lungs without the nodule"."""
+    lexicon = load_lexicon()
+    word = token.typed.casefold()
+    for item in items:
+        for wanted in item.wanted:
+            for whole in (wanted.structure, wanted.structure.removesuffix("s")):
+                if found := lexicon.anatomy.find(f"{whole} {word}"):
+                    return [lexicon.wanted(found.name)]
+    kind = lexicon.kinds.get(word) or lexicon.kinds.get(word.removesuffix("s"), frozenset())
+    return list(dict.fromkeys(token.choices or (lexicon.wanted(n) for n in kind)))
 
 
 def _with_side(wanted: Wanted, side: str, named: Named) -> Wanted:
@@ -143,6 +158,8 @@ def _polarity(tokens: list[Token]) -> list[bool]:
     negative = [False] * len(words)
     on, count, seen = False, 0, False
     i = 0
+    while i < len(words) and (words[i] in ("no", ",", "nope", "nah", "-", ".") and i + 1 < len(words) and words[i + 1] in (",", "-", ".", "not", "no") or words[i] == "," ):
+        i += 1  # "no, not the aorta": the first no only answers
     while i < len(words):
         two = " ".join(words[i : i + 2])
         three = " ".join(words[i : i + 3])
@@ -177,7 +194,7 @@ def _polarity(tokens: list[Token]) -> list[bool]:
             continue
         if on and seen:
             after = next((t for t in tokens[i + 1 :] if t.word not in ("the", "a", "an", "please", "also")), None)
-            if word in _STOP_NEG or word in (";", ".") or (word == "," and not _list_goes_on(tokens, i)) or (word == "and" and after is not None and after.word in _STOP_NEG):
+            if word in _STOP_NEG or word in (";", ".", ":") or (word == "," and not _list_goes_on(tokens, i)) or (word == "and" and after is not None and after.word in _STOP_NEG):
                 on = False
         if tokens[i].kind in "SXR" or word in ("left", "right"):
             negative[i] = on
@@ -208,12 +225,12 @@ def _located(tokens: list[Token], items: list[_Item]) -> list[_Item]:
         prep = before[-1] if before else ""
         if kept and prep in ("in", "within", "inside", "on", "of", "at", "from", "into", "near") and item.place - kept[-1].place <= 5 and not item.negative:
             head = kept[-1]
-            joined = [f"{w.structure} {h.structure or h.described}" for w in item.wanted for h in head.wanted]
+            joined = [f"{w.structure.removesuffix('s')} {h.structure or h.described}" for w in item.wanted for h in head.wanted]
             typed = f"{item.token.typed} {head.token.typed}".casefold()
             found = next((lexicon.anatomy.find(j) for j in (typed, *joined) if lexicon.anatomy.find(j)), None)
             if found and prep != "at":
                 head.wanted, head.bad = (lexicon.wanted(found.name),), ""
-                head.token = replace(head.token, kind="S")
+                head.token = replace(head.token, kind="S", choices=())
                 continue
             if prep in ("in", "within", "inside", "on", "at") and head.token.kind == "S" and item.token.kind == "S":
                 continue

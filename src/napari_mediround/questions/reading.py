@@ -134,7 +134,7 @@ def _mended(words: list[str], lexicon) -> list[tuple[str, bool, tuple[str, ...]]
     """Return for each word what it means, whether that is sure, and what else it may mean."""
     out = []
     for place, word in enumerate(words):
-        found = lexicon.mend(word)
+        found, sure = lexicon.mend(word)
         if len(found) > 1:  # a neighbour may decide: "lateral ventricel"
             before = words[place - 1] if place else ""
             after = words[place + 1] if place + 1 < len(words) else ""
@@ -142,7 +142,7 @@ def _mended(words: list[str], lexicon) -> list[tuple[str, bool, tuple[str, ...]]
             whole = {lexicon.entries[f][0].wanted for f in found if f in lexicon.entries}
             if fits or len(whole) == 1 and all(f in lexicon.entries for f in found):
                 found = (fits or list(found))[:1]
-        if len(found) > 1:
+        if len(found) > 1 or found and not sure:
             out.append((word, False, found))
         elif found:
             out += [(part, len(word) > 3, ()) for part in found[0].split()]
@@ -163,6 +163,10 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
             out.append(values[int(word.strip("§"))])
             i += 1
             continue
+        if sequence := re.match(r"t[12](?: ?(?:star|\*))? (?:axial|sagittal|coronal|weighted|w|tse|fse|flair|fs|fat|stir|map|mapping|sequence|image|images|series|scan|tirm|dixon|vibe|space|haste|spir|spair|gre|ffe)\b", " ".join(words[i : i + 3])):
+            out += [Token("W", w, w) for w in sequence[0].split()[:1]]
+            i += 1
+            continue
         if word in lexicon.sides and i + 1 < len(words) and _numbered(words[i + 1 :], lexicon):
             out.append(Token("W", lexicon.sides[word], typed[i]))
             i += 1
@@ -179,6 +183,10 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
             out.append(Token("S" if known else "X", "S" if known else "X", " ".join(typed[i : i + size]), wanted, sure=good))
             i += size
             continue
+        if size > 1:  # words that only look like a name
+            out += [Token("W", w, t) for w, t in zip(words[i : i + size], typed[i : i + size], strict=True)]
+            i += size
+            continue
         if joint := _shared_head(words[i:], lexicon):
             size, tokens = joint
             out += tokens
@@ -187,6 +195,14 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
         if maybe:
             choices = tuple(w for m in maybe for e in lexicon.entries.get(m, [])[:1] for w in e.wanted)
             out.append(Token("X", "X", typed[i], (Wanted(described=word),), sure=False, choices=choices))
+        elif word in lexicon.ambiguous or " ".join(words[i : i + 2]) in lexicon.ambiguous:
+            two = " ".join(words[i : i + 2])
+            size = 2 if two in lexicon.ambiguous else 1
+            out.append(_open(two if size == 2 else word, " ".join(typed[i : i + size]), lexicon, situation))
+            i += size
+            continue
+        elif re.fullmatch(r"[lr]", word) and i + 1 < len(words) and re.match(r"-|:|\d", words[i + 1]) and not re.match(r"\d+ ribs?", " ".join(words[i + 1 : i + 3])):
+            out.append(Token("W", word, typed[i]))
         elif special := _regional(word, typed[i], lexicon):
             out.append(Token("X", "X", typed[i], (Wanted(described=word),), sure=False, choices=special))
         elif word in lexicon.sides and (len(word) > 1 or typed[i].isupper() or len(words) < 4):
@@ -198,6 +214,16 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
             out.append(Token("P", word, typed[i]))
         i += 1
     return out
+
+
+def _open(key: str, typed: str, lexicon, situation: Situation) -> Token:
+    """Return a name that means several structures; the one that fits what the image shows, where there is one."""
+    wanted = lexicon.ambiguous[key]
+    regions = situation.regions & set(lexicon.anatomy.adjacent)
+    own = [w for w in wanted if lexicon.anatomy[lexicon.name_of(w)].region in regions]
+    if len(own) == 1:
+        return Token("S", "S", typed, tuple(own))
+    return Token("X", "X", typed, (Wanted(described=key),), choices=tuple(own) or wanted)
 
 
 def _regional(word: str, typed: str, lexicon) -> tuple[Wanted, ...]:

@@ -129,7 +129,7 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
     question = _is_question(tokens)
     if fits("help", "rules", text) and not _orders(step):
         return Request("answer", topic="help", read_from=text)
-    for reader in (_clinical_first, frames.export, _undo_or_stop, _measured, _clinical, frames.edit, navigate, frames.verdict):
+    for reader in (_clinical_first, frames.export, _undo_or_stop, _measured, _clinical, frames.edit, _judged, navigate, frames.verdict):
         found = reader(step)
         if found is not None:
             return found
@@ -181,6 +181,13 @@ def _clinical(step: frames.Step) -> Request | None:
 
 def _undo_or_stop(step: frames.Step) -> Request | None:
     if fits("verdict", "undo", step.text) or fits("verdict", "redo", step.text) or fits("verdict", "cancel", step.text):
+        return frames.verdict(step)
+    return None
+
+
+def _judged(step: frames.Step) -> Request | None:
+    """A verdict in so many words, before what might move the view."""
+    if re.search(r"\b(accept|approve|reject|delete|discard|confirm)\b", step.text) and not re.search(r"\bhow\b", step.text):
         return frames.verdict(step)
     return None
 
