@@ -16,7 +16,7 @@ IMPERATIVES = frozenset(
 _FILL = frozenset("please then also i want to you can could would like now next just afterwards after that finally and we need let's lets me kindly i'd id if".split())
 _TOOK_BACK = re.compile(
     r"(?:^| )(?:[,.;:-]+ )*(?:no wait|wait no|no sorry|sorry no|oh no|no no|er no|uh no|um no|scratch that|strike that|delete that comma|correction|make that|or rather|i mean|i meant|"
-    r"just kidding|my mistake|wait|sorry|oops|actually|rather|no ,|no -|no \.|, no|- no|\. no)(?: [,.:;-]+)*(?= )"
+    r"just kidding|my mistake|wait|sorry|oops|actually|rather(?! than)|no ,|no -|no \.|(?:,|-|\.) no(?= (?:the|left|right|its|it|i|both|[,.-]) ))(?: [,.:;-]+)*(?= )"
 )
 
 

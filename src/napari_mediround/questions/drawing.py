@@ -8,7 +8,9 @@ from napari_mediround.questions.frames import Masks, Step, ask, masks_of
 from napari_mediround.questions.lexicon import load_lexicon
 from napari_mediround.questions.meaning import describe
 from napari_mediround.questions.nouns import RELATION
+from napari_mediround.questions.reading import Token
 from napari_mediround.questions.request import Request, Wanted
+from napari_mediround.questions.text import number, ordinal
 
 _SEGMENT = re.compile(
     r"\b(segment\w*|outlin\w*|draw\w*|contour\w*|delineat\w*|trac(e|ed|ing)|mark\w*|label\w*|highlight\w*|find|locate|show|see|where|identify|mask|visuali[sz]e|display|paint|circle|pick out|point out|map|need|want|give|get|do|like|look for|isolate|extract|try|what about|how about|carry|propagate|extend|continue|repeat|again|redo|follow)\b"
@@ -105,11 +107,11 @@ def _carried(step: Step) -> Request | None:
 
 def _beside(step: Step) -> Request | None:
     """A place beside masks or structures: "the vessel behind [1]"."""
-    text, named, lexicon = step.rest_text, step.named, load_lexicon()
+    text, named = step.rest_text, step.named
     match = RELATION.search(re.sub(r"\b(all|both) (over|around)\b", "", text))
     if not match:
         return None
-    anchors = [t for t in step.rest if t.kind in "RSX"]
+    anchors = [t for t in step.rest if t.kind == "R" or t.kind in "SX" and not _is_open(t)]
     if not anchors:
         return None if not re.search(r"\b(it|them|that|this)\b", text) or not step.situation.alive or not _leaves_open(step) else _place(step, masks_of(step, many=True).refs)
     if step.pointers:
@@ -123,11 +125,8 @@ def _beside(step: Step) -> Request | None:
         refs = list(masks.refs)
         refs += [r for r in _anchor_masks(step) if r not in refs]
         return _place(step, tuple(refs))
-    first = next(i for i, t in enumerate(step.rest) if t.kind in "SX")
-    words_before = [t.word for t in step.rest[:first]]
-    before = text_of_words(words_before)
-    if step.rest[first].kind == "S" and step.rest[first].typed.casefold().removesuffix("s") in lexicon.kinds and len(anchors) > 1:
-        before += " thing " + text_of_words([t.word for t in step.rest[first + 1 :]])
+    first = next(i for i, t in enumerate(step.rest) if t in anchors)
+    before = text_of_words([t.typed.casefold() if t.kind in "SX" else t.word for t in step.rest[:first]])
     if RELATION.search(before) and (_leaves_open(step) or re.search(r"\b(what|which|whatever|anything|something|thing)\b", before)):
         if known := describe(step, strict=True):
             return known
@@ -150,11 +149,17 @@ def _head_before(step: Step) -> list[Wanted]:
     return []
 
 
+def _is_open(token: Token) -> bool:
+    """Whether a name is only that of a kind: "vessel", "organ", "gland"."""
+    word = token.typed.casefold()
+    return word.removesuffix("s") in load_lexicon().kinds or word.removesuffix("ies") + "y" in load_lexicon().kinds or word.removesuffix("s") in ("organ", "structure", "fat", "septum")
+
+
 def _leaves_open(step: Step) -> bool:
     """Whether it is a kind or a thing that is asked for, not a structure by its name."""
     words = []
     for token in step.rest:
-        if token.kind == "S" and token.typed.casefold().removesuffix("s") not in load_lexicon().kinds:
+        if token.kind == "S" and not _is_open(token):
             break
         words.append(token.typed.casefold() if token.kind in "SX" else token.word)
     text = " ".join(words)
@@ -198,6 +203,9 @@ def _named(step: Step) -> Request | None:
     if named.odd_side:
         return Request("ask_back", choices=tuple(named.targets), topic="no_such_side", read_from=step.text)
     loose = _unexplained(step)
+    if loose and named.targets and all(_is_open(t) for t in step.rest if t.kind == "S"):
+        if known := describe(step):
+            return known
     if (not named.targets or loose) and (known := describe(step, strict=not loose or bool(named.targets))):
         return known
     if loose and named.targets:
@@ -246,8 +254,8 @@ def _unexplained(step: Step) -> list[str]:
     return loose
 
 
-_ORDER = re.compile(r"segment\w*|outlin\w*|draw\w*|contour\w*|delineat\w*|trace|mark|label|highlight|find|locate|show|see|identify|visuali[sz]e|want|need|get|me|about|is|are|be|for|like|to")
-_LINKS = frozenset("and or not without except but plus with also then isnot minus nor neither other than apart from rather instead avoid ignore exclude excluding skip sided side hand inclusive sparing including include sides each only level one ones ignoring omit omitting never forget leave out".split())
+_ORDER = re.compile(r"have|do|try|take|grab|add|include|analy[sz]e|process|handle|tackle|plot|chart|map|extract|isolate|circle|segment\w*|outlin\w*|draw\w*|contour\w*|delineat\w*|trace|mark|label|highlight|find|locate|show|see|identify|visuali[sz]e|want|need|get|me|about|is|are|be|for|like|to")
+_LINKS = frozenset("don't dont do didn't mean meant just and or not without except but plus with also then isnot minus nor neither other than apart from rather instead avoid ignore exclude excluding skip sided side hand inclusive sparing including include sides each only level one ones ignoring omit omitting never forget leave out".split())
 
 
 def _corrects(step: Step):
@@ -278,7 +286,7 @@ def _ellipsis(step: Step) -> Request | None:
     if not situation.alive or step.named.excluded:
         return None
     last = [w for m in situation.last if (w := _base(m.structure))]
-    words = [t.word for t in step.rest if t.kind == "W"]
+    words = [t.word for t in step.rest if t.kind in "WN"]
     if _AGAIN.search(text):
         masks = masks_of(step)
         return ask(masks, step) if masks.problem else Request("segment", references=masks.refs, scope=_scope(step), read_from=text)
@@ -302,9 +310,6 @@ def _ellipsis(step: Step) -> Request | None:
     return None
 
 
-_ORDINAL = {"first": "1", "second": "2", "third": "3", "fourth": "4", "fifth": "5", "sixth": "6", "seventh": "7", "eighth": "8", "ninth": "9", "tenth": "10"}
-
-
 def _near_name(words: list[str], last: list[Wanted]) -> Request | None:
     """Return a structure that shares its name's rest with the last one: "internal" after the common carotid."""
     lexicon = load_lexicon()
@@ -319,6 +324,12 @@ def _near_name(words: list[str], last: list[Wanted]) -> Request | None:
             if lexicon.anatomy.find(name):
                 return Request("segment", (Wanted(lexicon.wanted(name).structure, one.side),), sure=False)
         return None
+    if match := re.match(r"(rib |[CTL])(\d+)", one.structure):
+        for word in words:
+            value = ordinal(word) or (int(number(word)) if number(word) is not None and word not in ("one", "zero") else 0)
+            name = one.structure.replace(match[0], f"{match[1]}{value}")
+            if value and lexicon.anatomy.find(name):
+                return Request("segment", (Wanted(lexicon.wanted(name).structure, one.side),), sure=False)
     content = [w for w in words if w not in lexicon.plain and w not in lexicon.qualities or w in ("third", "fourth", "first", "second")]
     found = []
     rest = [w for w in one.structure.casefold().split() if w not in ("left", "right")]

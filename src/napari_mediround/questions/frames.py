@@ -12,6 +12,7 @@ from napari_mediround.questions.reading import Token
 from napari_mediround.questions.request import Ref, Request, Wanted
 from napari_mediround.questions.scopes import cut_scope
 from napari_mediround.questions.situation import Situation
+from napari_mediround.questions.text import ordinal
 
 _ALL = re.compile(r"\b(them all|all of them|all masks|all the masks|all (of )?these|all (of )?those|every mask|each mask|everything|all of it|all|them|both|these|those|each|they|their|the lot|every one|the rest|the others|others)\b")
 _IT = re.compile(r"\b(it|its|that|this|this one|that one|the mask|mask|the contour|contour|the outline|the result|the segmentation|the last|the previous|the latest)\b")
@@ -108,6 +109,8 @@ def masks_of(step: Step, many: bool = False, tokens: list[Token] | None = None) 
             return Masks(problem="missing", choices=everyone, targets=tuple(missing))
         return Masks(tuple(refs))
     text = text_of(tokens)
+    if (numbered := _by_number(tokens, situation)) is not None:
+        return numbered if numbered.problem or many or len(numbered.refs) == len(set(numbered.refs)) else numbered
     return _by_pronoun(step, text, many, everyone, sides)
 
 
@@ -141,6 +144,25 @@ def _by_name(step: Step, token: Token, tokens: list[Token], place: int, sides: l
     refs = tuple(m.ref for m in here)
     plural = bool(re.search(r"(s|ae|i)$", token.typed.casefold())) and not token.typed.casefold().endswith(("us", "pancreas")) or "both" in near
     return (refs, ()) if plural and len(latest) == len(here) else ((), refs)
+
+
+def _by_number(tokens: list[Token], situation: Situation) -> Masks | None:
+    """Return the masks of bare numbers: "accept 1 and 3", "the first and third"; None where there is none."""
+    refs: list[Ref] = []
+    for i, token in enumerate(tokens):
+        before = tokens[i - 1].word if i else ""
+        after = tokens[i + 1].word if i + 1 < len(tokens) else ""
+        if token.kind == "N" and token.word.isdigit() and before not in ("by", "than", "under", "below", "to", "level", "width", "w", "l", "-") and after not in ("of", "%", "times", "percent", "more", "step", "steps", "slices", "planes", "slice", "masks", "structures") and before not in ("these", "those", "the", "all", "last", "both"):
+            found = [m for m in situation.alive if m.round == int(token.word)]
+            if not found:
+                return Masks(problem="dangling", choices=tuple(m.ref for m in situation.alive))
+            refs += [m.ref for m in found if m.ref not in refs]
+        elif (place := ordinal(token.word)) and token.kind == "W" and after not in ("slice", "plane", "then", "slices") and (i + 1 == len(tokens) or after in ("and", ",", "one", "mask", "please", "&")) and before in ("the", "and", ",", "&"):
+            if place > len(situation.alive):
+                return Masks(problem="dangling", choices=tuple(m.ref for m in situation.alive))
+            ref = situation.alive[place - 1].ref
+            refs += [ref] if ref not in refs else []
+    return Masks(tuple(refs)) if refs else None
 
 
 def _by_pronoun(step: Step, text: str, many: bool, everyone: tuple[Ref, ...], sides: list[str]) -> Masks:
@@ -181,7 +203,7 @@ def ask(masks: Masks, step: Step, topic: str = "") -> Request:
 def measure(step: Step) -> Request | None:
     """Return the measurement that a step asks for."""
     text = step.rest_text
-    what = first("measure", step.text, ("refuse",)) or first("measure", text, ("refuse",))
+    what = first("measure", text, ("refuse",))
     refused = fits("measure", "refuse", step.text)
     if not what and not refused:
         return None
@@ -204,6 +226,8 @@ def measure(step: Step) -> Request | None:
         return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="second_mask")
     if what == "compare" and len(masks.refs) == 1 and len(step.situation.alive) == 2 and not step.named.targets:
         masks = Masks(tuple(m.ref for m in step.situation.alive))
+    if what == "compare" and len(masks.refs) == 1 and {"left", "right"} <= {t.word for t in step.tokens}:
+        masks = Masks((*masks.refs, *(r for r in _mirrored(step, masks.refs[0]))))
     if masks.problem == "missing":
         known = tuple(w for w in step.named.targets)
         if not known:
@@ -218,6 +242,13 @@ def measure(step: Step) -> Request | None:
     return Request("measure", references=masks.refs, measure=what, scope=scope, topic="" if masks.refs else "result")
 
 
+def _mirrored(step: Step, ref: Ref) -> list[Ref]:
+    """Return the masks of the other side of a masked structure."""
+    anatomy = load_lexicon().anatomy
+    structure = anatomy.find(next(m for m in step.situation.masks if m.ref == ref).structure)
+    return [m.ref for m in step.situation.alive if structure and structure.mirror and m.structure == structure.mirror][-1:]
+
+
 def edit(step: Step) -> Request | None:
     """Return the change of a mask that a step asks for."""
     text = step.rest_text
@@ -227,6 +258,8 @@ def edit(step: Step) -> Request | None:
             operation = name
             break
     if not operation:
+        return None
+    if operation == "grow" and step.scope and re.search(r"\b(extend|continue)\b", text) and not step.amounts:
         return None
     if operation in ("largest", "mirror", "grow", "shrink") and not (step.situation.alive or step.before):
         return None
@@ -298,6 +331,7 @@ def verdict(step: Step) -> Request | None:
     text = step.text
     for name in ("redo", "undo"):
         if fits("verdict", name, text):
+            text = " ".join(t.typed or t.word for t in step.tokens).casefold()
             steps = next((int(t.word) for t in step.tokens if t.kind == "N" and t.word.isdigit() and 0 < int(t.word) < 100), 1)
             if re.search(r"\b(twice|last two|two)\b", text):
                 steps = 2

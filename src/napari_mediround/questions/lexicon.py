@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from napari_mediround import resources
@@ -86,7 +87,10 @@ class Lexicon:
         self.absent: dict[str, Entry] = {}
         for word, full in english["absent"].items():
             if key_of(word) not in known and key_of(full or word) not in known:
-                self.absent[key_of(word)] = Entry((Wanted(described=full or word),), word.isupper() and len(word) < 5)
+                short = word.isupper() and len(word) < 5
+                for key in {key_of(word), key_of(word) if short else _plural(key_of(word))}:
+                    self.absent.setdefault(key, Entry((Wanted(described=full or word),), short))
+        self.ambiguous |= {_plural(k): v for k, v in self.ambiguous.items() if _plural(k) not in known}
 
     def _add(self, name: str, wanted: tuple[Wanted, ...], regions: frozenset[str] = frozenset()) -> None:
         short = name.isupper() and len(name) < 5 and name.isalpha()
@@ -114,14 +118,10 @@ class Lexicon:
         return (structure, "left") in self._by_side
 
     @cached_property
-    def vocabulary(self) -> dict[str, tuple[str, ...]]:
-        """Words of names and orders that a misspelt word may mean, by their first letter."""
+    def vocabulary(self) -> tuple[str, ...]:
+        """Words of names and orders that a misspelt word may mean."""
         words = {w for key in (*self.entries, *self.absent) for w in key.split() if len(w) > 3 and w.isalpha()}
-        words |= set(read_words("grammar")["mend"].split()) | {"left", "right", "both"}
-        found: dict[str, list[str]] = {}
-        for word in sorted(words):
-            found.setdefault(word[0], []).append(word)
-        return {letter: tuple(words) for letter, words in found.items()}
+        return tuple(sorted(words | set(read_words("grammar")["mend"].split()) | {"left", "right", "both"}))
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -142,15 +142,10 @@ class Lexicon:
             return (), True
         if split := self._split(word):
             return (split,), True
-        found = []
         most = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
-        for letter, words in self.vocabulary.items():
-            penalty = letter != word[0]
-            for other in words:
-                if abs(len(other) - len(word)) <= 2:
-                    errors = OSA.distance(word, other, score_cutoff=most - penalty)
-                    if errors + penalty <= most:
-                        found.append((errors + penalty, other))
+        near = process.extract(word, self.vocabulary, scorer=OSA.distance, score_cutoff=most, limit=None)
+        found = [(errors + (other[0] != word[0]), other) for other, errors, _ in near]
+        found = [(cost, other) for cost, other in found if cost <= most]
         least = min(found)[0] if found else 0
         sure = least < 2 or least == 2 and len(word) > 6 or len(word) > 8
         best = tuple(other for cost, other in sorted(found) if cost == least)
@@ -184,6 +179,8 @@ class Lexicon:
             key = " ".join(words[:size])
             if key in self.neutral:
                 return size, (), False
+            if size > 1 and words[0] in self.sides and self._is_sided(words[:size], regions):
+                return 1, (), False  # the side is a word of its own: "left and right kidney"
             for entry in self._fitting(key, regions):
                 if not entry.short or size > 1 or typed[0].isupper() or (len(typed) == 1 or key not in self.common) and key not in ("la", "as", "is", "ao", "sc", "pa"):
                     return size, entry.wanted, True
@@ -191,6 +188,11 @@ class Lexicon:
             if entry and (not entry.short or typed[0].isupper() or key not in self.words):
                 return size, entry.wanted, False
         return 1, (), False
+
+    def _is_sided(self, words: list[str], regions: frozenset[str]) -> bool:
+        """Whether a name is that of one side of a pair, and its rest the pair's."""
+        whole, rest = self._fitting(" ".join(words), regions), self._fitting(" ".join(words[1:]), regions)
+        return bool(whole and rest) and all(self.is_pair(w.structure) for w in whole[0].wanted) and whole[0].wanted[0].structure == rest[0].wanted[0].structure
 
     def _fitting(self, key: str, regions: frozenset[str]) -> list[Entry]:
         there = self.entries.get(key, [])

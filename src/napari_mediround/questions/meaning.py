@@ -22,7 +22,7 @@ _EMPTY = frozenset(
     "does do has have i you me my us we can could would will please show segment outline draw mark find give see need want thing one "
     "used use using part so also other all any some most more very".split()
 )
-LEAST, MARGIN = 4.5, 1.25
+LEAST, MARGIN = 7.0, 1.25
 """Weight of shared words from which on a description counts, and how much more than the next structure's."""
 
 
@@ -72,6 +72,19 @@ def _index() -> tuple[dict[str, dict[str, float]], dict[str, float]]:
 
 
 @cache
+def _texts() -> dict[str, tuple[frozenset[str], ...]]:
+    """Return for each structure the stems of each of its phrases."""
+    lexicon = load_lexicon()
+    found: dict[str, list[frozenset[str]]] = {}
+    for structure in lexicon.anatomy:
+        base = lexicon.wanted(structure.name).structure
+        found.setdefault(base, []).extend(frozenset(stems(f)) for f in structure.functions)
+    for name, hints in read_words("descriptions")["structures"].items():
+        found.setdefault(name, []).extend(frozenset(stems(h)) for h in hints)
+    return {name: tuple(phrases) or (frozenset(),) for name, phrases in found.items()}
+
+
+@cache
 def _phrases() -> dict[str, str]:
     """Return each function of the anatomy, as stems, and its structure's name."""
     lexicon = load_lexicon()
@@ -85,7 +98,12 @@ def rank(text: str) -> list[tuple[float, str]]:
     own = dict.fromkeys(stems(text))
     if exact := _phrases().get(" ".join(stems(text))):
         return [(99.0, exact)]
-    scores = [(sum(rare[s] * bag[s] for s in own if s in bag), name) for name, bag in bags.items()]
+    scores = []
+    for name, bag in bags.items():
+        shared = [s for s in own if s in bag]
+        if shared:  # words of one phrase together say more than words of several
+            together = max(sum(rare[s] for s in shared if s in phrase) for phrase in _texts()[name])
+            scores.append((sum(rare[s] * bag[s] for s in shared) + together, name))
     return sorted(((s, n) for s, n in scores if s > 0), key=lambda x: (-x[0], x[1]))
 
 
@@ -95,6 +113,9 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     words = [t.typed if t.kind in "SX" else t.word for t in step.rest if t.kind in "SXWN" and t.word not in ("left", "right", "both")]
     text = " ".join(words)
     content = [s for s in dict.fromkeys(stems(text))]
+    own = stems(" ".join(t.word for t in step.rest if t.kind == "W" and t.word not in lexicon.sides and t.word not in lexicon.plain) + " " + " ".join(t.typed for t in step.rest if t.kind == "X"))
+    if len(own) < 1 + bool(step.named.targets) or step.named.excluded or step.pointers:
+        return None
     if len(content) < 2 and not strict or not re.search(r"[a-z]{3}", text):
         return None
     ranked = rank(text)

@@ -19,9 +19,6 @@ _COLOURS = "red green blue yellow orange purple pink cyan magenta white black br
 def navigate(step: Step) -> Request | None:
     """Return the navigation that a step asks for."""
     text = step.text
-    window = _window(step)
-    if window:
-        return window
     if fits("navigate", "opacity", text):
         number = next((int(t.word) for t in step.tokens if t.kind == "N" and t.word.isdigit()), None)
         word = re.search(r"\b(half|fully transparent|transparent|fully opaque|opaque|invisible)\b", text)
@@ -60,9 +57,10 @@ def navigate(step: Step) -> Request | None:
     return _move(step)
 
 
-def _window(step: Step) -> Request | None:
+def window(step: Step) -> Request | None:
+    """Return the CT window that a step asks for."""
     text = step.text
-    if not fits("navigate", "window", text) or re.search(r"\bwrong window\b", text):
+    if not (fits("navigate", "window", text) or re.search(r"\blevel\b.*\bwidth\b|\bwidth\b.*\blevel\b|^\W*w \d+ l\b|\bl -? ?\d+ w \d+|^\W*-? ?\d{1,4} / \d{2,4}\W*$", text)) or re.search(r"\bwrong window\b", text):
         return None
     words = " ".join(t.typed if t.kind in "SX" else t.word for t in step.tokens).casefold()
     words = re.sub(r"- (?=\d)", "-", words)
@@ -90,7 +88,9 @@ def _move(step: Step) -> Request | None:
     text, named = step.text, step.named
     if named.targets or named.unknown or step.pointers:
         return None
-    if re.search(r"\b(too|as well|also|the one|again)\b", text) and not re.search(r"\b(go|jump|scroll|move)\b", text):
+    if re.search(r"\b(too|as well|also|the one|again|same|next to|one (up|down|above|below))\b", text) and not re.search(r"\b(go|jump|scroll|move)\b", text):
+        return None
+    if step.situation.alive and re.match(r"^\W*(and |now |also |then )*(on|in|for|at) (the )?(slice|plane|image)s? \d", text):
         return None
     moved = re.search(r"\b(go|jump|scroll|move|skip|step|page|advance|switch|change|turn|take me|bring me|navigate|set|open|show|display|view|to|get|back|forward)\b", text)
     view = re.search(r"\b(coronal|sagittal|axial|transverse|transversal)\b", text)

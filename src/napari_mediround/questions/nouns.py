@@ -17,7 +17,7 @@ RELATION = re.compile(
     r"wrapped|wraps|borders|bordering|contacts?|in contact|against|on top of|concavity|convexity|sandwiched|separates?|separating|encas\w+|enclos\w+|contains?|containing|"
     r"largest|smallest|biggest|larger|smaller|bigger|topmost|lowest|highest|uppermost|lowermost|leftmost|rightmost|up from|down from|left of|right of|to the left|to the right|attached|connect\w+|joins?|joining|runs?|running|lying|lies|sits?|sitting|resting|rests|directly|immediately|just|further)\b"
 )
-_NEG = ("not", "without", "except", "excluding", "exclude", "ignore", "ignoring", "avoid", "avoiding", "omit", "omitting", "skip", "skipping", "minus", "nor", "neither", "never", "don't", "dont", "cannot", "sparing", "spare", "barring", "bar", "sans", "isnot", "excepting", "disregard", "disregarding", "excl")
+_NEG = ("not", "without", "except", "excluding", "exclude", "ignore", "ignoring", "avoid", "avoiding", "omit", "omitting", "skip", "skipping", "minus", "nor", "neither", "never", "don't", "dont", "cannot", "sparing", "spare", "didn't", "didnt", "barring", "bar", "sans", "isnot", "excepting", "disregard", "disregarding", "excl")
 _NEG_PHRASES = ("leave out", "leaving out", "other than", "apart from", "rather than", "instead of", "but not", "never mind", "no need for", "not interested in", "nothing of", "aside from", "save for", "do not", "stay away from", "keep out", "keep away from", "steer clear of", "free of", "exclusive of", "less the", "forget about", "forget the", "no more", "leave the", "not include", "not including", "as opposed to", "save the", "nothing to do with", "hold the")
 _STOP_NEG = ("but", "only", "just", "segment", "outline", "show", "draw", "mark", "find", "contour", "delineate", "label", "want", "do", "give", "take", "trace", "instead", "keep", "yes", "highlight", "need", "however", "please")
 
@@ -44,11 +44,11 @@ class _Item:
     negative: bool
     side: str = ""
     bad: str = ""
+    ruled: str = ""
 
 
 def name_things(tokens: list[Token], situation: Situation) -> Named:
     """Return what a clause names."""
-    tokens = _image_sides(tokens)
     negative = _polarity(tokens)
     named = Named()
     items = [_Item(t.wanted, t, i, negative[i], bad=_not_that(tokens, i) if t.kind == "S" else "") for i, t in enumerate(tokens) if t.kind in "SX" and t.wanted]
@@ -73,6 +73,8 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
                     named.unknown.append(Wanted(described=wanted.described, side=item.side if item.side != "both" else ""))
             else:
                 (named.excluded if item.negative else named.targets).append(one)
+            if item.ruled and one.structure and one.side != item.ruled:
+                named.excluded.append(Wanted(one.structure, item.ruled))
         named.plural |= bool(re.search(r"(s|ae|i)$", token.typed.casefold())) or item.side == "both"
     for i, token in enumerate(tokens):
         if token.kind == "R" and negative[i]:
@@ -129,7 +131,7 @@ def _merge(wanted: list[Wanted]) -> list[Wanted]:
     return list(found)
 
 
-def _image_sides(tokens: list[Token]) -> list[Token]:
+def turn_image_sides(tokens: list[Token]) -> list[Token]:
     """Turn "left of the image", "screen left" and "viewer's left" into the patient's side."""
     words = [t.word for t in tokens]
     out = list(tokens)
@@ -149,7 +151,7 @@ def _image_sides(tokens: list[Token]) -> list[Token]:
                 elif k not in drop and out[k].kind == "W":
                     drop.add(k)
             text = text[: match.start()] + re.sub(r"\S+", "_", match[0]) + text[match.end() :]
-    return [replace(t, word="of" if i in drop else t.word) if i in drop else t for i, t in enumerate(out)]
+    return [replace(t, word="of") if i in drop else t for i, t in enumerate(out)]
 
 
 def _polarity(tokens: list[Token]) -> list[bool]:
@@ -169,7 +171,7 @@ def _polarity(tokens: list[Token]) -> list[bool]:
             i += 3 if rest.startswith(("do not", "not to")) else 2
             on = False
             continue
-        if re.match(r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|didn't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b", rest):
+        if re.match(r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b", rest):
             i += 2
             continue
         hit = 2 if two in _NEG_PHRASES else 3 if three in _NEG_PHRASES else 1 if word in _NEG else 0
@@ -178,7 +180,7 @@ def _polarity(tokens: list[Token]) -> list[bool]:
         if not hit and two in ("no longer", "never the"):
             hit = 2
         if hit:
-            if word == "isnot" or not any(t.kind in "SXR" for t in tokens[i + hit :]):
+            if word == "isnot" or word in ("not", "without") and not any(t.kind in "SXR" or t.word in ("left", "right") for t in tokens[i + hit :]):
                 for back in range(i - 1, -1, -1):  # "X ではなく", "die Leber nicht"
                     if tokens[back].kind in "SXR":
                         negative[back] = True
@@ -262,10 +264,10 @@ def _not_that(tokens: list[Token], place: int) -> str:
             return f"{name} {word}" if re.search(r"ribs?$|vertebra$|disc$", name, re.I) or len(after) == 1 and not name.isupper() else ""
         if word not in lexicon.plain and word not in lexicon.qualities and word not in lexicon.common and word not in lexicon.words and word not in lexicon.sides:
             return f"{name} {word}"
-    if before and before[0].kind == "X" and before[0].word == "X" and tokens[place].typed:
-        return ""
+    if before and before[0].kind == "X" and tokens[place].typed:
+        return f"{before[0].typed} {name}"
     k = 0
-    while k < len(before) and before[k].word in ("left", "right", "both", "the", "a", "an", "this", "my", "his", "her", "patient's"):
+    while k < len(before) and before[k].word in ("left", "right", "both", "side", "one", "the", "a", "an", "this", "my", "his", "her", "patient's"):
         k += 1
     if k < len(before) and before[k].word in ("of", "in", "on", "from") and k + 1 < len(before):
         head = before[k + 1]
@@ -300,23 +302,26 @@ _CHANGING = frozenset(
 def _give_sides(tokens: list[Token], items: list[_Item], negative: list[bool]) -> None:
     """Give each name the side that stands before or after it, or after the list that it is in."""
     at = {item.place: item for item in items}
-    pending: list[str] = []
+    pending: list[tuple[str, bool]] = []
     carried = ""
     for i, token in enumerate(tokens):
         if token.word in ("left", "right", "both") and token.kind == "W":
-            if token.word == "left" and i and tokens[i - 1].word in ("what's", "is", "are", "be") and i + 1 == len(tokens):
+            if token.word != "both" and i + 1 < len(tokens) and tokens[i + 1].word in ("away", "now", "here", "out", "over"):
                 continue
-            if re.match(r"(right|left)$", token.word) and i + 1 < len(tokens) and tokens[i + 1].word in ("away", "now", "here", "out"):
-                continue
-            ahead = _name_ahead(tokens, i, at)
-            if ahead is None:
-                _give_back(tokens, i, items, token.word)
+            if _name_ahead(tokens, i, at) is None:
+                _give_back(tokens, i, items, token.word, negative[i])
             else:
-                pending.append(token.word)
+                pending.append((token.word, negative[i]))
         elif i in at:
             item = at[i]
-            own = "both" if {"left", "right"} <= set(pending) else pending[-1] if pending else ""
-            if own:
+            wished = [side for side, no in pending if not no]
+            ruled = [side for side, no in pending if no]
+            if wished and ruled:  # "left, not right kidney"
+                item.negative, item.side, item.ruled = False, wished[-1], ruled[-1]
+            own = "both" if {"left", "right"} <= {s for s, _ in pending} else pending[-1][0] if pending else ""
+            if item.ruled:
+                pass
+            elif own:
                 item.side, carried = _join(item.side, own), own
             elif carried and i and tokens[i - 1].word in ("and", "&", "+", ",", "/") and _singular_pair(item):
                 item.side = carried
@@ -333,45 +338,43 @@ def _singular_pair(item: _Item) -> bool:
 
 
 def _name_ahead(tokens: list[Token], i: int, at: dict[int, _Item]) -> int | None:
-    """Return the place of the name that a side stands before: no comma, no other word between."""
+    """Return the place of the name that a side stands before: only other sides and small words between."""
+    lexicon = load_lexicon()
+    links = 0
     for k in range(i + 1, len(tokens)):
-        if k in at:
-            if tokens[k - 1].word == "," and k - 1 == i:
-                return None
-            return k
         word = tokens[k].word
-        if word in ("and", "or", "&", "/", "+", ",", "then") and k + 1 < len(tokens) and tokens[k + 1].word in ("left", "right", "the"):
-            following = [t.word for t in tokens[k + 1 : k + 3]]
-            if "left" in following or "right" in following:
-                continue
-            return None
-        if word not in ("left", "right", "sided", "side", "the", "hand", "patient's", "one", "whole", "entire", "-", "first", "of") or (word == "side" and tokens[i - 1].word in ("on", "the") if i else False):
-            load = load_lexicon()
-            if word in load.qualities or word in ("sided", "hand"):
-                continue
-            return None
-        if word == "the" and k > i + 1 and tokens[k - 1].word not in ("of", "and", "or", "side"):
-            return None
-        if word == "the" and k == i + 1:
+        if k in at:
+            return k if not links or any(t.word in ("left", "right") for t in tokens[i + 1 : k]) else None
+        if word in ("and", "or", "&", "/", "+", ",", "then", "not", "but"):
+            links += 1
+        elif word == "the":
+            if not links and tokens[k - 1].word != "of":
+                return None
+        elif word not in ("left", "right", "side", "patient's", "one", "of", "-", "first") and word not in lexicon.qualities:
             return None
     return None
 
 
-def _give_back(tokens: list[Token], i: int, items: list[_Item], side: str) -> None:
+def _give_back(tokens: list[Token], i: int, items: list[_Item], side: str, negative: bool) -> None:
     """Give a side that follows to the name before it, or to all of its list: "A, B and C on the right"."""
     before = [item for item in items if item.place < i]
     if not before:
         after = [item for item in items if item.place > i]
-        if after:  # "on the left: kidney and adrenal"
-            for item in after:
-                item.side = item.side or side
+        for item in after if not negative else ():  # "on the left: kidney and adrenal"
+            item.side = item.side or side
         return
     last = before[-1]
+    if negative and not last.negative:
+        last.ruled = side
+        other = {"left": "right", "right": "left"}.get(side, "")
+        last.side = other if last.side in ("", "both") and all(load_lexicon().is_pair(w.structure) for w in last.wanted) else last.side
+        return
     between = [t.word for t in tokens[last.place + 1 : i]]
     whole = "on" in between or "side" in [t.word for t in tokens[i : i + 2]] or "," in between or ":" in between or "both" == side
-    last.side = _join(last.side, side) if last.side else side
+    only = "only" in between or "just" in between
+    last.side = side if only else _join(last.side, side) if last.side else side
     sided = any(item.side for item in before[:-1])
-    if (whole or not sided) and not sided and not any(t.word in ("and", "then") for t in tokens[last.place + 1 : i]):
+    if (whole or not sided) and not sided and not any(w in ("and", "then") for w in between):
         for item in before[:-1]:
             if item.negative == last.negative and _same_list(tokens, item.place, last.place):
                 item.side = side

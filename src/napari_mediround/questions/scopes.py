@@ -18,7 +18,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("stack", r"\b(?:through|throughout|across|over|in|on|to|for) (?:the )?(?:stack|volume|series|scan|whole thing|all of it)\b"),
     ("stack", r"\b(everywhere|all over|in 3d|3d|in three dimensions|three dimensional(?:ly)?|volumetric(?:ally)?|slice by slice|slice after slice|plane by plane|all the way(?: through| up and down)?|all through|whole stack|entire stack|full stack|top to bottom|up and down|stackwise|end to end|start to finish|from first to last|from top to bottom|full volume|as a volume|the rest of the way)\b"),
     ("stack", r"\bfrom (?:the )?\w+ to (?:the )?(?:tip|bottom|base|end|top|apex|last|lower pole|inferior pole)\b"),
-    ("next", rf"\b(?:on |in |to |onto |for |at |just )*(?:the |one |a |1 )*(?:next|following|subsequent|coming) (?:one|{_PLANE})(?: up| down| above| below)?\b"),
+    ("next", rf"\b(?:on |in |to |onto |for |at |just )*(?:the |one |a |1 )*(?:next|following|subsequent|coming) {_PLANE}(?: up| down| above| below)?\b"),
     ("next", rf"\b(?:on |in |to |onto |just )*(?:the |one |a |1 )*(?:more |further |another )?{_PLANE} (?:up|above|higher|further up|upwards|cranially)\b"),
     ("next", rf"\b(?:one|1) (?:{_PLANE} )?(?:up|further|above|higher)\b|\b(?:the )?{_PLANE} above\b|\bone more {_PLANE}\b|\banother {_PLANE}\b"),
     ("previous", rf"\b(?:on |in |to |onto |for |at )*(?:the |one |a |1 )*(?:previous|preceding|prior|last|earlier) (?:one )?{_PLANE}\b"),

@@ -12,7 +12,8 @@ from napari_mediround.questions.clauses import split_steps, take_back
 from napari_mediround.questions.drawing import draw
 from napari_mediround.questions.grammar import fits
 from napari_mediround.questions.lexicon import load_lexicon
-from napari_mediround.questions.navigation import navigate
+from napari_mediround.questions.navigation import navigate, window
+from napari_mediround.questions.nouns import turn_image_sides
 from napari_mediround.questions.reading import Token, read
 from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.situation import Situation
@@ -61,7 +62,7 @@ def understand_in(text: str, situation: Situation) -> Request:
         return Request("answer" if "?" in plain else "refuse", topic="nothing_asked")
     if renamed := _renamed(plain, situation):
         return renamed
-    tokens = read(_quoted(text), situation)
+    tokens = turn_image_sides(read(_quoted(text), situation))
     steps = split_steps(take_back(tokens))
     if not steps:
         return Request("refuse", topic="nothing_asked")
@@ -123,13 +124,13 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
     text = step.text
     if before is not None and not step.named.targets and not step.pointers and re.fullmatch(r"\W*(please|pls|thanks|thank you|thx|cheers|ok|okay|ta)?( very much| a lot)?\W*", text):
         return None
-    if fits("everything", "rules", text) and not (step.named.targets and not step.named.excluded):
+    if fits("everything", "rules", text) and not re.search(r"\b(hide|accept|reject|approve|export|save|delete|remove|discard|undo|grow|shrink|measure|volume|area|cancel|stop|keep|drop|clear|opacity|unhide)\b", text) and not (step.named.targets and not step.named.excluded):
         if not (situation.alive and re.search(r"\b(segment|outline|mark|show)? ?(everything|all) ?(again)?\W*$", text) and re.search(r"\bshow\b", text)):
             return Request("answer", topic="name_what_you_want", excluded=tuple(step.named.excluded), read_from=text)
     question = _is_question(tokens)
     if fits("help", "rules", text) and not _orders(step):
         return Request("answer", topic="help", read_from=text)
-    for reader in (_clinical_first, frames.export, _undo_or_stop, _measured, _clinical, frames.edit, _judged, navigate, frames.verdict):
+    for reader in (window, _clinical_first, frames.export, _undo_or_stop, _measured, _clinical, frames.edit, _judged, navigate, frames.verdict):
         found = reader(step)
         if found is not None:
             return found
@@ -147,6 +148,8 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
 
 def _orders(step: frames.Step) -> bool:
     """Whether a sentence that sounds like a question about the tool orders something all the same."""
+    if step.named.targets and re.search(r"\bwhy (don't|not|can't|don t) ?(you|we|i)?\b", step.text):
+        return True
     polite = re.search(r"^\W*(please )?(can|could|would|will) (you|i|we)( please| kindly| just)* (see|have|get|show|outline|segment|draw|find|mark|hide|accept|reject|go|export|delete|undo|measure|contour|trace|label|highlight|locate)\b", step.text)
     return bool(polite) or bool(re.search(r"\bhow (big|large|long|wide|thick|far|many|much|dense|close)\b", step.text) and (step.pointers or step.named.targets or step.situation.alive))
 
@@ -157,6 +160,8 @@ def _clinical_first(step: frames.Step) -> Request | None:
     if not fits("clinical", "rules", text):
         return None
     if _is_size(step):
+        return None
+    if re.search(r"\b(mask|outline|contour|segmentation|R\d+|it|that|this|it's|that's)( mask| one)? ?(is|looks|seems)? (very |quite |really |all |completely |totally |just |not )*(good|fine|ok|okay|right|perfect|wrong|bad|correct|incorrect|rubbish)\W*$", text) and not _is_question(step.tokens):
         return None
     if re.search(r"\b(for|before|after|prior to|because of|due to|in view of|follow(ing)?) (the |a |an )?(\w+ ){0,2}(planning|surgery|biopsy|operation|treatment|therapy|ablation|staging|follow up|resection|intervention|chemo\w*|radiotherapy|transplant\w*)\b", text) and step.named.targets:
         return None
@@ -197,7 +202,7 @@ def _measured(step: frames.Step) -> Request | None:
     text = step.rest_text
     if re.search(r"\b(mask|outline|contour|segmentation|needed|need|want) .*\bfor\b.*\b(volum|measur|density|size)", text) and step.named.targets:
         return None
-    if re.search(r"\b(largest|biggest|smallest|longest) (part|component|piece|connected|island|blob|of)\b|\bmedian nerve\b|\b(margin|grow|shrink|erode|dilate|expand|trim|peel|add|shave)\b.*A\d", text):
+    if re.search(r"\b(largest|biggest|smallest|longest) (part|component|piece|connected|island|blob|of)\b|\bmedian nerve\b|\b(margin|grow|shrink|erode|dilate|expand|trim|peel|add|shave|drop|remove|delete|discard|islands?|get rid|throw|specks?)\b.*A\d", text):
         return None
     if re.search(r"^\W*(segment|outline|draw|contour|delineate|trace|mark|label|highlight|show|find|locate)\b", text) and step.named.targets and not re.search(r"\b(volume|area|diameter|size|distance|recist|hu|density|length|axis)\b", text):
         return None
