@@ -40,7 +40,7 @@ def split_steps(tokens: list[Token]) -> list[list[Token]]:
 
 def _starts_step(token: Token, rest: list[Token], before: list[Token]) -> bool:
     k = 0
-    while k < len(rest) and rest[k].word in _FILL and rest[k].kind == "W":
+    while k < len(rest) and not (rest[k].word == "next" and rest[k + 1 : k + 2] and rest[k + 1].word in ("slice", "plane", "image")) and rest[k].word in _FILL and rest[k].kind == "W":
         k += 1
     if k == len(rest):
         return False
@@ -73,6 +73,8 @@ def take_back(tokens: list[Token]) -> list[Token]:
         end = len(text[: mark.end()].split())
         before, after = tokens[:start], tokens[end:]
         before = [t for t in before]
+        if re.search(r"just kidding|scratch that|strike that", mark[0]) and after:
+            return after
         kinds = {_kind(t) for t in before} & {_kind(t) for t in after} - {""}
         if not before or not after or not any(_kind(t) for t in after):
             continue

@@ -16,7 +16,7 @@ _SEGMENT = re.compile(
     r"\b(segment\w*|outlin\w*|draw\w*|contour\w*|delineat\w*|trac(e|ed|ing)|mark\w*|label\w*|highlight\w*|find|locate|show|see|where|identify|mask|visuali[sz]e|display|paint|circle|pick out|point out|map|need|want|give|get|do|like|look for|isolate|extract|try|what about|how about|carry|propagate|extend|continue|repeat|again|redo|follow)\b"
 )
 _CARRY = re.compile(r"\b(carry|propagate|extend|continue|track|follow|interpolate|copy|spread|push|take|repeat|run|apply|transfer|do|go on|same|also|too|and|more|segment|again)\b")
-_OTHER = re.compile(r"\b(other side|opposite side|contralateral( side| one)?|the other( one)?|other one|counterpart|mirror side|opposite( one)?|its twin|the twin|other hand side|wrong side|other)\b")
+_OTHER = re.compile(r"\b(other side|opposite side|contralateral( side| one)?|the other( one)?|other one|counterpart|mirror side|opposite( one)?|its twin|the twin|other hand side|across the midline|wrong side|other)\b")
 _SAME = re.compile(r"\b(ipsilateral|same side|that side|this side)\b")
 _AGAIN = re.compile(r"\b(again|once more|one more time|redo|repeat|retry|try (it )?(once )?(again|more)|another (go|try|attempt)|have another|re ?do|re ?segment|from scratch|a second time|rerun|re ?run|anew|over again|same again)\b")
 
@@ -113,7 +113,11 @@ def _beside(step: Step) -> Request | None:
         return None
     anchors = [t for t in step.rest if t.kind == "R" or t.kind in "SX" and not _is_open(t)]
     if not anchors:
-        return None if not re.search(r"\b(it|them|that|this)\b", text) or not step.situation.alive or not _leaves_open(step) else _place(step, masks_of(step, many=True).refs)
+        if re.search(r"\b(it|them|that|this|neighbou?ring|adjacent)\b", text) and step.situation.alive and _leaves_open(step):
+            return _place(step, masks_of(step, many=True).refs)
+        if re.match(r"^\W*(show me |outline |segment |mark |find )?(what|whatever|which|the (structure|thing|organ|one))\b", text) and not named.targets:
+            return describe(step, strict=True) or _place(step, ())
+        return None
     if step.pointers:
         masks = masks_of(step, many=True, tokens=[t for t in step.rest if t.kind == "R"])
         if masks.problem:
@@ -152,7 +156,7 @@ def _head_before(step: Step) -> list[Wanted]:
 def _is_open(token: Token) -> bool:
     """Whether a name is only that of a kind: "vessel", "organ", "gland"."""
     word = token.typed.casefold()
-    return word.removesuffix("s") in load_lexicon().kinds or word.removesuffix("ies") + "y" in load_lexicon().kinds or word.removesuffix("s") in ("organ", "structure", "fat", "septum")
+    return word.removesuffix("s") in load_lexicon().kinds or word.removesuffix("ies") + "y" in load_lexicon().kinds or word.removesuffix("s") in ("organ", "structure", "fat", "septum") or word.endswith((" matter", " tissue", " fat", " muscle"))
 
 
 def _leaves_open(step: Step) -> bool:
@@ -203,6 +207,9 @@ def _named(step: Step) -> Request | None:
     if named.odd_side:
         return Request("ask_back", choices=tuple(named.targets), topic="no_such_side", read_from=step.text)
     loose = _unexplained(step)
+    parted = [w for w in loose if w not in lexicon.parts] == [] and bool(named.choices)
+    if parted and named.unknown and not named.targets:
+        return Request("ask_back", choices=tuple(dict.fromkeys(named.choices)), topic="part", read_from=step.text)
     if loose and named.targets and all(_is_open(t) for t in step.rest if t.kind == "S"):
         if known := describe(step):
             return known
@@ -212,6 +219,11 @@ def _named(step: Step) -> Request | None:
         return Request("ask_back", choices=tuple(named.targets), topic="not_understood", sure=False, read_from=step.text)
     if named.choices and not named.targets:
         return Request("ask_back", choices=tuple(dict.fromkeys(named.choices)), topic="which", read_from=step.text)
+    if not named.targets and situation.alive and all(_is_open(t) for t in step.rest if t.kind == "X"):
+        last = [w for m in situation.last if (w := _base(m.structure))]
+        words = [w for t in step.rest if t.kind in "WX" for w in t.typed.casefold().split()]
+        if near := _near_name(words, last):
+            return near
     if not named.targets:
         return Request("refuse", tuple(named.unknown), topic="unknown_structure", read_from=step.text)
     wrong = [w for w in named.targets if not possible(w, situation)]

@@ -286,6 +286,11 @@ def edit(step: Step) -> Request | None:
     if masks.targets and not masks.refs:
         return ask(Masks(problem="missing", choices=tuple(m.ref for m in step.situation.alive)), step)
     refs = masks.refs
+    if operation in ("subtract", "intersect", "clip", "union") and len(refs) == 1 and re.search(r"\b(it|that|this|mask|result)\b", text_of(tokens)):
+        pointed = _by_pronoun(step, "it", False, (), [])
+        if len(pointed.refs) == 1 and pointed.refs[0] not in refs:
+            after = re.search(r"\b(it|that|this|mask|result)\b.*\b[RS]\d", text_of(tokens))
+            refs = (*pointed.refs, *refs) if after else (*refs, *pointed.refs)
     if step.before is None and not refs:
         return ask(Masks(problem="dangling"), step)
     if bad or (amount and not 0 < amount[0] <= (50 if amount[1] == "mm" else 500)):

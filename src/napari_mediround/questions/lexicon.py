@@ -20,7 +20,7 @@ WORDS = Path(resources.__file__).parent / "words"
 LONGEST = 8
 """Most words of a name."""
 SIDES = {
-    "left": "left lt lft lhs leftsided lefthand l leftward leftmost", "right": "right rt rhs rightsided righthand r rght rightward rightmost",
+    "left": "left lt lft lhs sin sinister sinistra sinistrum sinistri leftsided lefthand l leftward leftmost", "right": "right rt rhs dext dex dexter dextra dextrum dextri rightsided righthand r rght rightward rightmost",
     "both": "both bilateral bilat bilaterally",
 }  # fmt: skip
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
@@ -124,6 +124,10 @@ class Lexicon:
         return tuple(sorted(words | set(read_words("grammar")["mend"].split()) | {"left", "right", "both"}))
 
     @cached_property
+    def _name_words(self) -> frozenset[str]:
+        return frozenset(w for key in (*self.entries, *self.absent) for w in key.split())
+
+    @cached_property
     def words(self) -> frozenset[str]:
         """Every word that needs no mending."""
         names = {w for key in (*self.entries, *self.absent, *self.ambiguous) for w in key.split()}
@@ -145,7 +149,7 @@ class Lexicon:
         most = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
         near = process.extract(word, self.vocabulary, scorer=OSA.distance, score_cutoff=most, limit=None)
         found = [(errors + (other[0] != word[0]), other) for other, errors, _ in near]
-        found = [(cost, other) for cost, other in found if cost <= most]
+        found = [(c, other) for c, other in found if c <= most and (c < 2 or other in self._name_words)]
         least = min(found)[0] if found else 0
         sure = least < 2 or least == 2 and len(word) > 6 or len(word) > 8
         best = tuple(other for cost, other in sorted(found) if cost == least)

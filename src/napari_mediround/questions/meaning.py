@@ -107,6 +107,10 @@ def rank(text: str) -> list[tuple[float, str]]:
     return sorted(((s, n) for s, n in scores if s > 0), key=lambda x: (-x[0], x[1]))
 
 
+def _is_kind(word: str, lexicon) -> bool:
+    return any(w in lexicon.kinds or w in ("organ", "fat", "gut") for w in (word, word.removesuffix("s"))) or word in lexicon.ambiguous
+
+
 def describe(step: Step, strict: bool = False) -> Request | None:
     """Return the request for a structure that a step describes, or the question back; None for no description."""
     lexicon = load_lexicon()
@@ -133,6 +137,14 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     def wanted(structure: str) -> Wanted:
         return Wanted(structure, (side or "both") if lexicon.is_pair(structure) else "")
 
+    if len(content) < 2:
+        return None
+    says = re.search(r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b", step.rest_text)
+    special = [t for t in step.rest if t.kind == "X" and not _is_kind(t.typed.casefold(), lexicon)]
+    if special and (not says or not set(content) - set(stems(" ".join(t.typed for t in special)))):
+        return None  # what is known not to be known is not guessed at
+    if len(content) < 3 and not says:
+        return None if strict or not pair else Request("ask_back", choices=(wanted(name),), topic="described", sure=False, read_from=step.text)
     if best >= MARGIN * second and (not strict or best >= 1.4 * second):
         return Request("segment", (wanted(name),), excluded=tuple(w for w in step.named.excluded if w.structure != name), scope="" if step.scope == "odd" else step.scope, sure=False, read_from=step.text)
     if strict:

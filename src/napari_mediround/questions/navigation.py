@@ -88,11 +88,11 @@ def _move(step: Step) -> Request | None:
     text, named = step.text, step.named
     if named.targets or named.unknown or step.pointers:
         return None
-    if re.search(r"\b(too|as well|also|the one|again|same|next to|one (up|down|above|below))\b", text) and not re.search(r"\b(go|jump|scroll|move)\b", text):
+    if re.search(r"\b(too|as well|also|the (one|1)|again|same|next to|(one|1) (up|down|above|below))\b", text) and not re.search(r"\b(go|jump|scroll|move)\b", text):
         return None
     if step.situation.alive and re.match(r"^\W*(and |now |also |then )*(on|in|for|at) (the )?(slice|plane|image)s? \d", text):
         return None
-    moved = re.search(r"\b(go|jump|scroll|move|skip|step|page|advance|switch|change|turn|take me|bring me|navigate|set|open|show|display|view|to|get|back|forward)\b", text)
+    moved = re.search(r"\b(go|jump|scroll|move|skip|step|page|advance|switch|change|turn|take me|bring me|navigate|set|open|show|display|view|to|get)\b", text)
     view = re.search(r"\b(coronal|sagittal|axial|transverse|transversal)\b", text)
     if view and not re.search(r"\d", text):
         words = [t for t in step.tokens if t.kind == "W"]

@@ -61,6 +61,10 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
             named.excluded += _ruled_out(token, items)
             continue
         if token.choices:
+            if not any(i.token.kind == "S" and not i.negative for i in items):
+                pass
+            elif token.sure:
+                named.unknown.append(Wanted(described=token.wanted[0].described))
             named.choices += [_with_side(w, item.side, named) for w in token.choices]
             continue
         for wanted in item.wanted:
@@ -83,8 +87,8 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
                 mask = next(m for m in situation.masks if m.ref == ref)
                 structure = load_lexicon().anatomy.find(mask.structure)
                 named.excluded.append(load_lexicon().wanted(structure.name) if structure else Wanted(described=mask.structure))
-    named.targets = _merge(named.targets)
-    named.excluded = [w for w in _merge(named.excluded) if w not in named.targets]
+    named.excluded = _merge(named.excluded)
+    named.targets = [left for w in _merge(named.targets) if (left := _less(w, named.excluded))]
     named.unknown = list(dict.fromkeys(named.unknown))
     return named
 
@@ -113,11 +117,23 @@ def _with_side(wanted: Wanted, side: str, named: Named) -> Wanted:
             if swapped:
                 return lexicon.wanted(swapped.name)
             named.odd_side = f"{side} {wanted.structure.removeprefix(own[1]).strip()}"
+        elif not own and side in ("left", "right") and load_lexicon().anatomy[wanted.structure].region not in ("general", "breast"):
+            named.odd_side = f"{side} {wanted}"
         return wanted
     if wanted.side in ("left", "right") and side in ("left", "right") and wanted.side != side:
         named.odd_side = f"{side} {wanted}"
         return wanted
     return replace(wanted, side=side if wanted.side not in ("left", "right") else wanted.side)
+
+
+def _less(wanted: Wanted, excluded: list[Wanted]) -> Wanted | None:
+    """Return what is left of a target without what is ruled out: the other side of a pair, or nothing."""
+    ruled = {w.side for w in excluded if w.structure == wanted.structure and w.structure}
+    if not ruled:
+        return wanted
+    if wanted.side == "both" and ruled in ({"left"}, {"right"}):
+        return replace(wanted, side="right" if ruled == {"left"} else "left")
+    return wanted if wanted.side and ruled <= {"left", "right"} and wanted.side not in ruled and wanted.side != "both" else None
 
 
 def _merge(wanted: list[Wanted]) -> list[Wanted]:
@@ -264,6 +280,8 @@ def _not_that(tokens: list[Token], place: int) -> str:
             return f"{name} {word}" if re.search(r"ribs?$|vertebra$|disc$", name, re.I) or len(after) == 1 and not name.isupper() else ""
         if word not in lexicon.plain and word not in lexicon.qualities and word not in lexicon.common and word not in lexicon.words and word not in lexicon.sides:
             return f"{name} {word}"
+    if after and after[0].kind == "X":
+        return f"{name} {after[0].typed}"
     if before and before[0].kind == "X" and tokens[place].typed:
         return f"{before[0].typed} {name}"
     k = 0
@@ -372,11 +390,13 @@ def _give_back(tokens: list[Token], i: int, items: list[_Item], side: str, negat
     between = [t.word for t in tokens[last.place + 1 : i]]
     whole = "on" in between or "side" in [t.word for t in tokens[i : i + 2]] or "," in between or ":" in between or "both" == side
     only = "only" in between or "just" in between
+    if not any(load_lexicon().is_pair(w.structure) or w.described or re.match(r"(left|right) ", w.structure) for w in last.wanted) and len(before) < 2:
+        return
     last.side = side if only else _join(last.side, side) if last.side else side
     sided = any(item.side for item in before[:-1])
     if (whole or not sided) and not sided and not any(w in ("and", "then") for w in between):
         for item in before[:-1]:
-            if item.negative == last.negative and _same_list(tokens, item.place, last.place):
+            if any(load_lexicon().is_pair(w.structure) for w in item.wanted) and item.negative == last.negative and _same_list(tokens, item.place, last.place):
                 item.side = side
 
 

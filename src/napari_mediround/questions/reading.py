@@ -115,13 +115,14 @@ def read(text: str, situation: Situation) -> list[Token]:
     for mask in situation.masks:  # a name that a person gave
         if mask.verdict != "rejected" and lexicon.anatomy.find(mask.structure) is None and mask.structure.strip():
             text = re.sub(rf"\b{re.escape(mask.structure)}\b", lambda m, k=mask: keep(Token("R", "R", m[0], pointer=Pointer(((k.round, k.index),)))), text, flags=re.I)
+    text = re.sub(r"\b(?:[CTL]\d{1,2}\s*[-/]\s*[CTLS]?\d{1,2}\s+(?:inter ?vertebral\s+)?dis[ck]s?|dis[ck]s?\s+(?:at\s+)?[CTL]\d{1,2}\s*[-/]\s*[CTLS]?\d{1,2})\b", lambda m: m[0] if lexicon.anatomy.find(m[0]) else keep(Token("X", "X", m[0], (Wanted(described=m[0]),))), text, flags=re.I)
     text = load_languages().to_english(text)
     text = re.sub(r"(?<![\w.])([LRlr]|[LRlr]t)\.(?=\s|$|\w{3})", r"\1 ", text)
     text = re.sub(r"\(\s*([^()]*?)\s*\)", r" \1 ", text)
     text = re.sub(r"^\s*[-*•]\s+|\n\s*[-*•]\s*", " , ", text)
     text = re.sub(r"(?:^|(?<=[\s,;]))\(?\d{1,2}[).]\s+(?=[A-Za-z§])", " , ", text)
     text = re.sub(r"(?:^|(?<=[\s,;]))\(?[a-hA-H]\)\s+(?=[A-Za-z§])", " , ", text)
-    text = re.sub(r"\b(left|right|lt|rt)[ -](?:hand(?:ed)?[ -]side|handed|hand(?= \w+)|sided)\b", r"\1", text, flags=re.I)
+    text = re.sub(r"\b(left|right|lt|rt|l|r)[ -](?:hand(?:ed)?[ -]side|handed|hand(?= \w+)|sided)\b", r"\1", text, flags=re.I)
     text = re.sub(r"\bw/o\b", "without", re.sub(r"\bb/l\b", "bilateral", re.sub(r"\bw/(?=\s)", "with", text, flags=re.I), flags=re.I), flags=re.I)
     text = re.sub(r"\n+", " . ", text) if "§" in text or re.search(r"[.!?]", text) else re.sub(r"\n+", " , ", text)
     text = re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", text)
@@ -201,7 +202,8 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
         elif word in lexicon.ambiguous or " ".join(words[i : i + 2]) in lexicon.ambiguous:
             two = " ".join(words[i : i + 2])
             size = 2 if two in lexicon.ambiguous else 1
-            out.append(_open(two if size == 2 else word, " ".join(typed[i : i + size]), lexicon, situation))
+            side = next((w for w in reversed(words[max(0, i - 4) : i]) if w in ("left", "right")), "")
+            out.append(_open(two if size == 2 else word, " ".join(typed[i : i + size]), lexicon, situation, side))
             i += size
             continue
         elif re.fullmatch(r"[lr]", word) and i + 1 < len(words) and re.match(r"-|:|\d", words[i + 1]) and not re.match(r"\d+ ribs?", " ".join(words[i + 1 : i + 3])):
@@ -219,9 +221,12 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
     return out
 
 
-def _open(key: str, typed: str, lexicon, situation: Situation) -> Token:
+def _open(key: str, typed: str, lexicon, situation: Situation, side: str) -> Token:
     """Return a name that means several structures; the one that fits what the image shows, where there is one."""
     wanted = lexicon.ambiguous[key]
+    own = [w for w in wanted if side and w.structure == f"{side} {key}"]
+    if own:  # "left atrium and ventricle"
+        return Token("S", "S", typed, tuple(own))
     regions = situation.regions & set(lexicon.anatomy.adjacent)
     own = [w for w in wanted if lexicon.anatomy[lexicon.name_of(w)].region in regions]
     if len(own) == 1:
@@ -295,8 +300,8 @@ def _shared_head(words: list[str], lexicon) -> tuple[int, list[Token]] | None:
             for cut in range(1, size):
                 head = " ".join([first, *rest[cut:]])
                 other = lexicon.entries.get(head)
-                if second and other and not second[0].regions and other[0].wanted != second[0].wanted and first not in lexicon.sides and first not in lexicon.entries:
-                    tokens = [Token("S", "S", head, other[0].wanted), Token("W", "and", "and"), Token("S", "S", " ".join(rest), second[0].wanted)]
+                if second and other and not second[0].regions and other[0].wanted != second[0].wanted and first not in lexicon.entries and not (first in lexicon.sides and lexicon.is_pair(second[0].wanted[0].structure)):
+                    tokens = [Token("S", "S", head.removesuffix("s"), other[0].wanted), Token("W", "and", "and"), Token("S", "S", " ".join(rest).removesuffix("s"), second[0].wanted)]
                     return lead + 1 + size, tokens
     return None
 

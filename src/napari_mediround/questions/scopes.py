@@ -13,6 +13,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("range", rf"\b(?:on |in |at |for |through |over |across |from |between )*(?:the )?{_PLANE} (?:from |between |no |number )?(\d{{1,4}}) ?(?:-|to|through|until|up to|and|till|thru) ?(?:{_PLANE} )?(\d{{1,4}})\b"),
     ("range", rf"\b(?:from|between) (?:the )?(\d{{1,4}}) (?:to|through|until|and|up to|-) (\d{{1,4}})(?: {_PLANE})?\b"),
     ("first", rf"\b(?:in |on |for |over )*(?:the )?first (\d{{1,4}}) {_PLANE}\b"),
+    ("at", r"\b(?:on |in |at )?(?:z|im|img|sl|slc) ?[=:]? ?(\d{1,4})\b"),
+    ("plane", r"\b(?:on|in|from) (?:this|the|a) (?:short|long) axis(?: view| slice| image| plane)?\b"),
     ("at", rf"\b(?:on |in |at |for )*(?:the )?{_PLANE} {_N}\b"),
     ("stack", rf"\b(?:on|in|for|through|over|across|throughout|at|to|onto|into)?(?: )?(?:the )?(?:all|every|each|whole|entire|complete|full|remaining|other|rest of the)(?: of)?(?: the| these| \d{{1,4}}| other| remaining)* (?:{_PLANE}|stack|volume|series|scan|study|data ?set|image stack|acquisition|cine)\b"),
     ("stack", r"\b(?:through|throughout|across|over|in|on|to|for) (?:the )?(?:stack|volume|series|scan|whole thing|all of it)\b"),

@@ -221,7 +221,11 @@ def _talk_first(step: frames.Step) -> Request | None:
     text, named = step.text, step.named
     if re.search(r"\b(you|it) (got|get|did|made|drew|put|missed|had|have|outlined|segmented|forgot)\b.*\b(wrong|badly|mistake|last time|incorrectly|not right|error|poorly|too)\b", text):
         return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="disputed") if step.situation.alive else Request("answer", topic="ack")
-    if re.match(r"^\W*(i|we|my|the (patient|consultant|radiologist|boss|nurse)|he|she|they)\b", text) and not re.search(r"\b(want|need|like|love|see|require|wish|appreciate|have the|get|would|looking|grateful|prefer|could|can|must|after)\b", text) and not step.pointers:
+    if re.match(r"^\W*(i|we|my|the (patient|consultant|radiologist|boss|nurse)(?!')|he|she|they)\b", text) and not re.search(r"\b(want|need|like|love|see|require|wish|appreciate|have the|get|would|looking|grateful|prefer|could|can|must|after)\b", text) and not step.pointers:
+        return Request("answer", topic="ack", read_from=text)
+    if re.search(r"\b(this|that|it|these)('s)? ?(is|was|are|were)?( not|n't| no) (really |actually |even )?(the |a |an )?(left |right )?[SX]\d", text) or re.match(r"^\W*(isn't|wasn't|is not|aren't) (this|that|it)\b", text) or re.match(r"^\W*(this|that|it) (isn't|wasn't)\b", text):
+        return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="disputed") if step.situation.alive else Request("answer", topic="record")
+    if re.match(r"^\W*(the |this |my |his |her |a |left |right )*[SX]\d+( mask)? (is|are|was|were|has|have|looks?|does|did|seems?|lies|can|will|may)\b(?! (to be|needed|wanted|required|next|what|requested|missing|the one|also needed))", text) and not _is_question(step.tokens) and not re.search(r"\b(need|want|outline|segment|draw|please|contour)", text):
         return Request("answer", topic="ack", read_from=text)
     if not named.targets and len([t for t in step.tokens if t.kind in "WX"]) > 14:
         return Request("answer", topic="help", read_from=text)
