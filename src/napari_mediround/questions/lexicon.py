@@ -62,6 +62,7 @@ class Lexicon:
         self.parts = frozenset(english["parts"]["words"].split())
         self.qualities = frozenset(fold(w) for w in english["qualities"]["words"].split())
         self.sides = {word: side for side, words in SIDES.items() for word in words.split()}
+        self.short, self.dotted = english["short"], english["dotted"]
         self.kinds = anatomy.kinds
         groups = {s.plural: s.name for s in anatomy if s.is_group}
         self._base = {s.name: (groups.get(s.plural, s.name) if s.mirror else s.name, s.side if s.mirror else "both" if s.is_group else "")
@@ -124,6 +125,12 @@ class Lexicon:
         return tuple(sorted(words | set(read_words("grammar")["mend"].split()) | {"left", "right", "both"}))
 
     @cached_property
+    def spine(self) -> tuple[str, ...]:
+        """Vertebrae from the top, as "c1"."""
+        names = [s.name.split()[0].casefold() for s in self.anatomy if re.fullmatch(r"[CTL]\d+ vertebra", s.name) and s.name != "L6 vertebra"]
+        return (*sorted(names, key=lambda o: ("ctl".index(o[0]), int(o[1:]))), "s1")
+
+    @cached_property
     def _name_words(self) -> frozenset[str]:
         return frozenset(w for key in (*self.entries, *self.absent) for w in key.split())
 
@@ -133,7 +140,7 @@ class Lexicon:
         names = {w for key in (*self.entries, *self.absent, *self.ambiguous) for w in key.split()}
         kinds = {w for kind in self.kinds for w in kind.split()}
         grammar = read_words("grammar")
-        more = set(grammar["mend"].split()) | set(re.findall(r"[a-z]{3,}", str([t for t in grammar.values() if isinstance(t, dict)])))
+        more = {*self.short, *self.dotted} | set(grammar["mend"].split()) | set(re.findall(r"[a-z]{3,}", str([t for t in grammar.values() if isinstance(t, dict)])))
         return frozenset(names | kinds | more | self.common | self.plain | self.parts | self.qualities | set(self.sides))
 
     def mend(self, word: str) -> tuple[tuple[str, ...], bool]:
@@ -153,6 +160,8 @@ class Lexicon:
         least = min(found)[0] if found else 0
         sure = least < 2 or least == 2 and len(word) > 6 or len(word) > 8
         best = tuple(other for cost, other in sorted(found) if cost == least)
+        own = tuple(w for w in best if w in self.entries)
+        best = own if len(own) == 1 else best  # "prostat" is no part of "prostatic gland"
         return (best if sure else tuple(w for w in best if w in self.entries)), sure
 
     def knows(self, word: str) -> bool:
@@ -222,6 +231,7 @@ class Languages:
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         self.tables: dict[str, dict[str, str]] = {}
+        self._parts: dict[str, frozenset[str]] = {}
         self.names: dict[str, str] = {}
         east: dict[str, str] = {}
         for language, table in read_words("languages").items():
@@ -233,6 +243,7 @@ class Languages:
                     for key in _umlauts(word):
                         words[key] = english
             self.tables[language] = words
+            self._parts[language] = frozenset(w for name in words for w in name.split())
             for english, foreign in table["structures"].items():
                 for word in foreign:
                     for key in _umlauts(word):
@@ -248,7 +259,7 @@ class Languages:
         words = [(m[0], m.start(), m.end()) for m in re.finditer(r"[^\W\d_]+", text)]
         keys = [fold(w) for w, _, _ in words]
         table = self._choose(keys)
-        foreign_name = {k: v for k, v in self.names.items() if k not in self.lexicon.words}
+        foreign_name = self._foreign_names
         if not table and not any(k in foreign_name for k in keys):
             return text
         out, place, i = "", 0, 0
@@ -266,6 +277,10 @@ class Languages:
                 i += 1
         return out + text[place:]
 
+    @cached_property
+    def _foreign_names(self) -> dict[str, str]:
+        return {k: v for k, v in self.names.items() if k not in self.lexicon.words}
+
     def _choose(self, keys: list[str]) -> dict[str, str]:
         """Return the words of the language that a text is in, none for English.
 
@@ -273,22 +288,13 @@ class Languages:
         """
         best, most = {}, (0, 0)
         english = sum(k in self.lexicon.words for k in keys)
-        for table in self.tables.values():
-            own = [k for k in keys if any(k == part for part in table) or k in _parts(table)]
+        for language, table in self.tables.items():
+            own = [k for k in keys if k in self._parts[language]]
             alone = sum(k not in self.lexicon.words for k in own)
             score = (alone, len(own))
             if score > most and alone and (len(own) >= english - sum(k in self.lexicon.words for k in own)):
                 best, most = table, score
         return best
-
-
-def _parts(table: dict[str, str]) -> frozenset[str]:
-    return _parts_of(tuple(table))
-
-
-@cache
-def _parts_of(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(w for name in names for w in name.split())
 
 
 def _umlauts(word: str) -> set[str]:

@@ -250,6 +250,9 @@ def _located(tokens: list[Token], items: list[_Item]) -> list[_Item]:
                 head.wanted, head.bad = (lexicon.wanted(found.name),), ""
                 head.token = replace(head.token, kind="S", choices=())
                 continue
+            wholes = {lexicon.wanted(a).structure for h in head.wanted if h.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(h))}
+            if prep == "of" and {w.structure for w in item.wanted} & wholes:
+                continue  # "the lower lobe of the right lung": the side is the lobe's
             if prep in ("in", "within", "inside", "on", "at") and head.token.kind == "S" and item.token.kind == "S":
                 continue
             if item.token.kind == "X" and head.token.kind == "S" and not head.negative:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_mediround.questions.lexicon import load_languages, load_lexicon
 from napari_mediround.questions.request import Ref, Wanted
@@ -129,9 +129,18 @@ def read(text: str, situation: Situation) -> list[Token]:
     text = re.sub(r"\b(new line|newline|next line)\b", " , ", text, flags=re.I)
     text = re.sub(r"\b(?<!the )comma\b", " , ", text, flags=re.I)
     text = re.sub(r"\b(full stop|period)\s*(?=$|[A-Z]|then|next)", " . ", text, flags=re.I)
+    text = re.sub(r"\b([A-Za-z]{1,7})\.(?=\s|$|,|;)", lambda m: _full(m, lexicon.short | lexicon.dotted), text)
+    text = re.sub(r"\b[A-Za-z]{2,7}\b", lambda m: _full(m, lexicon.short), text)
     raw = re.findall(r"§\d+§|[^\W_]+(?:'[^\W_]+)?|\d+[.,]\d+|[^\w\s]", text)
     words = [w if w.startswith("§") else fold(w) for w in raw]
     return _tokens(raw, _mended(words, lexicon), values, situation)
+
+
+def _full(match: re.Match, words: Mapping[str, str]) -> str:
+    """Return a shortened word in full; others as they stand."""
+    word = match[0].removesuffix(".")
+    alone = not match.string[: match.start()].strip() and word.casefold() in ("a", "v", "n", "m")
+    return words.get(word.casefold(), match[0]) if not word.isupper() and not alone else match[0]
 
 
 def _mended(words: list[str], lexicon) -> list[tuple[str, bool, tuple[str, ...]]]:
@@ -191,6 +200,10 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
             out += [Token("W", w, t) for w, t in zip(words[i : i + size], typed[i : i + size], strict=True)]
             i += size
             continue
+        if tail := _shared_start(words, i, out, lexicon):
+            out.append(Token("S", "S", word, tail))
+            i += 1
+            continue
         if joint := _shared_head(words[i:], lexicon):
             size, tokens = joint
             out += tokens
@@ -218,7 +231,7 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
         else:
             out.append(Token("P", word, typed[i]))
         i += 1
-    return out
+    return _decide_by_others(out, lexicon)
 
 
 def _open(key: str, typed: str, lexicon, situation: Situation, side: str) -> Token:
@@ -243,17 +256,21 @@ def _regional(word: str, typed: str, lexicon) -> tuple[Wanted, ...]:
 
 def _numbered(words: list[str], lexicon) -> tuple[int, tuple[Wanted, ...]] | None:
     """Return the vertebrae or ribs of "T10 to L2", "L1-5", "ribs 3, 4 and 6", "third to fifth ribs"."""
-    order = [s.name.split()[0].casefold() for s in lexicon.anatomy if s.name.endswith(" vertebra")]
-    spine = sorted((o for o in order if o in order and o != "s1" and o != "l6"), key=lambda o: ("ctl".index(o[0]), int(o[1:])))
+    if not re.match(r"cervical$|thoracic$|dorsal$|lumbar$|[ctl]\d|ribs?$|costae?$|\d|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|twelfth", words[0]):
+        return None
     text = " ".join(words[:14])
     if match := re.match(r"([ctl]\d{1,2})(?: vertebra)? ?(?:-|to|through|until|down to|up to) ?(?:[ctls]? ?)(\d{1,2}|[ctls]\d{1,2})\b", text):
         first, last = match[1], match[2] if match[2][0].isalpha() else match[1][0] + match[2]
         prefix = re.search(r"([ctls]) ?\d+$", match[0])
         last = prefix[1] + re.search(r"\d+$", match[0])[0] if prefix else last
-        known = [*spine, "s1"]
+        known = lexicon.spine
         if first in known and last in known and abs(known.index(first) - known.index(last)) < 25:
             a, b = sorted((known.index(first), known.index(last)))
             return len(match[0].split()), tuple(lexicon.wanted(f"{o} vertebra") for o in known[a : b + 1])
+    if match := re.match(r"(cervical|thoracic|dorsal|lumbar) (?:vertebra|vertebrae|vertebral body|vertebral bodies|spine|body|level)s? (\d{1,2}(?: ?(?:-|to|through|until|,|and|&) ?\d{1,2})*)\b", text):
+        names = [f"{'T' if match[1][0] in 'td' else match[1][0].upper()}{n} vertebra" for n in _numbers_in(match[2])]
+        if all(lexicon.anatomy.find(n) for n in names):
+            return len(match[0].split()), tuple(lexicon.wanted(n) for n in names)
     one = r"(?:\d{1,2}(?:st|nd|rd|th)?|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
     link = r" ?(?:-|to|through|until|,|and|, and|&|\+|/) ?"
     for pattern in (rf"(?P<h>ribs?|costae?)(?: number| no)? (?P<n>{one}(?:{link}{one})*)\b(?! ?(?:mm|ml|cm))", rf"(?P<n>{one}(?:{link}{one})+) (?:(?P<side>left|right|lt|rt) )?(?P<h>ribs?|ventricles?)\b", rf"(?P<n>{one}) (?P<side>left|right|lt|rt|l|r) (?P<h>rib)\b"):
@@ -288,22 +305,56 @@ def _numbers_in(text: str) -> list[int]:
     return list(dict.fromkeys(out))
 
 
+def _shared_start(words: list[str], i: int, out: list[Token], lexicon) -> tuple[Wanted, ...]:
+    """Return the structure of "medius" in "gluteus maximus, medius and minimus": the name begins as the last one."""
+    last = next((t for t in reversed(out) if t.kind == "S"), None)
+    if last is None or not out or out[-1].word not in (",", "and", "&", "+", "/", "or") or words[i] in lexicon.plain:
+        return ()
+    first = fold(last.typed).split()[0]
+    found = lexicon.entries.get(f"{first} {words[i]}") if len(first) > 3 else None
+    return found[0].wanted if found and not found[0].regions else ()
+
+
 def _shared_head(words: list[str], lexicon) -> tuple[int, list[Token]] | None:
-    """Return the structures of "upper and lower lobes": two beginnings of one name."""
-    for lead in (1, 2):
-        if len(words) < lead + 3 or words[lead] not in ("and", "&", "+", "or", "/"):
+    """Return the structures of "upper, middle and lower lobes": several beginnings of one name."""
+    leads: list[str] = []
+    place = 0
+    while place + 1 < len(words) and len(leads) < 4:
+        size = next((n for n in (1, 2) if place + n < len(words) and words[place + n] in ("and", "&", "+", "or", "/", ",")), 0)
+        if not size:
+            break
+        leads.append(" ".join(words[place : place + size]))
+        place += size + 1
+        while place < len(words) and words[place] in ("and", "&", "the", "or"):
+            place += 1
+    if not leads or any(lead in lexicon.entries for lead in leads):
+        return None
+    for size in range(min(6, len(words) - place), 1, -1):
+        rest = words[place : place + size]
+        last = lexicon.entries.get(" ".join(rest))
+        if not last or last[0].regions:
             continue
-        first = " ".join(words[:lead])
-        for size in range(min(6, len(words) - lead - 1), 1, -1):
-            rest = words[lead + 1 : lead + 1 + size]
-            second = lexicon.entries.get(" ".join(rest))
-            for cut in range(1, size):
-                head = " ".join([first, *rest[cut:]])
-                other = lexicon.entries.get(head)
-                if second and other and not second[0].regions and other[0].wanted != second[0].wanted and first not in lexicon.entries and not (first in lexicon.sides and lexicon.is_pair(second[0].wanted[0].structure)):
-                    tokens = [Token("S", "S", head.removesuffix("s"), other[0].wanted), Token("W", "and", "and"), Token("S", "S", " ".join(rest).removesuffix("s"), second[0].wanted)]
-                    return lead + 1 + size, tokens
+        for cut in range(1, size):
+            heads = [" ".join([lead, *rest[cut:]]) for lead in leads]
+            found = [lexicon.entries.get(h) or lexicon.entries.get(h.removesuffix("s")) for h in heads]
+            sided = any(lead in lexicon.sides for lead in leads) and lexicon.is_pair(last[0].wanted[0].structure)
+            if all(found) and not sided and all(f[0].wanted != last[0].wanted for f in found):
+                tokens: list[Token] = []
+                for head, one in zip(heads, found, strict=True):
+                    tokens += [Token("S", "S", head.removesuffix("s"), one[0].wanted), Token("W", "and", "and")]
+                return place + size, [*tokens, Token("S", "S", " ".join(rest).removesuffix("s"), last[0].wanted)]
     return None
+
+
+def _decide_by_others(tokens: list[Token], lexicon) -> list[Token]:
+    """Decide names that mean several structures by the others of the text: "both ventricles and both atria"."""
+    regions = {lexicon.anatomy[lexicon.name_of(w)].region for t in tokens if t.kind == "S" for w in t.wanted} - {"general"}
+    out = []
+    for token in tokens:
+        own = tuple(w for w in token.choices if lexicon.anatomy[lexicon.name_of(w)].region in regions) if token.kind == "X" and token.sure else ()
+        plural = token.typed.casefold().endswith("s")
+        out.append(replace(token, kind="S", word="S", wanted=own, choices=()) if len(own) == 1 or own and plural and len(own) < len(token.choices) else token)
+    return out
 
 
 def _amount(match: re.Match) -> Token:

@@ -259,6 +259,12 @@ _SAYS = ("answer", "ask_back", "refuse")
 def _kept(found: list[Request]) -> list[Request]:
     """Return the steps without small talk around them; wishes to draw that follow each other become one."""
     acting = [r for r in found if r.action not in _SAYS]
+    asked = [r for r in found if r.action == "ask_back" and r.topic in ("which", "not_understood") and any(isinstance(c, Wanted) for c in r.choices)]
+    if asked and all(r.action == "segment" for r in acting):
+        drawn = {t for r in acting for t in r.targets}
+        open_ = [c for r in asked for c in r.choices if c not in drawn]
+        if open_ and acting:
+            return [Request("ask_back", choices=tuple(dict.fromkeys((*(t for r in acting for t in r.targets), *open_))), topic="not_understood")]
     if acting:
         found = [r for r in found if r.action not in _SAYS or r.topic not in ("ack", "help", "nothing_asked", "not_understood", "name_what_you_want", "record") and not (r.action == "refuse" and r.topic == "unknown_structure")] if any(r.action in ("answer", "refuse", "ask_back") for r in found) else found
     elif len(found) > 1:
