@@ -23,6 +23,7 @@ FOLDERS = {
 LAYERS = (
     ("__init__", "errors", "resources", "weights"),
     ("domain",),
+    ("questions",),
     ("io",),
     ("journal",),
     ("device", "model"),
@@ -39,6 +40,7 @@ WITHOUT = {
     "errors": HEAVY | GUI | {"numpy"},
     "weights": HEAVY | GUI,
     "domain": HEAVY | GUI | {"scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
+    "questions": HEAVY | GUI | {"numpy", "scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
     "io": HEAVY | GUI,
     "journal": HEAVY | GUI,
     "device": GUI,

@@ -22,6 +22,7 @@ _TOOK_BACK = re.compile(
 
 def split_steps(tokens: list[Token]) -> list[list[Token]]:
     """Return the tokens of each step."""
+    tokens = _without_header(tokens)
     steps: list[list[Token]] = [[]]
     for i, token in enumerate(tokens):
         rest = tokens[i + 1 :]
@@ -38,12 +39,27 @@ def split_steps(tokens: list[Token]) -> list[list[Token]]:
     return [step for step in steps if any(t.kind != "P" or t.word == "?" for t in step)]
 
 
+def _without_header(tokens: list[Token]) -> list[Token]:
+    """Return the tokens without what stands before a colon only as a heading: "LV level: outline the aorta"."""
+    place = next((i for i, t in enumerate(tokens) if t.word == ":"), 0)
+    after = [t for t in tokens[place + 1 :] if t.word not in _FILL]
+    before = {t.word for t in tokens[:place] if t.kind == "W"}
+    if not place or not after or after[0].word not in IMPERATIVES or after[0].kind != "W":
+        return tokens
+    ordering = before & (IMPERATIVES - {"is", "are", "next", "level", "contour", "label", "mark", "report"}) or before & {"not", "without", "except", "left", "right", "also"}
+    return tokens if ordering else tokens[place + 1 :]
+
+
 def _starts_step(token: Token, rest: list[Token], before: list[Token]) -> bool:
     k = 0
     while k < len(rest) and not (rest[k].word == "next" and rest[k + 1 : k + 2] and rest[k + 1].word in ("slice", "plane", "image")) and rest[k].word in _FILL and rest[k].kind == "W":
         k += 1
     if k == len(rest):
         return False
+    if token.word in (",", "and") and any(t.word == "window" for t in rest[k : k + 3]):
+        return True
+    if token.word in ("and", "plus", ",", "with") and rest[k].word in ("its", "their") and k + 1 < len(rest) and re.fullmatch(r"volumes?|areas?|diameters?|sizes?|density|mean|hu|length|width|dimensions?|attenuation|axis|recist|thickness|distance", rest[k + 1].word):
+        return any(t.kind in "SXR" for t in before)
     head, after = rest[k].word, rest[k + 1].word if k + 1 < len(rest) else ""
     if head not in IMPERATIVES or rest[k].kind != "W":
         return False

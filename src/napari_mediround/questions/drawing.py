@@ -251,14 +251,17 @@ def _unexplained(step: Step) -> list[str]:
         return []
     ordered = [t.word for t in step.rest[: names[0]] if t.kind == "W"]
     core = [w for w in ordered if w not in lexicon.qualities and w not in ("the", "a", "an", "left", "right", "both", "of", "all")]
-    ordered_outright = bool(core) and bool(_ORDER.fullmatch(core[-1]))
+    ordered_outright = bool(core) and bool(_ORDER.fullmatch(core[-1])) and (core[-1] != "about" or core[-2:-1] in (["what"], ["how"]))
+    comma = max((i for i, t in enumerate(step.rest[: names[0]]) if t.word in (",", ":", "-")), default=-1)
+    opening = text_of_words([t.word for t in step.rest[: max(comma, 0)]])
+    start = comma + 1 if comma > 0 and not RELATION.search(opening) else 0
     loose = []
     for i, token in enumerate(step.rest):
         if token.kind != "W" or token.word in lexicon.plain or token.word in lexicon.qualities or token.word in ("left", "right", "both") or _SEGMENT.fullmatch(token.word) or token.word in _LINKS:
             if i > names[0] and _PURPOSE.match(token.word):
                 break
             continue
-        if i < names[0] and ordered_outright:
+        if i < start or i < names[0] and ordered_outright:
             continue
         if i > names[-1] and ordered_outright and token.word in lexicon.words:
             continue

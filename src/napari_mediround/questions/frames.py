@@ -222,7 +222,11 @@ def measure(step: Step) -> Request | None:
         return Request("refuse", topic="not_measurable", read_from=step.text)
     masks = masks_of(step, many=True)
     scope = step.scope
-    if what == "distance" and len(masks.refs) == 1 and len(step.situation.last) == 1 and not masks.problem and step.before is None:
+    if what in ("distance", "compare") and len(masks.refs) == 1 and re.search(r"\b(it|this|that)\b", text):
+        other = _by_pronoun(step, "it", False, tuple(m.ref for m in step.situation.alive), []) if step.situation.alive else Masks()
+        if len(other.refs) == 1 and other.refs[0] not in masks.refs:
+            masks = Masks((*other.refs, *masks.refs))
+    if what == "distance" and len(masks.refs) == 1 and not masks.problem and step.before is None:
         return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="second_mask")
     if what == "compare" and len(masks.refs) == 1 and len(step.situation.alive) == 2 and not step.named.targets:
         masks = Masks(tuple(m.ref for m in step.situation.alive))
@@ -287,12 +291,14 @@ def edit(step: Step) -> Request | None:
         return ask(Masks(problem="missing", choices=tuple(m.ref for m in step.situation.alive)), step)
     refs = masks.refs
     if operation in ("subtract", "intersect", "clip", "union") and len(refs) == 1 and re.search(r"\b(it|that|this|mask|result)\b", text_of(tokens)):
-        pointed = _by_pronoun(step, "it", False, (), [])
+        pointed = _by_pronoun(step, "it", False, tuple(m.ref for m in step.situation.alive), [])
         if len(pointed.refs) == 1 and pointed.refs[0] not in refs:
             after = re.search(r"\b(it|that|this|mask|result)\b.*\b[RS]\d", text_of(tokens))
             refs = (*pointed.refs, *refs) if after else (*refs, *pointed.refs)
     if step.before is None and not refs:
         return ask(Masks(problem="dangling"), step)
+    if refs and not _pointed_out(step) and not step.before and strange(step):
+        return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="not_understood", read_from=step.text)
     if bad or (amount and not 0 < amount[0] <= (50 if amount[1] == "mm" else 500)):
         return Request("ask_back", choices=refs, topic="amount", read_from=step.text)
     if re.search(r"\b(N|\d+) ?(%|percent|times|fold|x)\b", text) or re.search(r"- A\d", text) and operation in ("grow", "shrink"):
@@ -363,20 +369,40 @@ def verdict(step: Step) -> Request | None:
             if not step.situation.masks and not step.pointers and name == "fix" and not _IT.search(text):
                 return None
             return Request("refuse", topic="dangling", read_from=text)
+        if _asks_about(step) or re.search(r"\b(none|nobody|if|unless|when|would|should|might)\b", text):
+            return Request("ask_back", topic="verdict", choices=tuple(m.ref for m in step.situation.alive), read_from=text) if step.situation.alive else Request("answer", topic="help")
         masks = masks_of(step)
+        if masks.refs and not _pointed_out(step) and (strange(step) or re.match(r"^\W*(you|i|we|he|she)\b", text) and not re.search(r"\b(it|this|that|mask)\b", text)):
+            masks = Masks(problem="several", choices=tuple(m.ref for m in step.situation.alive))
         if masks.problem and step.named.plural and masks.problem == "several" and name != "reject":
             masks = Masks(tuple(c for c in masks.choices if isinstance(c, tuple)))
         if masks.problem:
             return ask(masks, step)
-        if re.search(r"\b(but|except|other than|apart from|not|besides)\b", step.rest_text[match.end() :]) and step.named.excluded | step.named.out_refs if False else False:
-            return None
         refs = masks.refs
         if out := _left_out(step):
             refs = tuple(m.ref for m in step.situation.alive if m.ref not in out)
-        if name == "reject" and re.search(r"\b(everything|start over|from scratch|anew)\b", text):
+        if name == "reject" and (len(refs) > 2 and not step.pointers and not step.named.targets or re.search(r"\b(everything|start over|from scratch|anew)\b", text)):
             return Request("ask_back", topic="wide", choices=tuple(m.ref for m in step.situation.alive))
         return Request("verdict", references=refs, verdict=name, topic="" if refs else "result", read_from=text)
     return None
+
+
+def _asks_about(step: Step) -> bool:
+    """Whether a verdict is only spoken of: "what does accept do?"."""
+    text = step.text
+    if re.match(r"^\W*(please )?(can|could|would|will) (you|we|i)\b", text):
+        return False
+    return bool(re.match(r"^\W*(what|why|who|how|when|where|which|does|do|did|is|are|was|has|have|can|could|should)\b", text)) and not re.search(r"\b(please|fix|wrong)\b", text)
+
+
+def _pointed_out(step: Step) -> bool:
+    return bool(step.pointers or step.named.targets or any(t.kind in "X" for t in step.rest))
+
+
+def strange(step: Step) -> list[str]:
+    """Return words of a step about masks that no rule knows: what they change is not guessed at."""
+    lexicon = load_lexicon()
+    return [t.word for t in step.rest if t.kind == "W" and t.word not in lexicon.plain and t.word not in lexicon.qualities and t.word not in lexicon.ruled and t.word not in ("left", "right", "both")]
 
 
 def _left_out(step: Step) -> tuple[Ref, ...]:
@@ -404,7 +430,8 @@ def export(step: Step) -> Request | None:
     if not kind:
         return Request("ask_back", topic="format", read_from=text)
     pointed = step.pointers or step.named.targets
-    masks = masks_of(step, many=True) if pointed or step.before is not None else Masks()
+    pronoun = re.search(r"\b(it|them|that|this|these|those|both)\b", step.rest_text) and not re.search(r"\b(everything|all)\b", text)
+    masks = masks_of(step, many=True) if pointed or pronoun else Masks()
     if masks.problem:
         return ask(masks, step)
     if out := _left_out(step):

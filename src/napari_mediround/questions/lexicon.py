@@ -131,6 +131,12 @@ class Lexicon:
         return (*sorted(names, key=lambda o: ("ctl".index(o[0]), int(o[1:]))), "s1")
 
     @cached_property
+    def ruled(self) -> frozenset[str]:
+        """Words that the grammar of edits, verdicts and exports knows."""
+        grammar = read_words("grammar")
+        return _words_of(*(grammar[k] for k in ("edit", "verdict", "navigate", "export", "measure")))
+
+    @cached_property
     def _name_words(self) -> frozenset[str]:
         return frozenset(w for key in (*self.entries, *self.absent) for w in key.split())
 
@@ -140,7 +146,7 @@ class Lexicon:
         names = {w for key in (*self.entries, *self.absent, *self.ambiguous) for w in key.split()}
         kinds = {w for kind in self.kinds for w in kind.split()}
         grammar = read_words("grammar")
-        more = {*self.short, *self.dotted} | set(grammar["mend"].split()) | set(re.findall(r"[a-z]{3,}", str([t for t in grammar.values() if isinstance(t, dict)])))
+        more = {*self.short, *self.dotted} | set(grammar["mend"].split()) | _words_of(*(t for t in grammar.values() if isinstance(t, dict)))
         return frozenset(names | kinds | more | self.common | self.plain | self.parts | self.qualities | set(self.sides))
 
     def mend(self, word: str) -> tuple[tuple[str, ...], bool]:
@@ -217,6 +223,12 @@ class Lexicon:
 def load_lexicon() -> Lexicon:
     """Return the lexicon of the package's anatomy."""
     return Lexicon(load_anatomy())
+
+
+def _words_of(*tables: dict) -> frozenset[str]:
+    """Return the words that rules hold."""
+    patterns = " ".join(str(p) for t in tables for v in t.values() for p in (v if isinstance(v, list) else [v]))
+    return frozenset(re.findall(r"[a-z']{2,}", re.sub(r"\\[a-zA-Z]", " ", patterns)))
 
 
 def _plural(key: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EMPTY = frozenset(
     "the a an of to in on at and or for with from by that which what where who whose it its is are be was when into than as this these those "
     "does do has have i you me my us we can could would will please show segment outline draw mark find give see need want thing one "
-    "used use using part so also other all any some most more very".split()
+    "back first second last time no not yes make makes made used use using part so also other all any some most more very".split()
 )
 LEAST, MARGIN = 7.0, 1.25
 """Weight of shared words from which on a description counts, and how much more than the next structure's."""
@@ -137,7 +137,7 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     def wanted(structure: str) -> Wanted:
         return Wanted(structure, (side or "both") if lexicon.is_pair(structure) else "")
 
-    if len(content) < 2:
+    if len(content) < 2 or re.match(r"^\W*(can|could|when|who|why|how|has|have|had|is|are|was|do|does|did|that|let|let's|i|you|we|it|this|he|she|they|there|if|would|should|will|may)\b(?! (i|you|we) (see|have|get)\b)", step.rest_text):
         return None
     says = re.search(r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b", step.rest_text)
     special = [t for t in step.rest if t.kind == "X" and not _is_kind(t.typed.casefold(), lexicon)]

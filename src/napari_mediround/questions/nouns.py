@@ -52,7 +52,7 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
     negative = _polarity(tokens)
     named = Named()
     items = [_Item(t.wanted, t, i, negative[i], bad=_not_that(tokens, i) if t.kind == "S" else "") for i, t in enumerate(tokens) if t.kind in "SX" and t.wanted]
-    items = _located(tokens, items)
+    items = _narrowed(tokens, _located(tokens, items))
     _give_sides(tokens, items, negative)
     for item in items:
         token = item.token
@@ -266,6 +266,18 @@ def _located(tokens: list[Token], items: list[_Item]) -> list[_Item]:
         if not kept and prep == "at" and len(items) > 1:
             continue
         kept.append(item)
+    return kept
+
+
+def _narrowed(tokens: list[Token], items: list[_Item]) -> list[_Item]:
+    """Leave out wholes that their parts follow at once: "vertebrae from C3 to C6" are these four."""
+    lexicon = load_lexicon()
+    kept = []
+    for item, after in zip(items, [*items[1:], None], strict=False):
+        between = {t.word for t in tokens[item.place + 1 : after.place]} if after else set()
+        whole = after and {w.structure for w in item.wanted} & {a for w in after.wanted if w.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(w))}
+        if not (whole and not between & {"and", ",", "+", "&", "plus", "/", "with", "not", "without", "also", ";", "or"} and item.negative == after.negative):
+            kept.append(item)
     return kept
 
 

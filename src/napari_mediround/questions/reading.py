@@ -226,12 +226,12 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
         elif word in lexicon.sides and (len(word) > 1 or typed[i].isupper() or len(words) < 4):
             out.append(Token("W", lexicon.sides[word], typed[i]))
         elif re.match(r"[^\W_]", word):
-            value = number(word)
+            value = number(word) if word != "one" else None
             out.append(Token("N" if value is not None and word != "half" else "W", str(int(value)) if value is not None and value == int(value) else word, typed[i]))
         else:
             out.append(Token("P", word, typed[i]))
         i += 1
-    return _decide_by_others(out, lexicon)
+    return _decide_by_others(out, lexicon, situation)
 
 
 def _open(key: str, typed: str, lexicon, situation: Situation, side: str) -> Token:
@@ -321,7 +321,7 @@ def _shared_head(words: list[str], lexicon) -> tuple[int, list[Token]] | None:
     place = 0
     while place + 1 < len(words) and len(leads) < 4:
         size = next((n for n in (1, 2) if place + n < len(words) and words[place + n] in ("and", "&", "+", "or", "/", ",")), 0)
-        if not size:
+        if not size or " ".join(words[place : place + size]) in lexicon.entries:
             break
         leads.append(" ".join(words[place : place + size]))
         place += size + 1
@@ -346,9 +346,10 @@ def _shared_head(words: list[str], lexicon) -> tuple[int, list[Token]] | None:
     return None
 
 
-def _decide_by_others(tokens: list[Token], lexicon) -> list[Token]:
+def _decide_by_others(tokens: list[Token], lexicon, situation: Situation) -> list[Token]:
     """Decide names that mean several structures by the others of the text: "both ventricles and both atria"."""
-    regions = {lexicon.anatomy[lexicon.name_of(w)].region for t in tokens if t.kind == "S" for w in t.wanted} - {"general"}
+    regions = {lexicon.anatomy[lexicon.name_of(w)].region for t in tokens if t.kind == "S" for w in t.wanted}
+    regions = (regions | situation.regions) - {"general"}
     out = []
     for token in tokens:
         own = tuple(w for w in token.choices if lexicon.anatomy[lexicon.name_of(w)].region in regions) if token.kind == "X" and token.sure else ()

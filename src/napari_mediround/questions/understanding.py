@@ -17,13 +17,13 @@ from napari_mediround.questions.nouns import turn_image_sides
 from napari_mediround.questions.reading import Token, read
 from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.situation import Situation
-from napari_mediround.questions.text import clean
+from napari_mediround.questions.text import clean, ordinal
 
 LONGEST = 2000
 """Characters that are read."""
 _RENAME = re.compile(
     r"^\W*(?:(?:please|can you|could you|now|and|then|ok)\W+)*(?:rename|relabel|re-label|rebaptise|call|name|label|retitle)\s+"
-    r"(?P<what>\[[\d.]+\]|#\d+|it|this|that|(?:the\s+)?(?:mask|round|number|contour)\s*#?\d+|(?:the\s+)?(?:last|latest|previous)\s+(?:one|mask)|(?:the\s+)?mask|(?:the\s+)?[\w ]{3,40}?)"
+    r"(?P<what>\[[\d.]+\]|#\d+|it|this|that|(?:the\s+)?(?:mask|round|number|contour)\s*#?\d+|(?:the\s+)?(?:last|latest|previous|first|second|third|fourth|fifth|\d(?:st|nd|rd|th))\s+(?:one|mask|contour|outline)|(?:the\s+)?mask|(?:the\s+)?[\w ]{3,40}?)"
     r"(?:\s+mask)?\s*(?:\s+(?:to|as|into|by the name of)\s+|\s*(?:->|=>|=|:)\s*|\s+(?=[\"'\[(A-Za-z]))(?P<name>.{1,80}?)\W*$",
     re.I,
 )
@@ -130,7 +130,7 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
     question = _is_question(tokens)
     if fits("help", "rules", text) and not _orders(step):
         return Request("answer", topic="help", read_from=text)
-    for reader in (window, _clinical_first, frames.export, _undo_or_stop, _measured, _clinical, frames.edit, _judged, navigate, frames.verdict):
+    for reader in (window, _clinical_first, frames.export, _undo_or_stop, _measured, _clinical, _judged, frames.edit, navigate, frames.verdict):
         found = reader(step)
         if found is not None:
             return found
@@ -177,7 +177,7 @@ def _is_size(step: frames.Step) -> bool:
 def _clinical(step: frames.Step) -> Request | None:
     """"Is the S ADJECTIVE?": a judgement, whatever the adjective."""
     text = step.text
-    if re.match(r"^\W*(is|are|was|were|does|do|has|have) (the |there |this |his |her |my |left |right |both |any |an? )*(S|X|R)\d+", text) and not re.search(r"\b(visible|in view|on this|shown|seen|see|done)\b", text):
+    if re.match(r"^\W*(is|are|was|were|does|has|have) (the |there |this |his |her |my |left |right |both |any |an? )*(S|X|R)\d+", text) and not re.search(r"\b(visible|in view|on this|shown|seen|see|done)\b", text):
         if fits("record", "rules", text):
             return Request("answer", topic="record", read_from=text)
         return Request("refuse", topic="no_judgement", read_from=text)
@@ -192,7 +192,7 @@ def _undo_or_stop(step: frames.Step) -> Request | None:
 
 def _judged(step: frames.Step) -> Request | None:
     """A verdict in so many words, before what might move the view."""
-    if re.search(r"\b(accept|approve|reject|delete|discard|confirm)\b", step.text) and not re.search(r"\bhow\b", step.text):
+    if re.search(r"\b(accept|approve|reject|confirm)\b", step.text) and not re.search(r"\bhow\b", step.text):
         return frames.verdict(step)
     return None
 
@@ -243,6 +243,8 @@ def _talk(step: frames.Step) -> Request | None:
         return Request("ask_back", topic="name_what_you_want", read_from=text)
     if step.situation.alive and re.fullmatch(r"\W*no(pe)?\W*(thanks|thank you|not that)?\W*", text):
         return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="which")
+    if step.situation.alive and words and all(w in lexicon.plain or w in lexicon.qualities or w in ("them", "others", "ones") or ordinal(w) for w in words) and re.search(r"\b(one|them|first|second|third|last|other|all|both|that|this)\b", text) and len(words) < 6 and not _is_question(step.tokens):
+        return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="which", read_from=text)
     speaks = any(w in ("i", "you", "me", "my", "your", "we", "our", "us", "he", "she", "they", "who", "why", "how", "when", "what", "is", "are", "was", "do", "does", "did", "can", "could", "tell", "thanks", "hello", "i'm", "im", "it's", "that's", "what's", "whats", "let", "let's") for w in words)
     if speaks or not strange:
         return Request("answer", topic="help", read_from=text)
@@ -284,7 +286,7 @@ def _kept(found: list[Request]) -> list[Request]:
             ruled = {w for w in one.excluded}
             targets = tuple(t for t in last.targets if t not in ruled)
             out[-1] = replace(last, targets=targets, excluded=(*last.excluded, *one.excluded)) if targets else one
-        else:
+        elif last is None or replace(one, read_from="") != replace(last, read_from="") or one.action not in ("measure", "refuse", "answer"):
             out.append(one)
     ruled_out = {w for r in out for w in r.excluded}
     return [_without(r, ruled_out) for r in out] if len(out) > 1 else out
