@@ -12,41 +12,14 @@ features finer than the embedding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_mediround.model.features import Seen
 from napari_mediround.model.sam import CERTAIN
 
 _SCALE = 0.1  # the deviation of LiteMedSAM's embeddings, to which the context is added
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A plane as the mask decoder sees it; B planes.
-
-    Parameters
-    ----------
-    embedding : Tensor
-        (B, C, h, w), with its context.
-    detail : Tensor, optional
-        (B, D, H, W), finer; None for a model that looks no closer.
-    """
-
-    embedding: Tensor
-    detail: Tensor | None = None
-
-    def take(self, rows: list[int]) -> Seen:
-        """Return some of the planes, in another order or repeatedly."""
-        return Seen(self.embedding[rows], None if self.detail is None else self.detail[rows])
-
-    def split(self) -> list[Seen]:
-        """Return each plane for itself."""
-        count = len(self.embedding)
-        details = [None] * count if self.detail is None else self.detail.split(1)
-        return [Seen(*pair) for pair in zip(self.embedding.split(1), details, strict=True)]
 
 
 class Context(nn.Module):
