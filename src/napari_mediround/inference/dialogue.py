@@ -185,6 +185,14 @@ class DialogueReader:
             return said, torch.zeros(0, self.model.channels)
         return said, self.model.project_seg(torch.stack(hidden)).float()
 
+    def say(self, pieces: list[int | Slot], raw: Raw, names: Sequence[str]) -> Tensor:
+        """Return the SEG vectors (N, C), float32, of an answer that shows structures, however many."""
+        seg = self.model.language.new_ids[SEG]
+        ids = self.model.template.answer(self.model.language.encode, compose_answer(names))
+        states = self._say(pieces, raw, ids)
+        hidden = [state for token, state in zip(ids, states, strict=True) if token == seg]
+        return self.model.project_seg(torch.stack(hidden)).float()
+
     def _of_kind(self, name: str, seen: Callable[[], Mapping[str, float]]) -> str:
         """Return what is seen best of the kind that a name says ("lesion"), "" where nothing of it is."""
         meant = self._anatomy.meant_by(name)

@@ -39,7 +39,7 @@ from napari_mediround.model.build import build_mediround
 from napari_mediround.model.crop import whole_plane
 from napari_mediround.model.features import Decoded, ImageFeatures, Seen
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prompt import compose_answer, parse_answer, readable
+from napari_mediround.model.prompt import compose_answer, parse_answer, plain_question, readable
 
 LOG = logging.getLogger(__name__)
 
@@ -186,6 +186,8 @@ class Predictor:
         conversation: Conversation,
         references: tuple[Reference, ...] = (),
         cancelled: Callable[[], bool] | None = None,
+        structures: tuple[str, ...] = (),
+        chat: bool = True,
     ) -> Answer:
         """Answer one question about the image last set.
 
@@ -199,6 +201,11 @@ class Predictor:
             What it points at, resolved.
         cancelled : callable, optional
             Asked between tokens and between masks.
+        structures : tuple of str
+            Preferred names that are drawn whatever the language model reads. Without references the question
+            is then the plain one for these names, and earlier rounds do not matter.
+        chat : bool
+            Whether a question that wants no mask is answered by the language model's free text, else by none.
 
         Raises
         ------
@@ -213,6 +220,9 @@ class Predictor:
             read, notes = self._careful(
                 lambda: settle_references(self.model, look, conversation, references, self._current)
             )
+            if structures:
+                named = self._say(features, raw, structures, text, read, references)
+                return self._shown(features, *named, (), conversation, notes, cancelled)
             asked = text, read, references
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
@@ -225,16 +235,36 @@ class Predictor:
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
             if not names and not absent:
-                reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
+                reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled)) if chat else ""
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes(notes))
             notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
-            targets = self._segment(features, vectors, names, cancelled)
-            targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
-            if empty := [target.structure for target in targets if not target.mask.area]:
-                notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
-            canonical = compose_answer([t.structure for t in targets], absent)
-            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes(notes))
+            return self._shown(features, vectors, names, absent, conversation, notes, cancelled)
+
+    def chat(
+        self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None
+    ) -> str:
+        """Return the frozen base model's own answer; it does not see the image."""
+        with self._lock:
+            return self._careful(lambda: self._reader.chat(text, conversation, cancelled))
+
+    def _say(self, features, raw, structures, text, conversation, references) -> tuple[torch.Tensor, list[str]]:
+        """Return the vectors of named structures, and their names."""
+        names = [self.anatomy.normalise(name) for name in structures]
+        if not references:
+            text, conversation = plain_question(names), Conversation()
+        asked = text, conversation, references
+        pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
+        return self._careful(lambda: self._reader.say(pieces, raw, names)), names
+
+    def _shown(self, features, vectors, names, absent, conversation, notes, cancelled) -> Answer:
+        """Return the answer that shows structures: their masks, each off the mask of its other side."""
+        targets = self._segment(features, vectors, names, cancelled)
+        targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
+        if empty := [target.structure for target in targets if not target.mask.area]:
+            notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
+        canonical = compose_answer([t.structure for t in targets], absent)
+        return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes(notes))
 
     def refine(
         self,

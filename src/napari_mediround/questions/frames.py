@@ -70,6 +70,16 @@ class Masks:
 
 
 def masks_of(step: Step, many: bool = False, tokens: list[Token] | None = None) -> Masks:
+    """Return the masks that a step points at; those that a person chose where its words leave that open.
+
+    Parameters as in `_masks_in_words`.
+    """
+    found = _masks_in_words(step, many, tokens)
+    chosen = step.situation.pointed
+    return Masks(chosen) if chosen and found.problem in ("several", "dangling") else found
+
+
+def _masks_in_words(step: Step, many: bool = False, tokens: list[Token] | None = None) -> Masks:
     """Return the masks that a step points at, by number, name or pronoun; without any, those of the last round.
 
     Parameters

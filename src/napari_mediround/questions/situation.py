@@ -55,6 +55,8 @@ class Situation:
         Plane asked about; None for that of the last mask.
     planes : int
         How many the study has; 0 where that is not known.
+    pointed : tuple of (int, int)
+        Masks that a person chose for words which may mean several.
     """
 
     masks: tuple[Drawn, ...] = ()
@@ -62,6 +64,7 @@ class Situation:
     region: str = ""
     plane: int | None = None
     planes: int = 0
+    pointed: tuple[Ref, ...] = ()
 
     @cached_property
     def alive(self) -> tuple[Drawn, ...]:

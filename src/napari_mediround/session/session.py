@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import perf_counter
 
-from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.domain.anatomy import Anatomy, load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
@@ -14,12 +14,23 @@ from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
 from napari_mediround.questions.references import resolve_references
-from napari_mediround.questions.requests import asked_size, points, reply_plainly
+from napari_mediround.questions.lexicon import load_lexicon
+from napari_mediround.questions.request import Request, Wanted
+from napari_mediround.questions.situation import Situation
+from napari_mediround.questions.understanding import understand_in
+from napari_mediround.session import replies
+from napari_mediround.session.facts import tell
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
 UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large it is."
-ONE_PLANE = "That is one plane. Carry the mask through the stack for its volume."
+FREE = ("ack", "help", "nothing_asked", "not_understood", "off_topic")
+"""Topics that the language model may talk about where a person switched its free text on."""
+_WHICH = {
+    "dangling": "That points at nothing. Choose one of the masks so far.",
+    "several": "That could be any of several masks. Say its number.",
+    "missing": "There is no mask of that. Choose one of the masks so far.",
+}
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
 CARRY_QUALITY = 0.4
@@ -42,6 +53,9 @@ class Session(Record):
         The image, in display order.
     anatomy : Anatomy, optional
         Synonyms for references ("the hepatic organ" for "the liver").
+    free_text : bool
+        Whether the language model may answer what asks for nothing that can be done; each such reply is
+        marked as unverified.
     journal, case
         As in `Record`; where the journal knows the image, the session goes on where it stopped.
     """
@@ -53,14 +67,15 @@ class Session(Record):
         anatomy: Anatomy | None = None,
         journal: Journal | None = None,
         case: str = "",
+        free_text: bool = False,
     ) -> None:
         super().__init__(study, journal, case)
-        self.segmenter, self.anatomy = segmenter, anatomy
+        self.segmenter, self.anatomy, self.free_text = segmenter, anatomy, free_text
         self._images: set[str] = set()
 
     def move_to(self, study: Study) -> Session:
         """Return the session on other pixels of the same grid; conversation and journal stay."""
-        moved = Session(self.segmenter, study, self.anatomy, self.journal, self.case)
+        moved = Session(self.segmenter, study, self.anatomy, self.journal, self.case, self.free_text)
         moved._images = set(self._images)
         return moved
 
@@ -74,7 +89,8 @@ class Session(Record):
         DanglingReferenceError
             When they point at nothing, or at several masks; its `choices` name what there is.
         """
-        return resolve_references(text, self._first(after), self.anatomy, plane)
+        request = self.understand(text, plane or 0, after)
+        return self._pointed(request, text, plane or 0, after)
 
     def prepare(self, plane: int, window: str | tuple[float, float] | None = None) -> str:
         """Give the segmenter one plane, so that the next question about it is quicker; return its key.
@@ -133,17 +149,17 @@ class Session(Record):
         if len(text) > LONGEST:
             raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
         self._check_plane(plane)
+        given = _checked(references or (), conversation)
+        request = self.understand(text, plane, after, given)
         if references is None:
-            references = self.resolve(text, plane, after)
+            references = self._pointed(request, text, plane, after)
+        elif not references:
+            references = _references(request)
         references = _checked(references, conversation)
         stop_if(cancelled)
-        if reply := self._reply(text, plane, conversation, references):
-            answer = Answer(reply)
-        else:
-            self._recall_images(conversation, references)
-            self.prepare(plane, window or window_for_question(text))
-            stop_if(cancelled)
-            answer = self.segmenter.ask(text, conversation, references, cancelled)
+        plane, reply = self._other_plane(request, plane)
+        asked = text, conversation, references
+        answer = Answer(reply) if reply else self._answered(request, *asked, plane, window, cancelled)
         stop_if(cancelled)
         for target in answer.targets:
             if target.mask.shape != self.study.geometry.shape[1:]:
@@ -152,51 +168,109 @@ class Session(Record):
         seconds = perf_counter() - began
         return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
 
-    def _reply(
-        self, text: str, plane: int, conversation: Conversation, references: tuple[Reference, ...]
-    ) -> str:
-        """Return what can be said without the model, "" where it is to be asked."""
-        pointed_at = [conversation.target(reference).structure for reference in references]
-        what = asked_size(text)
-        if not what:
-            return reply_plainly(text, pointed_at, self.anatomy)
-        if points(what):
-            return self._sizes(references, text)
-        names = re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", what)
-        found = [self._named(name, plane, conversation) for name in names]
-        if all(found):
-            return self._sizes(found, text)
-        return UNMEASURED if self.anatomy and all(map(self.anatomy.find, names)) else ""
+    def understand(
+        self, text: str, plane: int, after: int | None = None, pointed: tuple[Reference, ...] = ()
+    ) -> Request:
+        """Return what a question about a plane asks for.
 
-    def _named(self, name: str, plane: int, conversation: Conversation) -> Reference | None:
-        """Return the last mask of a name, sooner on a plane, that was not rejected."""
-        called = self.anatomy.normalise if self.anatomy else str.casefold
-        masks = [
-            (round_.plane == plane, round_.index, number)
-            for round_ in conversation.rounds
-            for number, target in enumerate(round_.targets, 1)
-            if target.verdict != "rejected"
-            and not round_.carried
-            and called(target.structure) == called(re.sub(r"^the\s+", "", name.strip(), flags=re.I))
-        ]
-        return Reference(*max(masks)[1:]) if masks else None
+        Parameters
+        ----------
+        text : str
+            The question.
+        plane : int
+            0-based plane.
+        after : int, optional
+            As in `answer`.
+        pointed : tuple of Reference
+            Masks that a person chose for words which may mean several.
+        """
+        situation = Situation.of(self._first(after), self.study, plane)
+        refs = tuple((r.round, r.target) for r in pointed)
+        return understand_in(text, replace(situation, pointed=refs))
 
-    def _sizes(self, references: Sequence[Reference], text: str) -> str:
-        """Return the sizes of masks in words, and how to come by a volume where one was asked for."""
-        said = "\n".join(map(self._size, references))
-        lacking = "volume" in text.casefold() and " ml " not in said and self.study.planes > 1
-        return f"{said}\n{ONE_PLANE}" if lacking else said
+    def _pointed(self, request: Request, text: str, plane: int, after: int | None) -> tuple[Reference, ...]:
+        """Return what a question points at; `DanglingReferenceError` where that is nothing or several masks."""
+        masks = tuple(c for c in request.choices if not isinstance(c, Wanted))
+        if request.action == "ask_back" and masks and request.topic in ("dangling", "several", "missing"):
+            raise DanglingReferenceError(_WHICH[request.topic], tuple(Reference(*mask) for mask in masks))
+        if request.action == "refuse" and request.topic == "dangling":
+            raise DanglingReferenceError("That points at nothing: there is no mask yet. Name a structure first.")
+        if request.action == "segment" and _is_described(request):
+            return resolve_references(text, self._first(after), self.anatomy, plane)
+        return _references(request)
 
-    def _size(self, reference: Reference) -> str:
-        """Return the size of a mask in words; of one that was carried, through the stack as well."""
-        label, geometry = self.label(self.label_of(reference)), self.study.geometry
-        (area, unit), where = self.area(label.mask), f"{geometry.plane_name} plane {label.plane}".strip()
-        said = f"{label.name}: {area:,.0f} {unit} on {where}"
-        same = [other for other in self.state.shown if other.drawn == label.drawn and other.mask.area]
-        if len(same) > 1 and geometry.has_volume:
-            ml = sum(other.mask.area for other in same) * geometry.voxel_mm3 / 1000
-            said += f"; {ml:,.1f} ml in the {len(same)} planes that have a mask of it"
-        return f"{said}."
+    def _other_plane(self, request: Request, plane: int) -> tuple[int, str]:
+        """Return the plane that a question asks about, and what is said where it is not one plane."""
+        scope = request.scope if request.action == "segment" else ""
+        shown = self.study.geometry.plane_name.removeprefix("oblique ")
+        if isinstance(scope, tuple) and scope[0] == scope[1]:
+            plane = scope[0]
+        elif scope in ("next", "previous"):
+            plane += 1 if scope == "next" else -1
+        elif scope == "stack" or isinstance(scope, tuple):
+            return plane, replies.PLANES if self.study.planes > 1 else ""
+        elif scope in ("axial", "coronal", "sagittal") and scope != shown:
+            return plane, replies.VIEW.format(shown or "stored", scope)
+        self._check_plane(plane)
+        return plane, ""
+
+    def _answered(
+        self,
+        request: Request,
+        text: str,
+        conversation: Conversation,
+        references: tuple[Reference, ...],
+        plane: int,
+        window: str | tuple[float, float] | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Answer:
+        """Return the answer to a request: masks, measurements, or one sentence."""
+        later = [step for step in request.all_steps[1:] if step.action != "segment"]
+        if request.action == "segment":
+            answer = self._drawn(request, text, conversation, references, plane, window, cancelled)
+            said = replies.left_over(later)
+            return replace(answer, note="\n".join(filter(None, (answer.note, said)))) if said else answer
+        if self.free_text and request.topic in FREE:
+            return Answer(self.segmenter.chat(text, conversation, cancelled), note=replies.UNVERIFIED)
+        said = [self._said(step, references) for step in (request, *later)]
+        return Answer("\n".join(dict.fromkeys(filter(None, said))))
+
+    def _said(self, request: Request, references: tuple[Reference, ...]) -> str:
+        own = _references(replace(request, then=())) or references
+        if request.action == "measure":
+            if request.measure != "count" and (request.targets or not own):
+                return UNMEASURED
+            return tell(self, request.measure, own)
+        names = tuple(self.label(self.label_of(r)).name for r in own)
+        return replies.reply(request, names)
+
+    def _drawn(self, request, text, conversation, references, plane, window, cancelled) -> Answer:
+        """Return the masks of what a request names or describes; never of what it rules out."""
+        lexicon = load_lexicon()
+        names = [lexicon.name_of(w) for w in request.targets if w.structure]
+        if not request.targets:
+            names = [conversation.target(r).structure for r in references]
+        names += [lexicon.name_of(w) for step in request.then if step.action == "segment" for w in step.targets if w.structure]
+        described = _is_described(request)
+        self._recall_images(conversation, references)
+        self.prepare(plane, window or window_for_question(" ".join((text, *names))))
+        stop_if(cancelled)
+        known = () if described and not names else tuple(dict.fromkeys(names))
+        answer = self.segmenter.ask(text, conversation, references, cancelled, structures=known, chat=self.free_text)
+        ruled = {lexicon.name_of(w) for w in request.excluded if w.structure}
+        ruled |= {n for name in ruled for n in load_anatomy()[name].children if load_anatomy()[name].is_group}
+        kept = tuple(t for t in answer.targets if t.structure not in ruled)
+        notes = [answer.note]
+        if not kept and not answer.absent and not (self.free_text and answer.text and not answer.targets):
+            return replace(answer, text=replies.NOT_UNDERSTOOD, targets=())
+        if not answer.targets and not answer.absent:
+            notes.append(replies.UNVERIFIED)
+        unknown = [w for w in request.targets if not w.structure] if known else []
+        if unknown:
+            notes.append(replies.NOT_DRAWN.format(replies.join(f"“{w}”" for w in unknown)))
+        if not request.sure and known and not unknown:
+            notes.append(replies.TAKEN.format(replies.join(replies.spoken(w) for w in request.targets)))
+        return replace(answer, targets=kept, note="\n".join(filter(None, notes)))
 
     def add(self, round_: Round, branch: bool = False, model: Mapping[str, str] | None = None) -> Step:
         """Take a round, as `answer` returned it, into the conversation.
@@ -320,6 +394,17 @@ class Session(Record):
             if round_.answer.image and round_.answer.image not in self._images:
                 self.prepare(round_.plane, round_.window or window_for_question(round_.text))
                 self._images.add(round_.answer.image)
+
+
+def _is_described(request: Request) -> bool:
+    """Whether something is asked for that has no name: a place, a description."""
+    return any(not w.structure for w in request.targets)
+
+
+def _references(request: Request) -> tuple[Reference, ...]:
+    """Return the masks that a request points at, those of its further steps as well."""
+    found = dict.fromkeys(ref for step in request.all_steps for ref in step.references)
+    return tuple(Reference(*ref, phrase=f"[{ref[0]}.{ref[1]}]") for ref in found)
 
 
 def _why_stop(before: Mask, after: Mask, quality: float) -> str:
