@@ -87,7 +87,9 @@ class FakeSegmenter:
             raise self.error
         if text.lower().startswith("hello"):
             return Answer("Hello.")
-        names = list(structures) or [" ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)]
+        names = list(structures) or [
+            " ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)
+        ]
         targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in names)
         return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets)
 

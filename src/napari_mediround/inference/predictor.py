@@ -235,20 +235,22 @@ class Predictor:
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
             if not names and not absent:
-                reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled)) if chat else ""
+                reply = (
+                    self._careful(lambda: self._reader.chat(text, conversation, cancelled)) if chat else ""
+                )
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes(notes))
             notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
             return self._shown(features, vectors, names, absent, conversation, notes, cancelled)
 
-    def chat(
-        self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None
-    ) -> str:
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
         """Return the frozen base model's own answer; it does not see the image."""
         with self._lock:
             return self._careful(lambda: self._reader.chat(text, conversation, cancelled))
 
-    def _say(self, features, raw, structures, text, conversation, references) -> tuple[torch.Tensor, list[str]]:
+    def _say(
+        self, features, raw, structures, text, conversation, references
+    ) -> tuple[torch.Tensor, list[str]]:
         """Return the vectors of named structures, and their names."""
         names = [self.anatomy.normalise(name) for name in structures]
         if not references:

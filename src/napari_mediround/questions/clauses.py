@@ -13,7 +13,9 @@ IMPERATIVES = frozenset(
     "rename relabel relabel call select stop cancel repeat redraw fix correct edit open center centre set change make clean drop get add list report "
     "give how what which does is are close write send next".split()
 )
-_FILL = frozenset("please then also i want to you can could would like now next just afterwards after that finally and we need let's lets me kindly i'd id if".split())
+_FILL = frozenset(
+    "please then also i want to you can could would like now next just afterwards after that finally and we need let's lets me kindly i'd id if".split()
+)
 _TOOK_BACK = re.compile(
     r"(?:^| )(?:[,.;:-]+ )*(?:no wait|wait no|no sorry|sorry no|oh no|no no|er no|uh no|um no|scratch that|strike that|delete that comma|correction|make that|or rather|i mean|i meant|"
     r"just kidding|my mistake|wait|sorry|oops|actually|rather(?! than)|no ,|no -|no \.|(?:,|-|\.) no(?= (?:the|left|right|its|it|i|both|[,.-]) ))(?: [,.:;-]+)*(?= )"
@@ -32,7 +34,11 @@ def split_steps(tokens: list[Token]) -> list[list[Token]]:
             steps.append([])
         elif token.word in ("then", "afterwards", "subsequently", "thereafter") and (not rest or steps[-1]):
             steps.append([])
-        elif token.word in ("and", ",", "but", "otherwise", "&", "also", "plus", "-", ":") and steps[-1] and _starts_step(token, rest, steps[-1]):
+        elif (
+            token.word in ("and", ",", "but", "otherwise", "&", "also", "plus", "-", ":")
+            and steps[-1]
+            and _starts_step(token, rest, steps[-1])
+        ):
             steps.append([])
         else:
             steps[-1].append(token)
@@ -46,19 +52,36 @@ def _without_header(tokens: list[Token]) -> list[Token]:
     before = {t.word for t in tokens[:place] if t.kind == "W"}
     if not place or not after or after[0].word not in IMPERATIVES or after[0].kind != "W":
         return tokens
-    ordering = before & (IMPERATIVES - {"is", "are", "next", "level", "contour", "label", "mark", "report"}) or before & {"not", "without", "except", "left", "right", "also"}
+    ordering = before & (
+        IMPERATIVES - {"is", "are", "next", "level", "contour", "label", "mark", "report"}
+    ) or before & {"not", "without", "except", "left", "right", "also"}
     return tokens if ordering else tokens[place + 1 :]
 
 
 def _starts_step(token: Token, rest: list[Token], before: list[Token]) -> bool:
     k = 0
-    while k < len(rest) and not (rest[k].word == "next" and rest[k + 1 : k + 2] and rest[k + 1].word in ("slice", "plane", "image")) and rest[k].word in _FILL and rest[k].kind == "W":
+    while (
+        k < len(rest)
+        and not (
+            rest[k].word == "next" and rest[k + 1 : k + 2] and rest[k + 1].word in ("slice", "plane", "image")
+        )
+        and rest[k].word in _FILL
+        and rest[k].kind == "W"
+    ):
         k += 1
     if k == len(rest):
         return False
     if token.word in (",", "and") and any(t.word == "window" for t in rest[k : k + 3]):
         return True
-    if token.word in ("and", "plus", ",", "with") and rest[k].word in ("its", "their") and k + 1 < len(rest) and re.fullmatch(r"volumes?|areas?|diameters?|sizes?|density|mean|hu|length|width|dimensions?|attenuation|axis|recist|thickness|distance", rest[k + 1].word):
+    if (
+        token.word in ("and", "plus", ",", "with")
+        and rest[k].word in ("its", "their")
+        and k + 1 < len(rest)
+        and re.fullmatch(
+            r"volumes?|areas?|diameters?|sizes?|density|mean|hu|length|width|dimensions?|attenuation|axis|recist|thickness|distance",
+            rest[k + 1].word,
+        )
+    ):
         return any(t.kind in "SXR" for t in before)
     head, after = rest[k].word, rest[k + 1].word if k + 1 < len(rest) else ""
     if head not in IMPERATIVES or rest[k].kind != "W":
@@ -66,12 +89,38 @@ def _starts_step(token: Token, rest: list[Token], before: list[Token]) -> bool:
     if token.word == "but" and (head in ("is", "are", "keep") or after == "not"):
         return False
     if head in ("is", "are", "does"):
-        return any(t.kind in "RS" for t in rest[k + 1 : k + 3]) and any(t.kind in "RS" for t in before) and any(t.word in ("how", "is", "what", "are") for t in before)
+        return (
+            any(t.kind in "RS" for t in rest[k + 1 : k + 3])
+            and any(t.kind in "RS" for t in before)
+            and any(t.word in ("how", "is", "what", "are") for t in before)
+        )
     if head == "next":
         return after in ("slice", "plane", "image", "one")
     if head == "keep" and after in ("out", "away"):
         return False
-    if head in ("get", "make", "open", "close", "list", "report", "set", "change", "call", "label", "mark", "contour", "outline", "trace", "switch", "clip", "trim", "crop", "count", "stop", "fill"):
+    if head in (
+        "get",
+        "make",
+        "open",
+        "close",
+        "list",
+        "report",
+        "set",
+        "change",
+        "call",
+        "label",
+        "mark",
+        "contour",
+        "outline",
+        "trace",
+        "switch",
+        "clip",
+        "trim",
+        "crop",
+        "count",
+        "stop",
+        "fill",
+    ):
         return k + 1 < len(rest) or head == "stop"
     if head == "clean" or head == "move":
         return True
@@ -96,7 +145,12 @@ def take_back(tokens: list[Token]) -> list[Token]:
             continue
         if re.search(r"no$|no [,.-]$", mark[0].strip()) and not any(_kind(t) for t in before):
             continue
-        alone = any(t.word in IMPERATIVES and t.kind == "W" and t.word not in ("is", "are", "how", "what", "next", "no") for t in after)
+        alone = any(
+            t.word in IMPERATIVES
+            and t.kind == "W"
+            and t.word not in ("is", "are", "how", "what", "next", "no")
+            for t in after
+        )
         if alone:
             return after
         if not kinds:

@@ -12,7 +12,11 @@ from napari_mediround.questions.lexicon import read_words
 def rules(section: str) -> dict[str, tuple[re.Pattern, ...]]:
     """Return the rules of a section by their name, in the order of the file."""
     table = read_words("grammar")[section]
-    return {name: tuple(re.compile(p) for p in patterns) for name, patterns in table.items() if isinstance(patterns, list)}
+    return {
+        name: tuple(re.compile(p) for p in patterns)
+        for name, patterns in table.items()
+        if isinstance(patterns, list)
+    }
 
 
 def fits(section: str, name: str, text: str) -> re.Match | None:

@@ -70,8 +70,14 @@ class Lexicon:
         self._by_side = {pair: name for name, pair in self._base.items()}
         self.entries: dict[str, list[Entry]] = {}
         for structure in anatomy:
-            for name in dict.fromkeys((structure.name, *structure.synonyms, structure.plural or structure.name)):
-                owner = structure.name if name != structure.plural or structure.is_group else groups[structure.plural]
+            for name in dict.fromkeys(
+                (structure.name, *structure.synonyms, structure.plural or structure.name)
+            ):
+                owner = (
+                    structure.name
+                    if name != structure.plural or structure.is_group
+                    else groups[structure.plural]
+                )
                 self._add(name, (self.wanted(owner),))
         for name, more in english["names"].items():
             for word in more:
@@ -83,7 +89,9 @@ class Lexicon:
         for word, names in english["groups"].items():
             self._add(word, tuple(self.wanted(n) for n in names))
         self.neutral = frozenset(key_of(w) for w in english["neutral"]["words"])
-        self.ambiguous = {key_of(w): tuple(self.wanted(n) for n in names) for w, names in english["ambiguous"].items()}
+        self.ambiguous = {
+            key_of(w): tuple(self.wanted(n) for n in names) for w, names in english["ambiguous"].items()
+        }
         known = set(self.entries)
         self.absent: dict[str, Entry] = {}
         for word, full in english["absent"].items():
@@ -101,7 +109,9 @@ class Lexicon:
             keys |= {_plural(k) for k in list(keys)}
         for key in keys:
             there = self.entries.setdefault(key, [])
-            if all((e.wanted, e.regions) != (wanted, regions) for e in there) and (regions or not there or all(e.regions for e in there)):
+            if all((e.wanted, e.regions) != (wanted, regions) for e in there) and (
+                regions or not there or all(e.regions for e in there)
+            ):
                 there.append(entry)
 
     def wanted(self, name: str) -> Wanted:
@@ -121,13 +131,19 @@ class Lexicon:
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Words of names and orders that a misspelt word may mean."""
-        words = {w for key in (*self.entries, *self.absent) for w in key.split() if len(w) > 3 and w.isalpha()}
+        words = {
+            w for key in (*self.entries, *self.absent) for w in key.split() if len(w) > 3 and w.isalpha()
+        }
         return tuple(sorted(words | set(read_words("grammar")["mend"].split()) | {"left", "right", "both"}))
 
     @cached_property
     def spine(self) -> tuple[str, ...]:
         """Vertebrae from the top, as "c1"."""
-        names = [s.name.split()[0].casefold() for s in self.anatomy if re.fullmatch(r"[CTL]\d+ vertebra", s.name) and s.name != "L6 vertebra"]
+        names = [
+            s.name.split()[0].casefold()
+            for s in self.anatomy
+            if re.fullmatch(r"[CTL]\d+ vertebra", s.name) and s.name != "L6 vertebra"
+        ]
         return (*sorted(names, key=lambda o: ("ctl".index(o[0]), int(o[1:]))), "s1")
 
     @cached_property
@@ -146,8 +162,14 @@ class Lexicon:
         names = {w for key in (*self.entries, *self.absent, *self.ambiguous) for w in key.split()}
         kinds = {w for kind in self.kinds for w in kind.split()}
         grammar = read_words("grammar")
-        more = {*self.short, *self.dotted} | set(grammar["mend"].split()) | _words_of(*(t for t in grammar.values() if isinstance(t, dict)))
-        return frozenset(names | kinds | more | self.common | self.plain | self.parts | self.qualities | set(self.sides))
+        more = (
+            {*self.short, *self.dotted}
+            | set(grammar["mend"].split())
+            | _words_of(*(t for t in grammar.values() if isinstance(t, dict)))
+        )
+        return frozenset(
+            names | kinds | more | self.common | self.plain | self.parts | self.qualities | set(self.sides)
+        )
 
     def mend(self, word: str) -> tuple[tuple[str, ...], bool]:
         """Return the words that a misspelt one may mean, the likeliest, and whether that is sure.
@@ -174,17 +196,35 @@ class Lexicon:
         """Whether a word, or the word that it is a form of, is one of English or of a name."""
         if word in self.words:
             return True
-        stems = (word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ed"), word.removesuffix("ing"), word.removesuffix("d"), word.removesuffix("ly"), word.removesuffix("ing") + "e", word.removesuffix("er"))
+        stems = (
+            word.removesuffix("s"),
+            word.removesuffix("es"),
+            word.removesuffix("ed"),
+            word.removesuffix("ing"),
+            word.removesuffix("d"),
+            word.removesuffix("ly"),
+            word.removesuffix("ing") + "e",
+            word.removesuffix("er"),
+        )
         return any(len(s) > 3 and s != word and s in self.common for s in stems)
 
     def _split(self, word: str) -> str:
         for cut in range(3, len(word) - 2):
             head, tail = word[:cut], word[cut:]
-            if (tail in self.entries and (head in self.sides or head in self.entries or head in ("linker", "rechter", "links", "rechts"))) or f"{head} {tail}" in self.entries:
+            if (
+                tail in self.entries
+                and (
+                    head in self.sides
+                    or head in self.entries
+                    or head in ("linker", "rechter", "links", "rechts")
+                )
+            ) or f"{head} {tail}" in self.entries:
                 return f"{head} {tail}"
         return ""
 
-    def find(self, words: list[str], typed: list[str], regions: frozenset[str]) -> tuple[int, tuple[Wanted, ...], bool]:
+    def find(
+        self, words: list[str], typed: list[str], regions: frozenset[str]
+    ) -> tuple[int, tuple[Wanted, ...], bool]:
         """Return how many of the words the longest name at their start has, what it means, whether it is known.
 
         Parameters
@@ -201,7 +241,13 @@ class Lexicon:
             if size > 1 and words[0] in self.sides and self._is_sided(words[:size], regions):
                 return 1, (), False  # the side is a word of its own: "left and right kidney"
             for entry in self._fitting(key, regions):
-                if not entry.short or size > 1 or typed[0].isupper() or (len(typed) == 1 or key not in self.common) and key not in ("la", "as", "is", "ao", "sc", "pa"):
+                if (
+                    not entry.short
+                    or size > 1
+                    or typed[0].isupper()
+                    or (len(typed) == 1 or key not in self.common)
+                    and key not in ("la", "as", "is", "ao", "sc", "pa")
+                ):
                     return size, entry.wanted, True
             entry = self.absent.get(key)
             if entry and (not entry.short or typed[0].isupper() or key not in self.words):
@@ -211,7 +257,11 @@ class Lexicon:
     def _is_sided(self, words: list[str], regions: frozenset[str]) -> bool:
         """Whether a name is that of one side of a pair, and its rest the pair's."""
         whole, rest = self._fitting(" ".join(words), regions), self._fitting(" ".join(words[1:]), regions)
-        return bool(whole and rest) and all(self.is_pair(w.structure) for w in whole[0].wanted) and whole[0].wanted[0].structure == rest[0].wanted[0].structure
+        return (
+            bool(whole and rest)
+            and all(self.is_pair(w.structure) for w in whole[0].wanted)
+            and whole[0].wanted[0].structure == rest[0].wanted[0].structure
+        )
 
     def _fitting(self, key: str, regions: frozenset[str]) -> list[Entry]:
         there = self.entries.get(key, [])
@@ -227,7 +277,9 @@ def load_lexicon() -> Lexicon:
 
 def _words_of(*tables: dict) -> frozenset[str]:
     """Return the words that rules hold."""
-    patterns = " ".join(str(p) for t in tables for v in t.values() for p in (v if isinstance(v, list) else [v]))
+    patterns = " ".join(
+        str(p) for t in tables for v in t.values() for p in (v if isinstance(v, list) else [v])
+    )
     return frozenset(re.findall(r"[a-z']{2,}", re.sub(r"\\[a-zA-Z]", " ", patterns)))
 
 
@@ -282,8 +334,16 @@ class Languages:
                 key = " ".join(keys[i : i + size])
                 out += text[place : words[i][1]] + table.get(key, foreign_name.get(key, ""))
                 place, i = words[i + size - 1][2], i + size
-            elif table and (side := re.match(r"(linker|links|rechter|rechts)(?=\w{3})", keys[i])) and keys[i][side.end() :] in table:
-                out += text[place : words[i][1]] + ("left " if side[1][0] == "l" else "right ") + table[keys[i][side.end() :]]
+            elif (
+                table
+                and (side := re.match(r"(linker|links|rechter|rechts)(?=\w{3})", keys[i]))
+                and keys[i][side.end() :] in table
+            ):
+                out += (
+                    text[place : words[i][1]]
+                    + ("left " if side[1][0] == "l" else "right ")
+                    + table[keys[i][side.end() :]]
+                )
                 place, i = words[i][2], i + 1
             else:
                 i += 1

@@ -88,7 +88,9 @@ def _texts() -> dict[str, tuple[frozenset[str], ...]]:
 def _phrases() -> dict[str, str]:
     """Return each function of the anatomy, as stems, and its structure's name."""
     lexicon = load_lexicon()
-    found = {" ".join(stems(f)): lexicon.wanted(s.name).structure for s in lexicon.anatomy for f in s.functions}
+    found = {
+        " ".join(stems(f)): lexicon.wanted(s.name).structure for s in lexicon.anatomy for f in s.functions
+    }
     return {k: v for k, v in found.items() if k}
 
 
@@ -108,16 +110,31 @@ def rank(text: str) -> list[tuple[float, str]]:
 
 
 def _is_kind(word: str, lexicon) -> bool:
-    return any(w in lexicon.kinds or w in ("organ", "fat", "gut") for w in (word, word.removesuffix("s"))) or word in lexicon.ambiguous
+    return (
+        any(w in lexicon.kinds or w in ("organ", "fat", "gut") for w in (word, word.removesuffix("s")))
+        or word in lexicon.ambiguous
+    )
 
 
 def describe(step: Step, strict: bool = False) -> Request | None:
     """Return the request for a structure that a step describes, or the question back; None for no description."""
     lexicon = load_lexicon()
-    words = [t.typed if t.kind in "SX" else t.word for t in step.rest if t.kind in "SXWN" and t.word not in ("left", "right", "both")]
+    words = [
+        t.typed if t.kind in "SX" else t.word
+        for t in step.rest
+        if t.kind in "SXWN" and t.word not in ("left", "right", "both")
+    ]
     text = " ".join(words)
     content = [s for s in dict.fromkeys(stems(text))]
-    own = stems(" ".join(t.word for t in step.rest if t.kind == "W" and t.word not in lexicon.sides and t.word not in lexicon.plain) + " " + " ".join(t.typed for t in step.rest if t.kind == "X"))
+    own = stems(
+        " ".join(
+            t.word
+            for t in step.rest
+            if t.kind == "W" and t.word not in lexicon.sides and t.word not in lexicon.plain
+        )
+        + " "
+        + " ".join(t.typed for t in step.rest if t.kind == "X")
+    )
     if len(own) < 1 + bool(step.named.targets) or step.named.excluded or step.pointers:
         return None
     if len(content) < 2 and not strict or not re.search(r"[a-z]{3}", text):
@@ -137,17 +154,46 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     def wanted(structure: str) -> Wanted:
         return Wanted(structure, (side or "both") if lexicon.is_pair(structure) else "")
 
-    if len(content) < 2 or re.match(r"^\W*(can|could|when|who|why|how|has|have|had|is|are|was|do|does|did|that|let|let's|i|you|we|it|this|he|she|they|there|if|would|should|will|may)\b(?! (i|you|we) (see|have|get)\b)", step.rest_text):
+    if len(content) < 2 or re.match(
+        r"^\W*(can|could|when|who|why|how|has|have|had|is|are|was|do|does|did|that|let|let's|i|you|we|it|this|he|she|they|there|if|would|should|will|may)\b(?! (i|you|we) (see|have|get)\b)",
+        step.rest_text,
+    ):
         return None
-    says = re.search(r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b", step.rest_text)
+    says = re.search(
+        r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b",
+        step.rest_text,
+    )
     special = [t for t in step.rest if t.kind == "X" and not _is_kind(t.typed.casefold(), lexicon)]
     if special and (not says or not set(content) - set(stems(" ".join(t.typed for t in special)))):
         return None  # what is known not to be known is not guessed at
     if len(content) < 3 and not says:
-        return None if strict or not pair else Request("ask_back", choices=(wanted(name),), topic="described", sure=False, read_from=step.text)
+        return (
+            None
+            if strict or not pair
+            else Request(
+                "ask_back", choices=(wanted(name),), topic="described", sure=False, read_from=step.text
+            )
+        )
     if best >= MARGIN * second and (not strict or best >= 1.4 * second):
-        return Request("segment", (wanted(name),), excluded=tuple(w for w in step.named.excluded if w.structure != name), scope="" if step.scope == "odd" else step.scope, sure=False, read_from=step.text)
+        return Request(
+            "segment",
+            (wanted(name),),
+            excluded=tuple(w for w in step.named.excluded if w.structure != name),
+            scope="" if step.scope == "odd" else step.scope,
+            sure=False,
+            read_from=step.text,
+        )
     if strict:
         return None
     near = [n for s, n in ranked[:4] if s >= 0.6 * best]
-    return Request("ask_back", choices=tuple(wanted(n) for n in near), topic="described", sure=False, read_from=step.text) if pair or near else None
+    return (
+        Request(
+            "ask_back",
+            choices=tuple(wanted(n) for n in near),
+            topic="described",
+            sure=False,
+            read_from=step.text,
+        )
+        if pair or near
+        else None
+    )

@@ -17,9 +17,99 @@ RELATION = re.compile(
     r"wrapped|wraps|borders|bordering|contacts?|in contact|against|on top of|concavity|convexity|sandwiched|separates?|separating|encas\w+|enclos\w+|contains?|containing|"
     r"largest|smallest|biggest|larger|smaller|bigger|topmost|lowest|highest|uppermost|lowermost|leftmost|rightmost|up from|down from|left of|right of|to the left|to the right|attached|connect\w+|joins?|joining|runs?|running|lying|lies|sits?|sitting|resting|rests|directly|immediately|just|further)\b"
 )
-_NEG = ("not", "without", "except", "excluding", "exclude", "ignore", "ignoring", "avoid", "avoiding", "omit", "omitting", "skip", "skipping", "minus", "nor", "neither", "never", "don't", "dont", "cannot", "sparing", "spare", "didn't", "didnt", "barring", "bar", "sans", "isnot", "excepting", "disregard", "disregarding", "excl")
-_NEG_PHRASES = ("leave out", "leaving out", "other than", "apart from", "rather than", "instead of", "but not", "never mind", "no need for", "not interested in", "nothing of", "aside from", "save for", "do not", "stay away from", "keep out", "keep away from", "steer clear of", "free of", "exclusive of", "less the", "forget about", "forget the", "no more", "leave the", "not include", "not including", "as opposed to", "save the", "nothing to do with", "hold the")
-_STOP_NEG = ("but", "only", "just", "segment", "outline", "show", "draw", "mark", "find", "contour", "delineate", "label", "want", "do", "give", "take", "trace", "instead", "keep", "yes", "highlight", "need", "however", "please")
+_NEG = (
+    "not",
+    "without",
+    "except",
+    "excluding",
+    "exclude",
+    "ignore",
+    "ignoring",
+    "avoid",
+    "avoiding",
+    "omit",
+    "omitting",
+    "skip",
+    "skipping",
+    "minus",
+    "nor",
+    "neither",
+    "never",
+    "don't",
+    "dont",
+    "cannot",
+    "sparing",
+    "spare",
+    "didn't",
+    "didnt",
+    "barring",
+    "bar",
+    "sans",
+    "isnot",
+    "excepting",
+    "disregard",
+    "disregarding",
+    "excl",
+)
+_NEG_PHRASES = (
+    "leave out",
+    "leaving out",
+    "other than",
+    "apart from",
+    "rather than",
+    "instead of",
+    "but not",
+    "never mind",
+    "no need for",
+    "not interested in",
+    "nothing of",
+    "aside from",
+    "save for",
+    "do not",
+    "stay away from",
+    "keep out",
+    "keep away from",
+    "steer clear of",
+    "free of",
+    "exclusive of",
+    "less the",
+    "forget about",
+    "forget the",
+    "no more",
+    "leave the",
+    "not include",
+    "not including",
+    "as opposed to",
+    "save the",
+    "nothing to do with",
+    "hold the",
+)
+_STOP_NEG = (
+    "but",
+    "only",
+    "just",
+    "segment",
+    "outline",
+    "show",
+    "draw",
+    "mark",
+    "find",
+    "contour",
+    "delineate",
+    "label",
+    "want",
+    "do",
+    "give",
+    "take",
+    "trace",
+    "instead",
+    "keep",
+    "yes",
+    "highlight",
+    "need",
+    "however",
+    "please",
+)
 
 
 @dataclass
@@ -51,7 +141,11 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
     """Return what a clause names."""
     negative = _polarity(tokens)
     named = Named()
-    items = [_Item(t.wanted, t, i, negative[i], bad=_not_that(tokens, i) if t.kind == "S" else "") for i, t in enumerate(tokens) if t.kind in "SX" and t.wanted]
+    items = [
+        _Item(t.wanted, t, i, negative[i], bad=_not_that(tokens, i) if t.kind == "S" else "")
+        for i, t in enumerate(tokens)
+        if t.kind in "SX" and t.wanted
+    ]
     items = _narrowed(tokens, _located(tokens, items))
     _give_sides(tokens, items, negative)
     for item in items:
@@ -70,11 +164,15 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
         for wanted in item.wanted:
             one = _with_side(wanted, item.side, named)
             if item.bad and not item.negative:
-                named.unknown.append(Wanted(described=item.bad, side=item.side if item.side != "both" else ""))
+                named.unknown.append(
+                    Wanted(described=item.bad, side=item.side if item.side != "both" else "")
+                )
                 named.choices.append(one)
             elif token.kind == "X":
                 if not item.negative:
-                    named.unknown.append(Wanted(described=wanted.described, side=item.side if item.side != "both" else ""))
+                    named.unknown.append(
+                        Wanted(described=wanted.described, side=item.side if item.side != "both" else "")
+                    )
             else:
                 (named.excluded if item.negative else named.targets).append(one)
             if item.ruled and one.structure and one.side != item.ruled:
@@ -86,7 +184,9 @@ def name_things(tokens: list[Token], situation: Situation) -> Named:
                 named.out_refs.append(ref)
                 mask = next(m for m in situation.masks if m.ref == ref)
                 structure = load_lexicon().anatomy.find(mask.structure)
-                named.excluded.append(load_lexicon().wanted(structure.name) if structure else Wanted(described=mask.structure))
+                named.excluded.append(
+                    load_lexicon().wanted(structure.name) if structure else Wanted(described=mask.structure)
+                )
     named.excluded = _merge(named.excluded)
     named.targets = [left for w in _merge(named.targets) if (left := _less(w, named.excluded))]
     named.unknown = list(dict.fromkeys(named.unknown))
@@ -117,7 +217,11 @@ def _with_side(wanted: Wanted, side: str, named: Named) -> Wanted:
             if swapped:
                 return lexicon.wanted(swapped.name)
             named.odd_side = f"{side} {wanted.structure.removeprefix(own[1]).strip()}"
-        elif not own and side in ("left", "right") and load_lexicon().anatomy[wanted.structure].region not in ("general", "breast"):
+        elif (
+            not own
+            and side in ("left", "right")
+            and load_lexicon().anatomy[wanted.structure].region not in ("general", "breast")
+        ):
             named.odd_side = f"{side} {wanted}"
         return wanted
     if wanted.side in ("left", "right") and side in ("left", "right") and wanted.side != side:
@@ -133,7 +237,11 @@ def _less(wanted: Wanted, excluded: list[Wanted]) -> Wanted | None:
         return wanted
     if wanted.side == "both" and ruled in ({"left"}, {"right"}):
         return replace(wanted, side="right" if ruled == {"left"} else "left")
-    return wanted if wanted.side and ruled <= {"left", "right"} and wanted.side not in ruled and wanted.side != "both" else None
+    return (
+        wanted
+        if wanted.side and ruled <= {"left", "right"} and wanted.side not in ruled and wanted.side != "both"
+        else None
+    )
 
 
 def _merge(wanted: list[Wanted]) -> list[Wanted]:
@@ -154,7 +262,11 @@ def turn_image_sides(tokens: list[Token]) -> list[Token]:
     screen = r"(?:image|screen|picture|monitor|display|viewer|viewers|viewer's|viewing|slice|scan|film|frame|page|view|photo|display's|observer|observer's|my|reader's|reader)"
     text = " ".join(words)
     drop: set[int] = set()
-    for pattern in (rf"\b(left|right)(?: hand)?(?: side| half| part| edge| border| margin| one)?(?: side)?,?(?: of| on| in| as seen on| as displayed on| as seen in| in terms of)(?: the| this| my)? {screen}\b(?: side)?", rf"\b(?:the )?{screen}(?: 's)?(?: s)?,? (?:own )?(left|right)\b(?: hand)?(?: side)?", rf"\bon {screen} (left|right)\b"):
+    for pattern in (
+        rf"\b(left|right)(?: hand)?(?: side| half| part| edge| border| margin| one)?(?: side)?,?(?: of| on| in| as seen on| as displayed on| as seen in| in terms of)(?: the| this| my)? {screen}\b(?: side)?",
+        rf"\b(?:the )?{screen}(?: 's)?(?: s)?,? (?:own )?(left|right)\b(?: hand)?(?: side)?",
+        rf"\bon {screen} (left|right)\b",
+    ):
         for match in re.finditer(pattern, text):
             if re.match(r"my", match[0]):
                 pass
@@ -176,27 +288,53 @@ def _polarity(tokens: list[Token]) -> list[bool]:
     negative = [False] * len(words)
     on, count, seen = False, 0, False
     i = 0
-    while i < len(words) and (words[i] in ("no", ",", "nope", "nah", "-", ".") and i + 1 < len(words) and words[i + 1] in (",", "-", ".", "not", "no") or words[i] == "," ):
+    while i < len(words) and (
+        words[i] in ("no", ",", "nope", "nah", "-", ".")
+        and i + 1 < len(words)
+        and words[i + 1] in (",", "-", ".", "not", "no")
+        or words[i] == ","
+    ):
         i += 1  # "no, not the aorta": the first no only answers
     while i < len(words):
         two = " ".join(words[i : i + 2])
         three = " ".join(words[i : i + 3])
         word = words[i]
         rest = " ".join(words[i : i + 6])
-        if re.match(r"(not|nothing|no) (only|just|merely|but)\b", rest) or re.match(r"(don't|dont|do not|never|not to) (forget|miss|skip|omit|leave out|ignore|overlook|exclude)\b", rest):
+        if re.match(r"(not|nothing|no) (only|just|merely|but)\b", rest) or re.match(
+            r"(don't|dont|do not|never|not to) (forget|miss|skip|omit|leave out|ignore|overlook|exclude)\b",
+            rest,
+        ):
             i += 3 if rest.startswith(("do not", "not to")) else 2
             on = False
             continue
-        if re.match(r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b", rest):
+        if re.match(
+            r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b",
+            rest,
+        ):
             i += 2
             continue
         hit = 2 if two in _NEG_PHRASES else 3 if three in _NEG_PHRASES else 1 if word in _NEG else 0
-        if not hit and word == "no" and i + 1 < len(words) and (tokens[i + 1].kind in "SXR" or words[i + 1] in ("left", "right", "the") and i + 2 < len(words) and tokens[i + 2].kind in "SXR" and words[i + 1] != "the"):
+        if (
+            not hit
+            and word == "no"
+            and i + 1 < len(words)
+            and (
+                tokens[i + 1].kind in "SXR"
+                or words[i + 1] in ("left", "right", "the")
+                and i + 2 < len(words)
+                and tokens[i + 2].kind in "SXR"
+                and words[i + 1] != "the"
+            )
+        ):
             hit = 1
         if not hit and two in ("no longer", "never the"):
             hit = 2
         if hit:
-            if word == "isnot" or word in ("not", "without") and not any(t.kind in "SXR" or t.word in ("left", "right") for t in tokens[i + hit :]):
+            if (
+                word == "isnot"
+                or word in ("not", "without")
+                and not any(t.kind in "SXR" or t.word in ("left", "right") for t in tokens[i + hit :])
+            ):
                 for back in range(i - 1, -1, -1):  # "X ではなく", "die Leber nicht"
                     if tokens[back].kind in "SXR":
                         negative[back] = True
@@ -211,8 +349,15 @@ def _polarity(tokens: list[Token]) -> list[bool]:
             i += hit
             continue
         if on and seen:
-            after = next((t for t in tokens[i + 1 :] if t.word not in ("the", "a", "an", "please", "also")), None)
-            if word in _STOP_NEG or word in (";", ".", ":") or (word == "," and not _list_goes_on(tokens, i)) or (word == "and" and after is not None and after.word in _STOP_NEG):
+            after = next(
+                (t for t in tokens[i + 1 :] if t.word not in ("the", "a", "an", "please", "also")), None
+            )
+            if (
+                word in _STOP_NEG
+                or word in (";", ".", ":")
+                or (word == "," and not _list_goes_on(tokens, i))
+                or (word == "and" and after is not None and after.word in _STOP_NEG)
+            ):
                 on = False
         if tokens[i].kind in "SXR" or word in ("left", "right"):
             negative[i] = on
@@ -227,8 +372,14 @@ def _list_goes_on(tokens: list[Token], comma: int) -> bool:
     nouns = [i for i, t in enumerate(tokens[comma + 1 :]) if t.kind in "SXR"]
     if not nouns:
         return False
-    positive_before = any(t.kind in "SX" for t in tokens[:comma]) and sum(t.kind in "SXR" for t in tokens[:comma]) > 1
-    joined = any(w in ("or", "nor", "and") for w in words[: nouns[-1]]) if len(nouns) > 1 else words[0] in ("or", "nor", "and")
+    positive_before = (
+        any(t.kind in "SX" for t in tokens[:comma]) and sum(t.kind in "SXR" for t in tokens[:comma]) > 1
+    )
+    joined = (
+        any(w in ("or", "nor", "and") for w in words[: nouns[-1]])
+        if len(nouns) > 1
+        else words[0] in ("or", "nor", "and")
+    )
     return joined and (positive_before or "or" in words or "nor" in words)
 
 
@@ -238,22 +389,60 @@ def _located(tokens: list[Token], items: list[_Item]) -> list[_Item]:
     lexicon = load_lexicon()
     for item in items:
         before = [t.word for t in tokens[: item.place]]
-        while before and before[-1] in ("the", "a", "an", "left", "right", "both", "this", "his", "her", "my", "your", "level", "of", "height") and not (before[-1] == "of" and len(before) > 1 and before[-2] not in ("level", "height")):
+        while (
+            before
+            and before[-1]
+            in (
+                "the",
+                "a",
+                "an",
+                "left",
+                "right",
+                "both",
+                "this",
+                "his",
+                "her",
+                "my",
+                "your",
+                "level",
+                "of",
+                "height",
+            )
+            and not (before[-1] == "of" and len(before) > 1 and before[-2] not in ("level", "height"))
+        ):
             before.pop()
         prep = before[-1] if before else ""
-        if kept and prep in ("in", "within", "inside", "on", "of", "at", "from", "into", "near") and item.place - kept[-1].place <= 5 and not item.negative:
+        if (
+            kept
+            and prep in ("in", "within", "inside", "on", "of", "at", "from", "into", "near")
+            and item.place - kept[-1].place <= 5
+            and not item.negative
+        ):
             head = kept[-1]
-            joined = [f"{w.structure.removesuffix('s')} {h.structure or h.described}" for w in item.wanted for h in head.wanted]
+            joined = [
+                f"{w.structure.removesuffix('s')} {h.structure or h.described}"
+                for w in item.wanted
+                for h in head.wanted
+            ]
             typed = f"{item.token.typed} {head.token.typed}".casefold()
             found = next((lexicon.anatomy.find(j) for j in (typed, *joined) if lexicon.anatomy.find(j)), None)
             if found and prep != "at":
                 head.wanted, head.bad = (lexicon.wanted(found.name),), ""
                 head.token = replace(head.token, kind="S", choices=())
                 continue
-            wholes = {lexicon.wanted(a).structure for h in head.wanted if h.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(h))}
+            wholes = {
+                lexicon.wanted(a).structure
+                for h in head.wanted
+                if h.structure
+                for a in lexicon.anatomy.ancestors(lexicon.name_of(h))
+            }
             if prep == "of" and {w.structure for w in item.wanted} & wholes:
                 continue  # "the lower lobe of the right lung": the side is the lobe's
-            if prep in ("in", "within", "inside", "on", "at") and head.token.kind == "S" and item.token.kind == "S":
+            if (
+                prep in ("in", "within", "inside", "on", "at")
+                and head.token.kind == "S"
+                and item.token.kind == "S"
+            ):
                 continue
             if item.token.kind == "X" and head.token.kind == "S" and not head.negative:
                 if item.wanted[0].described in ("thorax", "chest", "abdomen", "neck", "head", "pelvis"):
@@ -275,8 +464,14 @@ def _narrowed(tokens: list[Token], items: list[_Item]) -> list[_Item]:
     kept = []
     for item, after in zip(items, [*items[1:], None], strict=False):
         between = {t.word for t in tokens[item.place + 1 : after.place]} if after else set()
-        whole = after and {w.structure for w in item.wanted} & {a for w in after.wanted if w.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(w))}
-        if not (whole and not between & {"and", ",", "+", "&", "plus", "/", "with", "not", "without", "also", ";", "or"} and item.negative == after.negative):
+        whole = after and {w.structure for w in item.wanted} & {
+            a for w in after.wanted if w.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(w))
+        }
+        if not (
+            whole
+            and not between & {"and", ",", "+", "&", "plus", "/", "with", "not", "without", "also", ";", "or"}
+            and item.negative == after.negative
+        ):
             kept.append(item)
     return kept
 
@@ -292,15 +487,39 @@ def _not_that(tokens: list[Token], place: int) -> str:
         if word in lexicon.parts and not (word == "side" or word in ("part", "parts") and False):
             return f"{name} {' '.join(t.typed for t in after[:2] if t.kind in 'WN')}".strip()
         if after[0].kind == "N" and not (len(after) > 1 and after[1].kind in "A"):
-            return f"{name} {word}" if re.search(r"ribs?$|vertebra$|disc$", name, re.I) or len(after) == 1 and not name.isupper() else ""
-        if word not in lexicon.plain and word not in lexicon.qualities and word not in lexicon.common and word not in lexicon.words and word not in lexicon.sides:
+            return (
+                f"{name} {word}"
+                if re.search(r"ribs?$|vertebra$|disc$", name, re.I) or len(after) == 1 and not name.isupper()
+                else ""
+            )
+        if (
+            word not in lexicon.plain
+            and word not in lexicon.qualities
+            and word not in lexicon.common
+            and word not in lexicon.words
+            and word not in lexicon.sides
+        ):
             return f"{name} {word}"
     if after and after[0].kind == "X":
         return f"{name} {after[0].typed}"
     if before and before[0].kind == "X" and tokens[place].typed:
         return f"{before[0].typed} {name}"
     k = 0
-    while k < len(before) and before[k].word in ("left", "right", "both", "side", "one", "the", "a", "an", "this", "my", "his", "her", "patient's"):
+    while k < len(before) and before[k].word in (
+        "left",
+        "right",
+        "both",
+        "side",
+        "one",
+        "the",
+        "a",
+        "an",
+        "this",
+        "my",
+        "his",
+        "her",
+        "patient's",
+    ):
         k += 1
     if k < len(before) and before[k].word in ("of", "in", "on", "from") and k + 1 < len(before):
         head = before[k + 1]
@@ -309,7 +528,13 @@ def _not_that(tokens: list[Token], place: int) -> str:
             if head.word in lexicon.parts:
                 return f"{head.word} {before[k + 1].word} of the {name}"
             head = before[k + 1]
-        if head.kind == "W" and (head.word in lexicon.parts and head.word not in ("border", "surface", "side") or head.word not in lexicon.words and len(head.word) > 3 and head.word.isalpha()):
+        if head.kind == "W" and (
+            head.word in lexicon.parts
+            and head.word not in ("border", "surface", "side")
+            or head.word not in lexicon.words
+            and len(head.word) > 3
+            and head.word.isalpha()
+        ):
             more = [t.word for t in before[k + 2 : k + 4] if t.kind == "W" and t.word not in lexicon.plain]
             return f"{' '.join(more[::-1])} {head.word} {before[k].word} the {name}".strip()
         if head.kind == "W" and re.fullmatch(r"\d+[a-z]", head.word):
@@ -317,7 +542,13 @@ def _not_that(tokens: list[Token], place: int) -> str:
         return ""
     if k < len(before) and before[0].kind == "W":
         word = before[k].word if before[k].kind == "W" else ""
-        strange = word and word not in lexicon.plain and word not in lexicon.qualities and word not in lexicon.sides and word.isalpha()
+        strange = (
+            word
+            and word not in lexicon.plain
+            and word not in lexicon.qualities
+            and word not in lexicon.sides
+            and word.isalpha()
+        )
         if strange and k == 0 and word not in lexicon.words and word not in _NEG and len(word) > 2:
             return f"{word} {name}"
         if word in _CHANGING:
@@ -339,7 +570,11 @@ def _give_sides(tokens: list[Token], items: list[_Item], negative: list[bool]) -
     carried = ""
     for i, token in enumerate(tokens):
         if token.word in ("left", "right", "both") and token.kind == "W":
-            if token.word != "both" and i + 1 < len(tokens) and tokens[i + 1].word in ("away", "now", "here", "out", "over"):
+            if (
+                token.word != "both"
+                and i + 1 < len(tokens)
+                and tokens[i + 1].word in ("away", "now", "here", "out", "over")
+            ):
                 continue
             if _name_ahead(tokens, i, at) is None:
                 _give_back(tokens, i, items, token.word, negative[i])
@@ -351,7 +586,9 @@ def _give_sides(tokens: list[Token], items: list[_Item], negative: list[bool]) -
             ruled = [side for side, no in pending if no]
             if wished and ruled:  # "left, not right kidney"
                 item.negative, item.side, item.ruled = False, wished[-1], ruled[-1]
-            own = "both" if {"left", "right"} <= {s for s, _ in pending} else pending[-1][0] if pending else ""
+            own = (
+                "both" if {"left", "right"} <= {s for s, _ in pending} else pending[-1][0] if pending else ""
+            )
             if item.ruled:
                 pass
             elif own:
@@ -367,7 +604,13 @@ def _give_sides(tokens: list[Token], items: list[_Item], negative: list[bool]) -
 
 def _singular_pair(item: _Item) -> bool:
     typed = item.token.typed.casefold()
-    return all(load_lexicon().is_pair(w.structure) and w.side == "both" for w in item.wanted) and not re.search(r"(s|ae|i|ra|na|da)$", typed.removesuffix("nucleus accumbens").removesuffix("pancreas")) or typed.endswith(("hippocampus", "thalamus", "humerus"))
+    return (
+        all(load_lexicon().is_pair(w.structure) and w.side == "both" for w in item.wanted)
+        and not re.search(
+            r"(s|ae|i|ra|na|da)$", typed.removesuffix("nucleus accumbens").removesuffix("pancreas")
+        )
+        or typed.endswith(("hippocampus", "thalamus", "humerus"))
+    )
 
 
 def _name_ahead(tokens: list[Token], i: int, at: dict[int, _Item]) -> int | None:
@@ -383,7 +626,10 @@ def _name_ahead(tokens: list[Token], i: int, at: dict[int, _Item]) -> int | None
         elif word == "the":
             if not links and tokens[k - 1].word != "of":
                 return None
-        elif word not in ("left", "right", "side", "patient's", "one", "of", "-", "first") and word not in lexicon.qualities:
+        elif (
+            word not in ("left", "right", "side", "patient's", "one", "of", "-", "first")
+            and word not in lexicon.qualities
+        ):
             return None
     return None
 
@@ -400,18 +646,38 @@ def _give_back(tokens: list[Token], i: int, items: list[_Item], side: str, negat
     if negative and not last.negative:
         last.ruled = side
         other = {"left": "right", "right": "left"}.get(side, "")
-        last.side = other if last.side in ("", "both") and all(load_lexicon().is_pair(w.structure) for w in last.wanted) else last.side
+        last.side = (
+            other
+            if last.side in ("", "both") and all(load_lexicon().is_pair(w.structure) for w in last.wanted)
+            else last.side
+        )
         return
     between = [t.word for t in tokens[last.place + 1 : i]]
-    whole = "on" in between or "side" in [t.word for t in tokens[i : i + 2]] or "," in between or ":" in between or "both" == side
+    whole = (
+        "on" in between
+        or "side" in [t.word for t in tokens[i : i + 2]]
+        or "," in between
+        or ":" in between
+        or "both" == side
+    )
     only = "only" in between or "just" in between
-    if not any(load_lexicon().is_pair(w.structure) or w.described or re.match(r"(left|right) ", w.structure) for w in last.wanted) and len(before) < 2:
+    if (
+        not any(
+            load_lexicon().is_pair(w.structure) or w.described or re.match(r"(left|right) ", w.structure)
+            for w in last.wanted
+        )
+        and len(before) < 2
+    ):
         return
     last.side = side if only else _join(last.side, side) if last.side else side
     sided = any(item.side for item in before[:-1])
     if (whole or not sided) and not sided and not any(w in ("and", "then") for w in between):
         for item in before[:-1]:
-            if any(load_lexicon().is_pair(w.structure) for w in item.wanted) and item.negative == last.negative and _same_list(tokens, item.place, last.place):
+            if (
+                any(load_lexicon().is_pair(w.structure) for w in item.wanted)
+                and item.negative == last.negative
+                and _same_list(tokens, item.place, last.place)
+            ):
                 item.side = side
 
 

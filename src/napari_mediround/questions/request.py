@@ -117,7 +117,9 @@ class Request:
             raise ValueError("a request to segment names or points at something")
         if self.action == "edit" and not (self.references or self.topic == "result"):
             raise ValueError("an edit changes a mask")
-        if {(t.structure, t.side) for t in self.targets} & {(t.structure, t.side) for t in self.excluded if t.structure}:
+        if {(t.structure, t.side) for t in self.targets} & {
+            (t.structure, t.side) for t in self.excluded if t.structure
+        }:
             raise ValueError("a structure is asked for and ruled out at once")
         for amount in (self.mm, self.ml):
             if amount is not None and not 0 < amount < 1000:

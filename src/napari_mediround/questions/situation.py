@@ -93,11 +93,18 @@ class Situation:
     @classmethod
     def from_json(cls, state: Iterable[Mapping], modality: str = "", region: str = "") -> Situation:
         """Return the situation that a line of the corpus or a state file describes."""
-        masks = (Drawn(m["round"], m.get("index", 1), m["structure"], m.get("plane", 0), m.get("verdict", "proposed")) for m in state)
+        masks = (
+            Drawn(
+                m["round"], m.get("index", 1), m["structure"], m.get("plane", 0), m.get("verdict", "proposed")
+            )
+            for m in state
+        )
         return cls(tuple(masks), modality or "", region or "")
 
     @classmethod
-    def of(cls, conversation: Conversation, study: Study | None = None, plane: int | None = None) -> Situation:
+    def of(
+        cls, conversation: Conversation, study: Study | None = None, plane: int | None = None
+    ) -> Situation:
         """Return the situation of a conversation about a study; masks without a pixel are left out."""
         masks = tuple(
             Drawn(r.index, k, t.structure, r.plane, t.verdict or "proposed")

@@ -7,7 +7,8 @@ import re
 import unicodedata
 
 _LOOKALIKE = str.maketrans(
-    "аеорсухіјѕԁһӏвмнткгҮΑΒΕΖΗΙΚΜΝΟΡΤΥΧαορνικτυεАВЕКМНОРСТУХ", "aeopcyxijsdhlbmhtkrYABEZHIKMNOPTYXaopvikiueABEKMHOPCTYX"
+    "аеорсухіјѕԁһӏвмнткгҮΑΒΕΖΗΙΚΜΝΟΡΤΥΧαορνικτυεАВЕКМНОРСТУХ",
+    "aeopcyxijsdhlbmhtkrYABEZHIKMNOPTYXaopvikiueABEKMHOPCTYX",
 )
 _NUMBERS = {
     w: i

@@ -29,7 +29,9 @@ _RENAME = re.compile(
 )
 
 
-def understand(text: str, conversation: Conversation | None = None, study: Study | None = None, plane: int | None = None) -> Request:
+def understand(
+    text: str, conversation: Conversation | None = None, study: Study | None = None, plane: int | None = None
+) -> Request:
     """Return what a question asks for.
 
     Parameters
@@ -84,7 +86,11 @@ def _quoted(text: str) -> str:
     def open_up(match: re.Match) -> str:
         inside = match[1]
         whole = not re.search(r"[^\W_]", text[: match.start()] + text[match.end() :])
-        ordered = re.search(r"\b(accept|reject|delete|remove|segment|export|undo|approve|draw|outline|rename|grow|shrink|hide|show)\b", inside, re.I)
+        ordered = re.search(
+            r"\b(accept|reject|delete|remove|segment|export|undo|approve|draw|outline|rename|grow|shrink|hide|show)\b",
+            inside,
+            re.I,
+        )
         return f" {inside} " if whole or not ordered else " "
 
     return re.sub(r"[\"“„]([^\"“”„]{1,400})[\"”“]", open_up, text)
@@ -97,7 +103,9 @@ def _renamed(text: str, situation: Situation) -> Request | None:
         return None
     verb = re.search(r"rename|relabel|re-label|call|name|label|retitle|rebaptise", match[0], re.I)
     tokens = read(match["what"], situation)
-    pointed = any(t.kind in "R" for t in tokens) or re.fullmatch(r"(it|this|that|(the )?mask)", match["what"].strip(), re.I)
+    pointed = any(t.kind in "R" for t in tokens) or re.fullmatch(
+        r"(it|this|that|(the )?mask)", match["what"].strip(), re.I
+    )
     named = any(t.kind in "SX" for t in tokens)
     if verb and verb[0].casefold() in ("call", "name", "label") and not pointed:
         return None
@@ -111,7 +119,11 @@ def _renamed(text: str, situation: Situation) -> Request | None:
     name = re.sub(r"\s+(please|thanks|thank you)$", "", name, flags=re.I)
     if len(masks.refs) > 1:
         return Request("ask_back", choices=masks.refs, topic="several")
-    return Request("verdict", references=masks.refs, verdict="rename", rename=name, read_from=text) if name else None
+    return (
+        Request("verdict", references=masks.refs, verdict="rename", rename=name, read_from=text)
+        if name
+        else None
+    )
 
 
 def _previous(found: list[Request]) -> Request | None:
@@ -122,15 +134,46 @@ def _previous(found: list[Request]) -> Request | None:
 def _understand_step(tokens: list[Token], situation: Situation, before: Request | None) -> Request | None:
     step = frames.Step(tokens, situation, before)
     text = step.text
-    if before is not None and not step.named.targets and not step.pointers and re.fullmatch(r"\W*(please|pls|thanks|thank you|thx|cheers|ok|okay|ta)?( very much| a lot)?\W*", text):
+    if (
+        before is not None
+        and not step.named.targets
+        and not step.pointers
+        and re.fullmatch(
+            r"\W*(please|pls|thanks|thank you|thx|cheers|ok|okay|ta)?( very much| a lot)?\W*", text
+        )
+    ):
         return None
-    if fits("everything", "rules", text) and not re.search(r"\b(hide|accept|reject|approve|export|save|delete|remove|discard|undo|grow|shrink|measure|volume|area|cancel|stop|keep|drop|clear|opacity|unhide)\b", text) and not (step.named.targets and not step.named.excluded):
-        if not (situation.alive and re.search(r"\b(segment|outline|mark|show)? ?(everything|all) ?(again)?\W*$", text) and re.search(r"\bshow\b", text)):
-            return Request("answer", topic="name_what_you_want", excluded=tuple(step.named.excluded), read_from=text)
+    if (
+        fits("everything", "rules", text)
+        and not re.search(
+            r"\b(hide|accept|reject|approve|export|save|delete|remove|discard|undo|grow|shrink|measure|volume|area|cancel|stop|keep|drop|clear|opacity|unhide)\b",
+            text,
+        )
+        and not (step.named.targets and not step.named.excluded)
+    ):
+        if not (
+            situation.alive
+            and re.search(r"\b(segment|outline|mark|show)? ?(everything|all) ?(again)?\W*$", text)
+            and re.search(r"\bshow\b", text)
+        ):
+            return Request(
+                "answer", topic="name_what_you_want", excluded=tuple(step.named.excluded), read_from=text
+            )
     question = _is_question(tokens)
     if fits("help", "rules", text) and not _orders(step):
         return Request("answer", topic="help", read_from=text)
-    for reader in (window, _clinical_first, frames.export, _undo_or_stop, _measured, _clinical, _judged, frames.edit, navigate, frames.verdict):
+    for reader in (
+        window,
+        _clinical_first,
+        frames.export,
+        _undo_or_stop,
+        _measured,
+        _clinical,
+        _judged,
+        frames.edit,
+        navigate,
+        frames.verdict,
+    ):
         found = reader(step)
         if found is not None:
             return found
@@ -138,7 +181,11 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
         return Request("answer", topic="record", read_from=text)
     if question and (fits("clinical", "rules", text)):
         return Request("refuse", topic="no_diagnosis", read_from=text)
-    if fits("greeting", "rules", text.strip(" ,.!?")) and not (step.named.targets or step.named.unknown or step.pointers or step.named.choices) and len(tokens) < 12:
+    if (
+        fits("greeting", "rules", text.strip(" ,.!?"))
+        and not (step.named.targets or step.named.unknown or step.pointers or step.named.choices)
+        and len(tokens) < 12
+    ):
         return Request("answer", topic="ack", read_from=text)
     found = _talk_first(step) or draw(step)
     if found is not None:
@@ -150,8 +197,14 @@ def _orders(step: frames.Step) -> bool:
     """Whether a sentence that sounds like a question about the tool orders something all the same."""
     if step.named.targets and re.search(r"\bwhy (don't|not|can't|don t) ?(you|we|i)?\b", step.text):
         return True
-    polite = re.search(r"^\W*(please )?(can|could|would|will) (you|i|we)( please| kindly| just)* (see|have|get|show|outline|segment|draw|find|mark|hide|accept|reject|go|export|delete|undo|measure|contour|trace|label|highlight|locate)\b", step.text)
-    return bool(polite) or bool(re.search(r"\bhow (big|large|long|wide|thick|far|many|much|dense|close)\b", step.text) and (step.pointers or step.named.targets or step.situation.alive))
+    polite = re.search(
+        r"^\W*(please )?(can|could|would|will) (you|i|we)( please| kindly| just)* (see|have|get|show|outline|segment|draw|find|mark|hide|accept|reject|go|export|delete|undo|measure|contour|trace|label|highlight|locate)\b",
+        step.text,
+    )
+    return bool(polite) or bool(
+        re.search(r"\bhow (big|large|long|wide|thick|far|many|much|dense|close)\b", step.text)
+        and (step.pointers or step.named.targets or step.situation.alive)
+    )
 
 
 def _clinical_first(step: frames.Step) -> Request | None:
@@ -161,23 +214,55 @@ def _clinical_first(step: frames.Step) -> Request | None:
         return None
     if _is_size(step):
         return None
-    if re.search(r"\b(mask|outline|contour|segmentation|R\d+|it|that|this|it's|that's)( mask| one)? ?(is|looks|seems)? (very |quite |really |all |completely |totally |just |not )*(good|fine|ok|okay|right|perfect|wrong|bad|correct|incorrect|rubbish)\W*$", text) and not _is_question(step.tokens):
+    if re.search(
+        r"\b(mask|outline|contour|segmentation|R\d+|it|that|this|it's|that's)( mask| one)? ?(is|looks|seems)? (very |quite |really |all |completely |totally |just |not )*(good|fine|ok|okay|right|perfect|wrong|bad|correct|incorrect|rubbish)\W*$",
+        text,
+    ) and not _is_question(step.tokens):
         return None
-    if re.search(r"\b(for|before|after|prior to|because of|due to|in view of|follow(ing)?) (the |a |an )?(\w+ ){0,2}(planning|surgery|biopsy|operation|treatment|therapy|ablation|staging|follow up|resection|intervention|chemo\w*|radiotherapy|transplant\w*)\b", text) and step.named.targets:
+    if (
+        re.search(
+            r"\b(for|before|after|prior to|because of|due to|in view of|follow(ing)?) (the |a |an )?(\w+ ){0,2}(planning|surgery|biopsy|operation|treatment|therapy|ablation|staging|follow up|resection|intervention|chemo\w*|radiotherapy|transplant\w*)\b",
+            text,
+        )
+        and step.named.targets
+    ):
         return None
-    if step.named.targets and not _is_question(step.tokens) and re.search(r"^\W*(please )?(segment|outline|draw|contour|delineate|trace|mark|label|highlight|find|show|locate)\b", text) and not re.search(r"\b(any|diagnos|report|malignan|benign)\b", text):
+    if (
+        step.named.targets
+        and not _is_question(step.tokens)
+        and re.search(
+            r"^\W*(please )?(segment|outline|draw|contour|delineate|trace|mark|label|highlight|find|show|locate)\b",
+            text,
+        )
+        and not re.search(r"\b(any|diagnos|report|malignan|benign)\b", text)
+    ):
         return None
     return Request("refuse", topic="no_diagnosis", read_from=text)
 
 
 def _is_size(step: frames.Step) -> bool:
-    return bool(re.search(r"\b(how (big|large|long|wide|thick|far|many|much)|volume|area|diameter|distance|larger than|bigger than|smaller than|mean hu|compare)\b", step.text)) and bool(step.pointers or step.named.targets) and not re.search(r"\b(normal|enlarged|malignan\w*|benign|pregnant|diagnos\w*|stage|cancer\w*|expected|usual|prior|months|years|weeks)\b", step.text)
+    return (
+        bool(
+            re.search(
+                r"\b(how (big|large|long|wide|thick|far|many|much)|volume|area|diameter|distance|larger than|bigger than|smaller than|mean hu|compare)\b",
+                step.text,
+            )
+        )
+        and bool(step.pointers or step.named.targets)
+        and not re.search(
+            r"\b(normal|enlarged|malignan\w*|benign|pregnant|diagnos\w*|stage|cancer\w*|expected|usual|prior|months|years|weeks)\b",
+            step.text,
+        )
+    )
 
 
 def _clinical(step: frames.Step) -> Request | None:
-    """"Is the S ADJECTIVE?": a judgement, whatever the adjective."""
+    """ "Is the S ADJECTIVE?": a judgement, whatever the adjective."""
     text = step.text
-    if re.match(r"^\W*(is|are|was|were|does|has|have) (the |there |this |his |her |my |left |right |both |any |an? )*(S|X|R)\d+", text) and not re.search(r"\b(visible|in view|on this|shown|seen|see|done)\b", text):
+    if re.match(
+        r"^\W*(is|are|was|were|does|has|have) (the |there |this |his |her |my |left |right |both |any |an? )*(S|X|R)\d+",
+        text,
+    ) and not re.search(r"\b(visible|in view|on this|shown|seen|see|done)\b", text):
         if fits("record", "rules", text):
             return Request("answer", topic="record", read_from=text)
         return Request("refuse", topic="no_judgement", read_from=text)
@@ -185,7 +270,11 @@ def _clinical(step: frames.Step) -> Request | None:
 
 
 def _undo_or_stop(step: frames.Step) -> Request | None:
-    if fits("verdict", "undo", step.text) or fits("verdict", "redo", step.text) or fits("verdict", "cancel", step.text):
+    if (
+        fits("verdict", "undo", step.text)
+        or fits("verdict", "redo", step.text)
+        or fits("verdict", "cancel", step.text)
+    ):
         return frames.verdict(step)
     return None
 
@@ -200,11 +289,27 @@ def _judged(step: frames.Step) -> Request | None:
 def _measured(step: frames.Step) -> Request | None:
     """A measurement, unless the words for it only say what a mask is needed for."""
     text = step.rest_text
-    if re.search(r"\b(mask|outline|contour|segmentation|needed|need|want) .*\bfor\b.*\b(volum|measur|density|size)", text) and step.named.targets:
+    if (
+        re.search(
+            r"\b(mask|outline|contour|segmentation|needed|need|want) .*\bfor\b.*\b(volum|measur|density|size)",
+            text,
+        )
+        and step.named.targets
+    ):
         return None
-    if re.search(r"\b(largest|biggest|smallest|longest) (part|component|piece|connected|island|blob|of)\b|\bmedian nerve\b|\b(margin|grow|shrink|erode|dilate|expand|trim|peel|add|shave|drop|remove|delete|discard|islands?|get rid|throw|specks?)\b.*A\d", text):
+    if re.search(
+        r"\b(largest|biggest|smallest|longest) (part|component|piece|connected|island|blob|of)\b|\bmedian nerve\b|\b(margin|grow|shrink|erode|dilate|expand|trim|peel|add|shave|drop|remove|delete|discard|islands?|get rid|throw|specks?)\b.*A\d",
+        text,
+    ):
         return None
-    if re.search(r"^\W*(segment|outline|draw|contour|delineate|trace|mark|label|highlight|show|find|locate)\b", text) and step.named.targets and not re.search(r"\b(volume|area|diameter|size|distance|recist|hu|density|length|axis)\b", text):
+    if (
+        re.search(
+            r"^\W*(segment|outline|draw|contour|delineate|trace|mark|label|highlight|show|find|locate)\b",
+            text,
+        )
+        and step.named.targets
+        and not re.search(r"\b(volume|area|diameter|size|distance|recist|hu|density|length|axis)\b", text)
+    ):
         return None
     if re.search(r"\b(only|keep) .*(common|overlap)|\bintersect", text):
         return None
@@ -213,19 +318,80 @@ def _measured(step: frames.Step) -> Request | None:
 
 def _is_question(tokens: list[Token]) -> bool:
     words = [t.word for t in tokens]
-    return "?" in words or bool(words) and words[0] in ("is", "are", "does", "do", "did", "has", "have", "can", "could", "should", "would", "what", "which", "why", "who", "how", "when", "where", "any", "was", "were", "will", "may")
+    return (
+        "?" in words
+        or bool(words)
+        and words[0]
+        in (
+            "is",
+            "are",
+            "does",
+            "do",
+            "did",
+            "has",
+            "have",
+            "can",
+            "could",
+            "should",
+            "would",
+            "what",
+            "which",
+            "why",
+            "who",
+            "how",
+            "when",
+            "where",
+            "any",
+            "was",
+            "were",
+            "will",
+            "may",
+        )
+    )
 
 
 def _talk_first(step: frames.Step) -> Request | None:
     """Return what is said to a sentence that names a structure but asks for nothing."""
     text, named = step.text, step.named
-    if re.search(r"\b(you|it) (got|get|did|made|drew|put|missed|had|have|outlined|segmented|forgot)\b.*\b(wrong|badly|mistake|last time|incorrectly|not right|error|poorly|too)\b", text):
-        return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="disputed") if step.situation.alive else Request("answer", topic="ack")
-    if re.match(r"^\W*(i|we|my|the (patient|consultant|radiologist|boss|nurse)(?!')|he|she|they)\b", text) and not re.search(r"\b(want|need|like|love|see|require|wish|appreciate|have the|get|would|looking|grateful|prefer|could|can|must|after)\b", text) and not step.pointers:
+    if re.search(
+        r"\b(you|it) (got|get|did|made|drew|put|missed|had|have|outlined|segmented|forgot)\b.*\b(wrong|badly|mistake|last time|incorrectly|not right|error|poorly|too)\b",
+        text,
+    ):
+        return (
+            Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="disputed")
+            if step.situation.alive
+            else Request("answer", topic="ack")
+        )
+    if (
+        re.match(r"^\W*(i|we|my|the (patient|consultant|radiologist|boss|nurse)(?!')|he|she|they)\b", text)
+        and not re.search(
+            r"\b(want|need|like|love|see|require|wish|appreciate|have the|get|would|looking|grateful|prefer|could|can|must|after)\b",
+            text,
+        )
+        and not step.pointers
+    ):
         return Request("answer", topic="ack", read_from=text)
-    if re.search(r"\b(this|that|it|these)('s)? ?(is|was|are|were)?( not|n't| no) (really |actually |even )?(the |a |an )?(left |right )?[SX]\d", text) or re.match(r"^\W*(isn't|wasn't|is not|aren't) (this|that|it)\b", text) or re.match(r"^\W*(this|that|it) (isn't|wasn't)\b", text):
-        return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="disputed") if step.situation.alive else Request("answer", topic="record")
-    if re.match(r"^\W*(the |this |my |his |her |a |left |right )*[SX]\d+( mask)? (is|are|was|were|has|have|looks?|does|did|seems?|lies|can|will|may)\b(?! (to be|needed|wanted|required|next|what|requested|missing|the one|also needed))", text) and not _is_question(step.tokens) and not re.search(r"\b(need|want|outline|segment|draw|please|contour)", text):
+    if (
+        re.search(
+            r"\b(this|that|it|these)('s)? ?(is|was|are|were)?( not|n't| no) (really |actually |even )?(the |a |an )?(left |right )?[SX]\d",
+            text,
+        )
+        or re.match(r"^\W*(isn't|wasn't|is not|aren't) (this|that|it)\b", text)
+        or re.match(r"^\W*(this|that|it) (isn't|wasn't)\b", text)
+    ):
+        return (
+            Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="disputed")
+            if step.situation.alive
+            else Request("answer", topic="record")
+        )
+    if (
+        re.match(
+            r"^\W*(the |this |my |his |her |a |left |right )*[SX]\d+( mask)? (is|are|was|were|has|have|looks?|does|did|seems?|lies|can|will|may)\b(?! (to be|needed|wanted|required|next|what|requested|missing|the one|also needed))",
+            text,
+        )
+        and not _is_question(step.tokens)
+        and not re.search(r"\b(need|want|outline|segment|draw|please|contour)", text)
+    ):
         return Request("answer", topic="ack", read_from=text)
     if not named.targets and len([t for t in step.tokens if t.kind in "WX"]) > 14:
         return Request("answer", topic="help", read_from=text)
@@ -243,16 +409,75 @@ def _talk(step: frames.Step) -> Request | None:
         return Request("ask_back", topic="name_what_you_want", read_from=text)
     if step.situation.alive and re.fullmatch(r"\W*no(pe)?\W*(thanks|thank you|not that)?\W*", text):
         return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="which")
-    if step.situation.alive and words and all(w in lexicon.plain or w in lexicon.qualities or w in ("them", "others", "ones") or ordinal(w) for w in words) and re.search(r"\b(one|them|first|second|third|last|other|all|both|that|this)\b", text) and len(words) < 6 and not _is_question(step.tokens):
-        return Request("ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="which", read_from=text)
-    speaks = any(w in ("i", "you", "me", "my", "your", "we", "our", "us", "he", "she", "they", "who", "why", "how", "when", "what", "is", "are", "was", "do", "does", "did", "can", "could", "tell", "thanks", "hello", "i'm", "im", "it's", "that's", "what's", "whats", "let", "let's") for w in words)
+    if (
+        step.situation.alive
+        and words
+        and all(
+            w in lexicon.plain or w in lexicon.qualities or w in ("them", "others", "ones") or ordinal(w)
+            for w in words
+        )
+        and re.search(r"\b(one|them|first|second|third|last|other|all|both|that|this)\b", text)
+        and len(words) < 6
+        and not _is_question(step.tokens)
+    ):
+        return Request(
+            "ask_back", choices=tuple(m.ref for m in step.situation.alive), topic="which", read_from=text
+        )
+    speaks = any(
+        w
+        in (
+            "i",
+            "you",
+            "me",
+            "my",
+            "your",
+            "we",
+            "our",
+            "us",
+            "he",
+            "she",
+            "they",
+            "who",
+            "why",
+            "how",
+            "when",
+            "what",
+            "is",
+            "are",
+            "was",
+            "do",
+            "does",
+            "did",
+            "can",
+            "could",
+            "tell",
+            "thanks",
+            "hello",
+            "i'm",
+            "im",
+            "it's",
+            "that's",
+            "what's",
+            "whats",
+            "let",
+            "let's",
+        )
+        for w in words
+    )
     if speaks or not strange:
         return Request("answer", topic="help", read_from=text)
-    described = " ".join(t.typed for t in step.rest if t.kind in "WXN" and t.word not in lexicon.plain) or text
+    described = (
+        " ".join(t.typed for t in step.rest if t.kind in "WXN" and t.word not in lexicon.plain) or text
+    )
     side = next((w for w in words if w in ("left", "right")), "")
     if len(strange) > 6 or not re.search(r"[^\W\d_]{2}", described):
         return Request("ask_back", topic="not_understood", read_from=text)
-    return Request("refuse", (Wanted(described=described[:120], side=side if side not in described else ""),), topic="unknown_structure", read_from=text)
+    return Request(
+        "refuse",
+        (Wanted(described=described[:120], side=side if side not in described else ""),),
+        topic="unknown_structure",
+        read_from=text,
+    )
 
 
 _SAYS = ("answer", "ask_back", "refuse")
@@ -261,21 +486,49 @@ _SAYS = ("answer", "ask_back", "refuse")
 def _kept(found: list[Request]) -> list[Request]:
     """Return the steps without small talk around them; wishes to draw that follow each other become one."""
     acting = [r for r in found if r.action not in _SAYS]
-    asked = [r for r in found if r.action == "ask_back" and r.topic in ("which", "not_understood") and any(isinstance(c, Wanted) for c in r.choices)]
+    asked = [
+        r
+        for r in found
+        if r.action == "ask_back"
+        and r.topic in ("which", "not_understood")
+        and any(isinstance(c, Wanted) for c in r.choices)
+    ]
     if asked and all(r.action == "segment" for r in acting):
         drawn = {t for r in acting for t in r.targets}
         open_ = [c for r in asked for c in r.choices if c not in drawn]
         if open_ and acting:
-            return [Request("ask_back", choices=tuple(dict.fromkeys((*(t for r in acting for t in r.targets), *open_))), topic="not_understood")]
+            return [
+                Request(
+                    "ask_back",
+                    choices=tuple(dict.fromkeys((*(t for r in acting for t in r.targets), *open_))),
+                    topic="not_understood",
+                )
+            ]
     if acting:
-        found = [r for r in found if r.action not in _SAYS or r.topic not in ("ack", "help", "nothing_asked", "not_understood", "name_what_you_want", "record") and not (r.action == "refuse" and r.topic == "unknown_structure")] if any(r.action in ("answer", "refuse", "ask_back") for r in found) else found
+        found = (
+            [
+                r
+                for r in found
+                if r.action not in _SAYS
+                or r.topic
+                not in ("ack", "help", "nothing_asked", "not_understood", "name_what_you_want", "record")
+                and not (r.action == "refuse" and r.topic == "unknown_structure")
+            ]
+            if any(r.action in ("answer", "refuse", "ask_back") for r in found)
+            else found
+        )
     elif len(found) > 1:
         worth = [r for r in found if r.topic not in ("ack", "nothing_asked")]
         found = (worth or found)[:1] if not any(r.excluded for r in found) else found[:1]
     out: list[Request] = []
     for one in found:
         last = out[-1] if out else None
-        if last and one.action == last.action == "segment" and not (one.references or last.references) and one.scope in ("", last.scope):
+        if (
+            last
+            and one.action == last.action == "segment"
+            and not (one.references or last.references)
+            and one.scope in ("", last.scope)
+        ):
             targets = tuple(dict.fromkeys((*last.targets, *one.targets)))
             excluded = tuple(w for w in dict.fromkeys((*last.excluded, *one.excluded)) if w not in targets)
             out[-1] = replace(last, targets=targets, excluded=excluded, sure=last.sure and one.sure)
@@ -285,8 +538,14 @@ def _kept(found: list[Request]) -> list[Request]:
         elif last and one.action == "answer" and one.topic == "nothing_drawn" and last.action == "segment":
             ruled = {w for w in one.excluded}
             targets = tuple(t for t in last.targets if t not in ruled)
-            out[-1] = replace(last, targets=targets, excluded=(*last.excluded, *one.excluded)) if targets else one
-        elif last is None or replace(one, read_from="") != replace(last, read_from="") or one.action not in ("measure", "refuse", "answer"):
+            out[-1] = (
+                replace(last, targets=targets, excluded=(*last.excluded, *one.excluded)) if targets else one
+            )
+        elif (
+            last is None
+            or replace(one, read_from="") != replace(last, read_from="")
+            or one.action not in ("measure", "refuse", "answer")
+        ):
             out.append(one)
     ruled_out = {w for r in out for w in r.excluded}
     return [_without(r, ruled_out) for r in out] if len(out) > 1 else out
@@ -296,7 +555,11 @@ def _without(request: Request, ruled_out: set[Wanted]) -> Request:
     if request.action != "segment" or not ruled_out & set(request.targets):
         return request
     left = tuple(t for t in request.targets if t not in ruled_out)
-    return replace(request, targets=left) if left or request.references else Request("answer", topic="nothing_drawn", excluded=tuple(ruled_out))
+    return (
+        replace(request, targets=left)
+        if left or request.references
+        else Request("answer", topic="nothing_drawn", excluded=tuple(ruled_out))
+    )
 
 
 def _chain(found: list[Request]) -> Request:

@@ -51,9 +51,19 @@ def tell(record: Record, what: str, references: tuple[Reference, ...]) -> str:
 def _count(record: Record) -> str:
     shown = record.state.shown
     masks = {label.drawn: label.name for label in shown if label.mask.area}
-    verdicts = [t.verdict or "proposed" for r in record.conversation.rounds if not r.carried for t in r.targets if t.mask.area]
+    verdicts = [
+        t.verdict or "proposed"
+        for r in record.conversation.rounds
+        if not r.carried
+        for t in r.targets
+        if t.mask.area
+    ]
     parts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
-    return f"{len(verdicts)} masks{f': {parts}' if parts else ''}." if masks or verdicts else "There is no mask yet."
+    return (
+        f"{len(verdicts)} masks{f': {parts}' if parts else ''}."
+        if masks or verdicts
+        else "There is no mask yet."
+    )
 
 
 def _where(record: Record, label: Label) -> str:
@@ -99,7 +109,9 @@ def _distance(record: Record, labels: list[Label]) -> str:
 
 def _points(label: Label, geometry: Geometry) -> NDArray[np.float64]:
     rows, columns = np.nonzero(label.mask.to_array())
-    return geometry.index_to_world(np.stack([np.full(rows.size, label.plane), rows, columns], 1).astype(float))
+    return geometry.index_to_world(
+        np.stack([np.full(rows.size, label.plane), rows, columns], 1).astype(float)
+    )
 
 
 def _compare(record: Record, labels: list[Label]) -> str:

@@ -26,7 +26,9 @@ NOT_POSSIBLE = "I cannot do that. Masks can be exported as DICOM-SEG, RTSTRUCT, 
 NOT_UNDERSTOOD = "I did not understand that, and nothing was drawn. Name the structure that you want to see."
 INJECTION = "I only outline, measure and export what you name. Nothing was changed."
 ACK = "Name the next structure that you want to see."
-RECORD = "The list of rounds shows each mask with its verdict and quality; `mediround journal` prints the record."
+RECORD = (
+    "The list of rounds shows each mask with its verdict and quality; `mediround journal` prints the record."
+)
 PLANES = (
     "I outline one plane at a time, so nothing was drawn. Ask on one plane, then carry the mask through the stack: "
     "Shift+C in the dock, --carry on the command line."

@@ -37,9 +37,7 @@ class Segmenter(Protocol):
         that wants no mask has an answer without text.
         """
 
-    def chat(
-        self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None
-    ) -> str:
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
         """Let the language model answer freely; it does not see the image."""
 
     def refine(

@@ -194,7 +194,9 @@ class Session(Record):
         if request.action == "ask_back" and masks and request.topic in ("dangling", "several", "missing"):
             raise DanglingReferenceError(_WHICH[request.topic], tuple(Reference(*mask) for mask in masks))
         if request.action == "refuse" and request.topic == "dangling":
-            raise DanglingReferenceError("That points at nothing: there is no mask yet. Name a structure first.")
+            raise DanglingReferenceError(
+                "That points at nothing: there is no mask yet. Name a structure first."
+            )
         if request.action == "segment" and _is_described(request):
             return resolve_references(text, self._first(after), self.anatomy, plane)
         return _references(request)
@@ -250,13 +252,21 @@ class Session(Record):
         names = [lexicon.name_of(w) for w in request.targets if w.structure]
         if not request.targets:
             names = [conversation.target(r).structure for r in references]
-        names += [lexicon.name_of(w) for step in request.then if step.action == "segment" for w in step.targets if w.structure]
+        names += [
+            lexicon.name_of(w)
+            for step in request.then
+            if step.action == "segment"
+            for w in step.targets
+            if w.structure
+        ]
         described = _is_described(request)
         self._recall_images(conversation, references)
         self.prepare(plane, window or window_for_question(" ".join((text, *names))))
         stop_if(cancelled)
         known = () if described and not names else tuple(dict.fromkeys(names))
-        answer = self.segmenter.ask(text, conversation, references, cancelled, structures=known, chat=self.free_text)
+        answer = self.segmenter.ask(
+            text, conversation, references, cancelled, structures=known, chat=self.free_text
+        )
         ruled = {lexicon.name_of(w) for w in request.excluded if w.structure}
         ruled |= {n for name in ruled for n in load_anatomy()[name].children if load_anatomy()[name].is_group}
         kept = tuple(t for t in answer.targets if t.structure not in ruled)
