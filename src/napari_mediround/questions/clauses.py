@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 
-from napari_mediround.questions.reading import Token
+from napari_mediround.questions.words.token import Token
 
 IMPERATIVES = frozenset(
-    "segment outline draw contour delineate trace mark label highlight find locate show display hide unhide accept approve confirm reject "
-    "delete remove discard bin trash undo redo revert grow shrink expand dilate erode smooth fill enlarge trim clip crop mirror flip union merge "
-    "intersect subtract combine join keep measure tell compute calculate compare count export save go jump scroll move zoom switch carry propagate "
-    "rename relabel relabel call select stop cancel repeat redraw fix correct edit open center centre set change make clean drop get add list report "
-    "give how what which does is are close write send next".split()
+    ["segment", "outline", "draw", "contour", "delineate", "trace", "mark", "label", "highlight", "find", "locate", "show", "display", "hide", "unhide", "accept", "approve", "confirm", "reject", "delete", "remove", "discard", "bin", "trash", "undo", "redo", "revert", "grow", "shrink", "expand", "dilate", "erode", "smooth", "fill", "enlarge", "trim", "clip", "crop", "mirror", "flip", "union", "merge", "intersect", "subtract", "combine", "join", "keep", "measure", "tell", "compute", "calculate", "compare", "count", "export", "save", "go", "jump", "scroll", "move", "zoom", "switch", "carry", "propagate", "rename", "relabel", "relabel", "call", "select", "stop", "cancel", "repeat", "redraw", "fix", "correct", "edit", "open", "center", "centre", "set", "change", "make", "clean", "drop", "get", "add", "list", "report", "give", "how", "what", "which", "does", "is", "are", "close", "write", "send", "next"]
 )
+
+
 _FILL = frozenset(
-    "please then also i want to you can could would like now next just afterwards after that finally and we need let's lets me kindly i'd id if".split()
+    ["please", "then", "also", "i", "want", "to", "you", "can", "could", "would", "like", "now", "next", "just", "afterwards", "after", "that", "finally", "and", "we", "need", "let's", "lets", "me", "kindly", "i'd", "id", "if"]
 )
+
+
 _TOOK_BACK = re.compile(
     r"(?:^| )(?:[,.;:-]+ )*(?:no wait|wait no|no sorry|sorry no|oh no|no no|er no|uh no|um no|scratch that|strike that|delete that comma|correction|make that|or rather|i mean|i meant|"
     r"just kidding|my mistake|wait|sorry|oops|actually|rather(?! than)|no ,|no -|no \.|(?:,|-|\.) no(?= (?:the|left|right|its|it|i|both|[,.-]) ))(?: [,.:;-]+)*(?= )"
@@ -32,9 +32,7 @@ def split_steps(tokens: list[Token]) -> list[list[Token]]:
             if token.word == "?":
                 steps[-1].append(token)
             steps.append([])
-        elif token.word in ("then", "afterwards", "subsequently", "thereafter") and (not rest or steps[-1]):
-            steps.append([])
-        elif (
+        elif (token.word in ("then", "afterwards", "subsequently", "thereafter") and (not rest or steps[-1])) or (
             token.word in ("and", ",", "but", "otherwise", "&", "also", "plus", "-", ":")
             and steps[-1]
             and _starts_step(token, rest, steps[-1])

@@ -8,21 +8,20 @@ from __future__ import annotations
 import math
 import re
 from functools import cache
-from typing import TYPE_CHECKING
 
-from napari_mediround.questions.lexicon import load_lexicon, read_words
 from napari_mediround.questions.request import Request, Wanted
-from napari_mediround.questions.text import fold
-
-if TYPE_CHECKING:
-    from napari_mediround.questions.frames import Step
+from napari_mediround.questions.words.lexicon import load_lexicon, read_words
+from napari_mediround.questions.words.plain_text import fold
+from napari_mediround.questions.words.step_masks import Step
 
 _EMPTY = frozenset(
-    "the a an of to in on at and or for with from by that which what where who whose it its is are be was when into than as this these those "
-    "does do has have i you me my us we can could would will please show segment outline draw mark find give see need want thing one "
-    "back first second last time no not yes make makes made used use using part so also other all any some most more very".split()
+    ["the", "a", "an", "of", "to", "in", "on", "at", "and", "or", "for", "with", "from", "by", "that", "which", "what", "where", "who", "whose", "it", "its", "is", "are", "be", "was", "when", "into", "than", "as", "this", "these", "those", "does", "do", "has", "have", "i", "you", "me", "my", "us", "we", "can", "could", "would", "will", "please", "show", "segment", "outline", "draw", "mark", "find", "give", "see", "need", "want", "thing", "one", "back", "first", "second", "last", "time", "no", "not", "yes", "make", "makes", "made", "used", "use", "using", "part", "so", "also", "other", "all", "any", "some", "most", "more", "very"]
 )
+
+
 LEAST, MARGIN = 7.0, 1.25
+
+
 """Weight of shared words from which on a description counts, and how much more than the next structure's."""
 
 
@@ -137,7 +136,7 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     )
     if len(own) < 1 + bool(step.named.targets) or step.named.excluded or step.pointers:
         return None
-    if len(content) < 2 and not strict or not re.search(r"[a-z]{3}", text):
+    if (len(content) < 2 and not strict) or not re.search(r"[a-z]{3}", text):
         return None
     ranked = rank(text)
     if not ranked:

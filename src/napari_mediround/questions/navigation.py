@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 
-from napari_mediround.questions.frames import Masks, Step, ask, masks_of
-from napari_mediround.questions.grammar import fits
 from napari_mediround.questions.request import Request
+from napari_mediround.questions.words.grammar import fits
+from napari_mediround.questions.words.step_masks import Masks, Step, ask, masks_of
 
 WINDOWS = {
     "lung": r"lungs?|pulmonary", "bone": r"bones?|bony|osseous|skeletal", "brain": r"brain|cerebral|head",
     "soft tissue": r"soft ?tissue|soft|abdomen|abdominal|standard|default|normal|body", "mediastinum": r"mediastin\w*",
     "liver": r"liver|hepatic", "stroke": r"stroke", "angio": r"angio\w*|vascular|cta", "subdural": r"subdural", "temporal bone": r"temporal bone",
 }  # fmt: skip
-_COLOURS = "red green blue yellow orange purple pink cyan magenta white black brown turquoise violet".split()
+
+
+_COLOURS = ["red", "green", "blue", "yellow", "orange", "purple", "pink", "cyan", "magenta", "white", "black", "brown", "turquoise", "violet"]
 
 
 def navigate(step: Step) -> Request | None:

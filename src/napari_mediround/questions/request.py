@@ -5,14 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 ACTIONS = ("segment", "edit", "measure", "verdict", "navigate", "export", "answer", "ask_back", "refuse")
+
+
 OPERATIONS = (
     "grow", "shrink", "fill", "largest", "islands", "smooth", "union", "intersect", "subtract", "clip", "mirror",
 )  # fmt: skip
+
+
 MEASURES = ("volume", "area", "diameter", "short_axis", "mean", "distance", "count", "compare")
+
+
 VERDICTS = ("accept", "reject", "fix", "rename", "undo", "redo", "cancel")
+
+
 FORMATS = ("dicom_seg", "nifti", "rtstruct", "seg_nrrd", "nrrd", "png")
 
+
 Ref = tuple[int, int]
+
+
 """Round and mask in it, both from 1."""
 
 

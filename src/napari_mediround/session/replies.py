@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_mediround.questions.lexicon import load_lexicon
+from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.request import Request, Wanted
 
 NO_DIAGNOSIS = (

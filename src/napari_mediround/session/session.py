@@ -14,7 +14,7 @@ from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
 from napari_mediround.questions.references import resolve_references
-from napari_mediround.questions.lexicon import load_lexicon
+from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.situation import Situation
 from napari_mediround.questions.understanding import understand_in

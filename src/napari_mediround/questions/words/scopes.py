@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
-from napari_mediround.questions.reading import Token
 from napari_mediround.questions.situation import Situation
+from napari_mediround.questions.words.token import Token
 
 _N = r"(?:no\.? |number |# ?)?(\d{1,4})"
+
+
 _PLANE = r"(?:slices?|planes?|images?|frames?|cuts?|sections?|levels?|layers?|img)"
+
+
 _RULES: tuple[tuple[str, str], ...] = (
     ("range", rf"\b(?:on |in |at |for |through |over |across |from |between )*(?:the )?{_PLANE} (?:from |between |no |number )?(\d{{1,4}}) ?(?:-|to|through|until|up to|and|till|thru) ?(?:{_PLANE} )?(\d{{1,4}})\b"),
     ("range", rf"\b(?:from|between) (?:the )?(\d{{1,4}}) (?:to|through|until|and|up to|-) (\d{{1,4}})(?: {_PLANE})?\b"),
@@ -34,7 +38,11 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("odd", rf"\b(?:in |on |for )?(?:the )?(?:lowest|highest|last|top|bottom|upper|lower|middle|central|every (?:second|other|third|fourth|\d+\w*)) (?:\d{{1,4}} )?{_PLANE}\b|\b(?:in |on )?(?:the )?last (\d{{1,4}}) {_PLANE}\b|\bevery (?:second|other|third|\d\w*) {_PLANE}\b|\b{_PLANE} (?:-|minus) ?\d+"),
     ("odd", r"\b(mip|minip|vrt|volume rendering|3d rendering|curved (?:mpr|reformat)|oblique (?:view|plane|mpr|reformat)|reformatted|double oblique|short axis view|long axis view|two chamber|four chamber view|2 chamber|4 chamber view|phase images?|subtraction image)\b"),
 )  # fmt: skip
+
+
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in _RULES)
+
+
 _ODD_FIRST = ("odd", "range")
 
 

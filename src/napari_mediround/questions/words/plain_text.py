@@ -10,19 +10,24 @@ _LOOKALIKE = str.maketrans(
     "аеорсухіјѕԁһӏвмнткгҮΑΒΕΖΗΙΚΜΝΟΡΤΥΧαορνικτυεАВЕКМНОРСТУХ",
     "aeopcyxijsdhlbmhtkrYABEZHIKMNOPTYXaopvikiueABEKMHOPCTYX",
 )
+
+
 _NUMBERS = {
     w: i
     for i, w in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
     )
 } | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "half": 0.5}  # fmt: skip
+
+
 _ORDINALS = {
     w: i
     for i, w in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 1
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"], 1
     )
 }
+
+
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "–": "-",
                          "—": "-", "−": "-", "…": "...", "&": "&", "µ": "u", "×": "x"})  # fmt: skip
 
@@ -75,4 +80,6 @@ def ordinal(word: str) -> int | None:
 
 
 NUMBER = r"(?:\d{1,6}(?:[.,]\d{1,4})?|" + "|".join(sorted(_NUMBERS, key=len, reverse=True)) + ")"
+
+
 ORDINAL = r"(?:\d{1,3}(?:st|nd|rd|th)|" + "|".join(_ORDINALS) + ")"

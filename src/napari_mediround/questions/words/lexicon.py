@@ -14,15 +14,23 @@ from rapidfuzz.distance import OSA
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import Anatomy, load_anatomy
 from napari_mediround.questions.request import Wanted
-from napari_mediround.questions.text import fold
+from napari_mediround.questions.words.plain_text import fold
 
 WORDS = Path(resources.__file__).parent / "words"
+
+
 LONGEST = 8
+
+
 """Most words of a name."""
+
+
 SIDES = {
     "left": "left lt lft lhs sin sinister sinistra sinistrum sinistri leftsided lefthand l leftward leftmost", "right": "right rt rhs dext dex dexter dextra dextrum dextri rightsided righthand r rght rightward rightmost",
     "both": "both bilateral bilat bilaterally",
 }  # fmt: skip
+
+
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -186,7 +194,7 @@ class Lexicon:
         found = [(errors + (other[0] != word[0]), other) for other, errors, _ in near]
         found = [(c, other) for c, other in found if c <= most and (c < 2 or other in self._name_words)]
         least = min(found)[0] if found else 0
-        sure = least < 2 or least == 2 and len(word) > 6 or len(word) > 8
+        sure = least < 2 or (least == 2 and len(word) > 6) or len(word) > 8
         best = tuple(other for cost, other in sorted(found) if cost == least)
         own = tuple(w for w in best if w in self.entries)
         best = own if len(own) == 1 else best  # "prostat" is no part of "prostatic gland"
@@ -245,8 +253,8 @@ class Lexicon:
                     not entry.short
                     or size > 1
                     or typed[0].isupper()
-                    or (len(typed) == 1 or key not in self.common)
-                    and key not in ("la", "as", "is", "ao", "sc", "pa")
+                    or ((len(typed) == 1 or key not in self.common)
+                    and key not in ("la", "as", "is", "ao", "sc", "pa"))
                 ):
                     return size, entry.wanted, True
             entry = self.absent.get(key)

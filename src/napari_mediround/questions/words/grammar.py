@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from napari_mediround.questions.lexicon import read_words
+from napari_mediround.questions.words.lexicon import read_words
 
 
 @cache
