@@ -146,20 +146,22 @@ class DialogueReader:
         cancelled: Callable[[], bool] | None = None,
         text: str = "",
         pointed_at: Sequence[str] = (),
-        surely: str = "",
+        surely: str | Sequence[str] = (),
         seen: Callable[[], Mapping[str, float]] = dict,
     ) -> tuple[str, Tensor]:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
         `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
-        answer is read with the question (`model.drafts`), when `drafting` is on. `surely` is what lies where
-        the question asks (`model.landmarks`): it is read as if the model had said it, and so is the right
-        side where it gave a mask's own and the other was asked for (`model.sides`). `seen` tells how clearly
-        structures are seen (`model.landmarks`): where the model is unsure what is meant, that counts too.
+        answer is read with the question (`inference.drafts`), when `drafting` is on. `surely` is what lies
+        where the question asks (`inference.places`), or what it names: it is read as if the model had said
+        it. So is the right side where it gave a mask's own and the other was asked for
+        (`inference.laterality`). `seen` tells how clearly structures are seen (`inference.places`): where the
+        model is unsure what is meant, that counts too.
         """
         language = self.model.language
         seg = language.new_ids[SEG]
-        names, absent, held, self.unsure = [], [], [surely], False
+        surely = [surely] if isinstance(surely, str) and surely else list(surely)
+        names, absent, held, self.unsure = [], [], surely, False
         if not surely:
             embeddings = self._embed_new(pieces, raw)
             draft = self._drafts.about(text, pointed_at) if self.drafting else None
@@ -184,14 +186,6 @@ class DialogueReader:
         if not hidden:
             return said, torch.zeros(0, self.model.channels)
         return said, self.model.project_seg(torch.stack(hidden)).float()
-
-    def say(self, pieces: list[int | Slot], raw: Raw, names: Sequence[str]) -> Tensor:
-        """Return the SEG vectors (N, C), float32, of an answer that shows structures, however many."""
-        seg = self.model.language.new_ids[SEG]
-        ids = self.model.template.answer(self.model.language.encode, compose_answer(names))
-        states = self._say(pieces, raw, ids)
-        hidden = [state for token, state in zip(ids, states, strict=True) if token == seg]
-        return self.model.project_seg(torch.stack(hidden)).float()
 
     def _of_kind(self, name: str, seen: Callable[[], Mapping[str, float]]) -> str:
         """Return what is seen best of the kind that a name says ("lesion"), "" where nothing of it is."""

@@ -172,8 +172,7 @@ def near_name(words: list[str], last: list[Wanted]) -> Request | None:
     content = [
         w
         for w in words
-        if (w not in lexicon.plain
-        and w not in lexicon.qualities)
+        if (w not in lexicon.plain and w not in lexicon.qualities)
         or w in ("third", "fourth", "first", "second")
     ]
     found = []

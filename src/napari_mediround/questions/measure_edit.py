@@ -189,10 +189,8 @@ def edit(step: Step) -> Request | None:
         )
     if bad or (amount and not 0 < amount[0] <= (50 if amount[1] == "mm" else 500)):
         return Request("ask_back", choices=refs, topic="amount", read_from=step.text)
-    if (
-        re.search(r"\b(N|\d+) ?(%|percent|times|fold|x)\b", text)
-        or (re.search(r"- A\d", text)
-        and operation in ("grow", "shrink"))
+    if re.search(r"\b(N|\d+) ?(%|percent|times|fold|x)\b", text) or (
+        re.search(r"- A\d", text) and operation in ("grow", "shrink")
     ):
         return Request("ask_back", choices=refs, topic="amount", read_from=step.text)
     if any(t.kind == "N" for t in tokens) and operation in ("grow", "shrink", "islands") and not step.amounts:

@@ -15,7 +15,22 @@ WINDOWS = {
 }  # fmt: skip
 
 
-_COLOURS = ["red", "green", "blue", "yellow", "orange", "purple", "pink", "cyan", "magenta", "white", "black", "brown", "turquoise", "violet"]
+_COLOURS = [
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "orange",
+    "purple",
+    "pink",
+    "cyan",
+    "magenta",
+    "white",
+    "black",
+    "brown",
+    "turquoise",
+    "violet",
+]
 
 
 def navigate(step: Step) -> Request | None:

@@ -90,9 +90,8 @@ def judgement(step: Step) -> Request | None:
 
 def is_question(tokens: list[Token]) -> bool:
     words = [t.word for t in tokens]
-    return (
-        "?" in words
-        or (bool(words)
+    return "?" in words or (
+        bool(words)
         and words[0]
         in (
             "is",
@@ -118,7 +117,7 @@ def is_question(tokens: list[Token]) -> bool:
             "were",
             "will",
             "may",
-        ))
+        )
     )
 
 

@@ -277,9 +277,11 @@ def _kept(found: list[Request]) -> list[Request]:
                 r
                 for r in found
                 if r.action not in _SAYS
-                or (r.topic
-                not in ("ack", "help", "nothing_asked", "not_understood", "name_what_you_want", "record")
-                and not (r.action == "refuse" and r.topic == "unknown_structure"))
+                or (
+                    r.topic
+                    not in ("ack", "help", "nothing_asked", "not_understood", "name_what_you_want", "record")
+                    and not (r.action == "refuse" and r.topic == "unknown_structure")
+                )
             ]
             if any(r.action in ("answer", "refuse", "ask_back") for r in found)
             else found

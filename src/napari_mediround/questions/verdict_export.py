@@ -80,8 +80,10 @@ def verdict(step: Step) -> Request | None:
             and not pointed_out(step)
             and (
                 strange(step)
-                or (re.match(r"^\W*(you|i|we|he|she)\b", text)
-                and not re.search(r"\b(it|this|that|mask)\b", text))
+                or (
+                    re.match(r"^\W*(you|i|we|he|she)\b", text)
+                    and not re.search(r"\b(it|this|that|mask)\b", text)
+                )
             )
         ):
             masks = Masks(problem="several", choices=tuple(m.ref for m in step.situation.alive))
@@ -93,9 +95,7 @@ def verdict(step: Step) -> Request | None:
         if out := _left_out(step):
             refs = tuple(m.ref for m in step.situation.alive if m.ref not in out)
         if name == "reject" and (
-            (len(refs) > 2
-            and not step.pointers
-            and not step.named.targets)
+            (len(refs) > 2 and not step.pointers and not step.named.targets)
             or re.search(r"\b(everything|start over|from scratch|anew)\b", text)
         ):
             return Request("ask_back", topic="wide", choices=tuple(m.ref for m in step.situation.alive))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.request import Request, Wanted
+from napari_mediround.questions.words.lexicon import load_lexicon
 
 NO_DIAGNOSIS = (
     "MediRound outlines what you name; it makes no diagnosis, writes no report and is no medical device. Name a "

@@ -118,9 +118,7 @@ class LazySegmenter:
         """As `Segmenter.ask`."""
         return self.load().ask(text, conversation, references, cancelled, structures, chat)
 
-    def chat(
-        self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None
-    ) -> str:
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
         """As `Segmenter.chat`."""
         return self.load().chat(text, conversation, cancelled)
 

@@ -253,8 +253,10 @@ class Lexicon:
                     not entry.short
                     or size > 1
                     or typed[0].isupper()
-                    or ((len(typed) == 1 or key not in self.common)
-                    and key not in ("la", "as", "is", "ao", "sc", "pa"))
+                    or (
+                        (len(typed) == 1 or key not in self.common)
+                        and key not in ("la", "as", "is", "ao", "sc", "pa")
+                    )
                 ):
                     return size, entry.wanted, True
             entry = self.absent.get(key)

@@ -112,9 +112,11 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
     on, _count, seen = False, 0, False
     i = 0
     while i < len(words) and (
-        (words[i] in ("no", ",", "nope", "nah", "-", ".")
-        and i + 1 < len(words)
-        and words[i + 1] in (",", "-", ".", "not", "no"))
+        (
+            words[i] in ("no", ",", "nope", "nah", "-", ".")
+            and i + 1 < len(words)
+            and words[i + 1] in (",", "-", ".", "not", "no")
+        )
         or words[i] == ","
     ):
         i += 1  # "no, not the aorta": the first no only answers
@@ -143,20 +145,21 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
             and i + 1 < len(words)
             and (
                 tokens[i + 1].kind in "SXR"
-                or (words[i + 1] in ("left", "right", "the")
-                and i + 2 < len(words)
-                and tokens[i + 2].kind in "SXR"
-                and words[i + 1] != "the")
+                or (
+                    words[i + 1] in ("left", "right", "the")
+                    and i + 2 < len(words)
+                    and tokens[i + 2].kind in "SXR"
+                    and words[i + 1] != "the"
+                )
             )
         ):
             hit = 1
         if not hit and two in ("no longer", "never the"):
             hit = 2
         if hit:
-            if (
-                word == "isnot"
-                or (word in ("not", "without")
-                and not any(t.kind in "SXR" or t.word in ("left", "right") for t in tokens[i + hit :]))
+            if word == "isnot" or (
+                word in ("not", "without")
+                and not any(t.kind in "SXR" or t.word in ("left", "right") for t in tokens[i + hit :])
             ):
                 for back in range(i - 1, -1, -1):  # "X ではなく", "die Leber nicht"
                     if tokens[back].kind in "SXR":

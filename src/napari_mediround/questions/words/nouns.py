@@ -259,7 +259,8 @@ def _not_that(tokens: list[Token], place: int) -> str:
         if after[0].kind == "N" and not (len(after) > 1 and after[1].kind in "A"):
             return (
                 f"{name} {word}"
-                if re.search(r"ribs?$|vertebra$|disc$", name, re.I) or (len(after) == 1 and not name.isupper())
+                if re.search(r"ribs?$|vertebra$|disc$", name, re.I)
+                or (len(after) == 1 and not name.isupper())
                 else ""
             )
         if (
@@ -299,11 +300,8 @@ def _not_that(tokens: list[Token], place: int) -> str:
                 return f"{head.word} {before[k + 1].word} of the {name}"
             head = before[k + 1]
         if head.kind == "W" and (
-            (head.word in lexicon.parts
-            and head.word not in ("border", "surface", "side"))
-            or (head.word not in lexicon.words
-            and len(head.word) > 3
-            and head.word.isalpha())
+            (head.word in lexicon.parts and head.word not in ("border", "surface", "side"))
+            or (head.word not in lexicon.words and len(head.word) > 3 and head.word.isalpha())
         ):
             more = [t.word for t in before[k + 2 : k + 4] if t.kind == "W" and t.word not in lexicon.plain]
             return f"{' '.join(more[::-1])} {head.word} {before[k].word} the {name}".strip()
@@ -327,5 +325,56 @@ def _not_that(tokens: list[Token], place: int) -> str:
 
 
 _CHANGING = frozenset(
-    ["renal", "hepatic", "splenic", "gastric", "retinal", "upper", "lower", "anterior", "posterior", "superior", "inferior", "medial", "lateral", "middle", "distal", "proximal", "central", "outer", "inner", "ascending", "descending", "transverse", "terminal", "internal", "external", "common", "accessory", "ectopic", "supernumerary", "artificial", "cervical", "thoracic", "lumbar", "sacral", "abdominal", "pelvic", "cranial", "caudal", "dorsal", "ventral", "half", "superficial", "deep", "primary", "secondary", "fetal", "foetal", "maternal", "donor", "transplant"]
+    [
+        "renal",
+        "hepatic",
+        "splenic",
+        "gastric",
+        "retinal",
+        "upper",
+        "lower",
+        "anterior",
+        "posterior",
+        "superior",
+        "inferior",
+        "medial",
+        "lateral",
+        "middle",
+        "distal",
+        "proximal",
+        "central",
+        "outer",
+        "inner",
+        "ascending",
+        "descending",
+        "transverse",
+        "terminal",
+        "internal",
+        "external",
+        "common",
+        "accessory",
+        "ectopic",
+        "supernumerary",
+        "artificial",
+        "cervical",
+        "thoracic",
+        "lumbar",
+        "sacral",
+        "abdominal",
+        "pelvic",
+        "cranial",
+        "caudal",
+        "dorsal",
+        "ventral",
+        "half",
+        "superficial",
+        "deep",
+        "primary",
+        "secondary",
+        "fetal",
+        "foetal",
+        "maternal",
+        "donor",
+        "transplant",
+    ]
 )

@@ -90,12 +90,11 @@ def give_sides(tokens: list[Token], items: list[Mention], negative: list[bool]) 
 def _singular_pair(item: Mention) -> bool:
     typed = item.token.typed.casefold()
     return (
-        (all(load_lexicon().is_pair(w.structure) and w.side == "both" for w in item.wanted)
+        all(load_lexicon().is_pair(w.structure) and w.side == "both" for w in item.wanted)
         and not re.search(
             r"(s|ae|i|ra|na|da)$", typed.removesuffix("nucleus accumbens").removesuffix("pancreas")
-        ))
-        or typed.endswith(("hippocampus", "thalamus", "humerus"))
-    )
+        )
+    ) or typed.endswith(("hippocampus", "thalamus", "humerus"))
 
 
 def _name_ahead(tokens: list[Token], i: int, at: dict[int, Mention]) -> int | None:

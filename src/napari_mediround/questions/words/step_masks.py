@@ -177,15 +177,14 @@ def _by_name(
     here = [m for m in fits_ if m.plane == situation.here] or fits_
     latest = {m.structure: m for m in here}
     if len(latest) == 1:
-        return (here[-1].ref,) if len(here) == 1 or (len(
-            {m.plane for m in here}
-        ) == 1 and False) else (), tuple(m.ref for m in here) if len(here) > 1 else ()
+        return (here[-1].ref,) if len(here) == 1 or (
+            len({m.plane for m in here}) == 1 and False
+        ) else (), tuple(m.ref for m in here) if len(here) > 1 else ()
     refs = tuple(m.ref for m in here)
     plural = (
-        (bool(re.search(r"(s|ae|i)$", token.typed.casefold()))
-        and not token.typed.casefold().endswith(("us", "pancreas")))
-        or "both" in near
-    )
+        bool(re.search(r"(s|ae|i)$", token.typed.casefold()))
+        and not token.typed.casefold().endswith(("us", "pancreas"))
+    ) or "both" in near
     return (refs, ()) if plural and len(latest) == len(here) else ((), refs)
 
 
@@ -239,11 +238,8 @@ def by_pronoun(step: Step, text: str, many: bool, everyone: tuple[Ref, ...], sid
     if step.before is not None and (
         step.before.action in ("segment", "edit", "measure", "verdict", "navigate", "export")
     ):
-        if (
-            (step.before.action == "segment"
-            and not step.before.references)
-            or (step.before.references == ()
-            and step.before.action != "navigate")
+        if (step.before.action == "segment" and not step.before.references) or (
+            step.before.references == () and step.before.action != "navigate"
         ):
             return Masks(
                 problem="" if step.before.action == "segment" or step.before.topic == "result" else "",
