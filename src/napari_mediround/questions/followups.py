@@ -69,7 +69,7 @@ def of_other_side(step: Step) -> Request | None:
                 choices=tuple(Wanted(w.structure, s) for w in pairs for s in ("left", "right")) or masks.refs,
                 topic="side",
             )
-        if not other:
+        if not other or _names_a_kind(step):
             return None
         return Request("refuse", topic="no_other_side", references=refs, read_from=text)
     (side,) = sides
@@ -207,3 +207,9 @@ def near_name(words: list[str], last: list[Wanted]) -> Request | None:
             topic="which",
         )
     return None
+
+
+def _names_a_kind(step: Step) -> bool:
+    """Whether another thing is asked for, opposite of a mask: "the largest organ opposite to it"."""
+    return bool(re.search(r"\b(organ|structure|thing|gland|vessel|artery|vein|bone|muscle|what|whatever)\b",
+                          " ".join(t.typed.casefold() if t.kind in "SX" else t.word for t in step.rest)))  # fmt: skip

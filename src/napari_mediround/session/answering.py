@@ -20,9 +20,9 @@ UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large i
 FREE = ("ack", "help", "nothing_asked", "not_understood", "off_topic")
 """Topics that the language model may talk about where a person switched its free text on."""
 _WHICH = {
-    "dangling": "That points at nothing. Choose one of the masks so far.",
-    "several": "That could be any of several masks. Say its number.",
-    "missing": "There is no mask of that. Choose one of the masks so far.",
+    "dangling": "“{}” points at nothing. Choose one of the masks so far.",
+    "several": "“{}” could mean any of several masks. Say the number of one.",
+    "missing": "“{}”: there is no mask of that. Choose one of the masks so far.",
 }
 
 
@@ -42,13 +42,13 @@ class Answering:
     free_text: bool
 
     def _pointed(self, request: Request, text: str, plane: int, after: int | None) -> tuple[Reference, ...]:
-        """Return what a question points at; `DanglingReferenceError` where that is nothing or several masks."""
+        """Return what a question points at; `DanglingReferenceError` for nothing or several masks."""
         masks = tuple(c for c in request.choices if not isinstance(c, Wanted))
         if request.action == "ask_back" and masks and request.topic in ("dangling", "several", "missing"):
-            raise DanglingReferenceError(_WHICH[request.topic], tuple(Reference(*mask) for mask in masks))
+            raise DanglingReferenceError(_WHICH[request.topic].format(text[:60]), tuple(Reference(*mask) for mask in masks))
         if request.action == "refuse" and request.topic == "dangling":
             raise DanglingReferenceError(
-                "That points at nothing: there is no mask yet. Name a structure first."
+                f"“{text[:60]}” points at nothing: there is no mask yet. Name a structure first."
             )
         if request.action == "segment" and is_described(request):
             return resolve_references(text, self._first(after), self.anatomy, plane)

@@ -114,7 +114,7 @@ class Lexicon:
         entry = Entry(wanted, short, regions)
         keys = {key_of(name)}
         if not short and not regions:
-            keys |= {_plural(k) for k in list(keys)}
+            keys |= {_plural(k) for k in keys} | {k.removesuffix("s") for k in keys if " " in k}
         for key in keys:
             there = self.entries.setdefault(key, [])
             if all((e.wanted, e.regions) != (wanted, regions) for e in there) and (

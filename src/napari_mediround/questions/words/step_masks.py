@@ -120,7 +120,7 @@ def _masks_in_words(step: Step, many: bool = False, tokens: list[Token] | None =
             elif token.kind != "W":
                 missing += token.wanted
     if refs or missing:
-        if missing and not refs:
+        if missing:
             return Masks(problem="missing", choices=everyone, targets=tuple(missing))
         return Masks(tuple(refs))
     text = text_of(tokens)
