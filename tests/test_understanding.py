@@ -33,7 +33,7 @@ def drawn(text: str, situation: Situation = Situation()) -> list[str]:
      "{} {C}", "segment the {s} {}", "the patient's {s} {}", "{o} of the image: {}", "the {} on the {o} of the image",
      "the {} on the viewer's {o}"],
 )  # fmt: skip
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data())
 def test_every_form_of_a_side_is_the_patients(side: str, words: str, data) -> None:
     name = data.draw(st.sampled_from(PAIRS))
@@ -46,7 +46,7 @@ def test_every_form_of_a_side_is_the_patients(side: str, words: str, data) -> No
         assert sides == {side}, text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.sampled_from(SINGLES), min_size=2, max_size=9, unique=True),
     st.sampled_from([", ", "; ", " / ", "\n", " and ", " + ", ". ", ","]),
@@ -59,7 +59,7 @@ def test_a_list_is_never_cut_short(names: list[str], separator: str) -> None:
         assert set(names) <= asked
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.sampled_from(SINGLES), min_size=2, max_size=2, unique=True),
     st.sampled_from(["{0}, not the {1}", "{0} without the {1}", "ignore the {1} and outline the {0}", "{0} but not {1}",
@@ -104,14 +104,18 @@ def test_masks_are_pointed_at(text: str, references: tuple) -> None:
     assert (request.verdict, request.references) == ("accept", references)
 
 
-@pytest.mark.parametrize("text", ["accept [1.1.1]", "accept [7]", "reject mask 9", "grow [4] by 2 mm", "delete the pancreas"])
+@pytest.mark.parametrize(
+    "text", ["accept [1.1.1]", "accept [7]", "reject mask 9", "grow [4] by 2 mm", "delete the pancreas"]
+)
 def test_a_pointer_to_nothing_asks_back(text: str) -> None:
     request = understand_in(text, THREE)
     assert request.action == "ask_back"
     assert set(request.choices) <= {(1, 1), (2, 1), (3, 1)}
 
 
-@pytest.mark.parametrize("text", ["what does accept do?", "accept none of them", "you are great", "the middle one is fine"])
+@pytest.mark.parametrize(
+    "text", ["what does accept do?", "accept none of them", "you are great", "the middle one is fine"]
+)
 def test_a_verdict_is_only_given_where_it_is_meant(text: str) -> None:
     assert understand_in(text, THREE).action != "verdict"
 
@@ -145,7 +149,7 @@ def test_every_name_of_the_anatomy_means_its_structure() -> None:
 def test_random_text_changes_nothing() -> None:
     chance = random.Random(7)
     signs = string.printable + "äß左肝[]{}()#\u202e\u200b\x00\x1b"
-    for _ in range(1500):
+    for _ in range(400):
         text = "".join(chance.choice(signs) for _ in range(chance.randrange(40)))
         assert understand_in(text, THREE).action not in ("edit", "verdict"), repr(text)
 

@@ -77,7 +77,9 @@ def ask(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     free_text: Annotated[
         bool,
-        typer.Option("--free-text", help="Let the language model answer what draws nothing, marked as unverified."),
+        typer.Option(
+            "--free-text", help="Let the language model answer what draws nothing, marked as unverified."
+        ),
     ] = False,
 ) -> None:
     """Ask one image a dialogue of one or more rounds."""
@@ -98,7 +100,8 @@ def ask(
 def understand(
     text: Annotated[str | None, typer.Argument(help='The question: "Lt kidney, spleen + GB".')] = None,
     state: Annotated[
-        Path | None, typer.Option(help="JSON file with the masks so far, and modality and region of the image.")
+        Path | None,
+        typer.Option(help="JSON file with the masks so far, and modality and region of the image."),
     ] = None,
     corpus: Annotated[
         Path | None, typer.Option(help="JSONL file with a text and a state a line; one answer a line.")

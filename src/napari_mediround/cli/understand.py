@@ -42,11 +42,17 @@ def run_understand(text: str | None, state: Path | None, corpus: Path | None, as
 def _show(request: Request) -> None:
     table = make_table("", "step", "action", "what", "masks", "ruled out", "scope", "certain")
     for number, step in enumerate(request.all_steps, 1):
-        how = {k: v for k, v in step.to_dict().items() if k in ("edit", "measure", "verdict", "navigate", "export", "topic")}
+        how = {
+            k: v
+            for k, v in step.to_dict().items()
+            if k in ("edit", "measure", "verdict", "navigate", "export", "topic")
+        }
         what = ", ".join([*map(str, step.targets), *map(str, how.values())])
         masks = " ".join(f"[{r}.{k}]" for r, k in step.references)
         ruled = ", ".join(map(str, step.excluded))
-        table.add_row(str(number), step.action, what, masks, ruled, str(step.scope), "yes" if step.sure else "no")
+        table.add_row(
+            str(number), step.action, what, masks, ruled, str(step.scope), "yes" if step.sure else "no"
+        )
     results().print(table)
 
 
@@ -54,20 +60,26 @@ def _read_lines(path: Path) -> list[dict]:
     try:
         return [json.loads(row) for row in path.read_text("utf-8").split("\n") if row.strip()]
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}. Give a file with one JSON object a line.") from error
+        raise SettingsError(
+            f"{path} cannot be read: {error}. Give a file with one JSON object a line."
+        ) from error
 
 
 def _read_state(path: Path) -> dict:
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}. Give a JSON file with the masks so far.") from error
+        raise SettingsError(
+            f"{path} cannot be read: {error}. Give a JSON file with the masks so far."
+        ) from error
     return found if isinstance(found, dict) else {"state": found}
 
 
 def _situation(line: dict, path: Path | None) -> Situation:
     try:
-        return Situation.from_json(line.get("state") or (), line.get("modality") or "", line.get("region") or "")
+        return Situation.from_json(
+            line.get("state") or (), line.get("modality") or "", line.get("region") or ""
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
             f"{path}: a mask needs round, index, structure, plane and verdict. Correct the file."

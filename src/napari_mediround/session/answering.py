@@ -45,7 +45,9 @@ class Answering:
         """Return what a question points at; `DanglingReferenceError` for nothing or several masks."""
         masks = tuple(c for c in request.choices if not isinstance(c, Wanted))
         if request.action == "ask_back" and masks and request.topic in ("dangling", "several", "missing"):
-            raise DanglingReferenceError(_WHICH[request.topic].format(text[:60]), tuple(Reference(*mask) for mask in masks))
+            raise DanglingReferenceError(
+                _WHICH[request.topic].format(text[:60]), tuple(Reference(*mask) for mask in masks)
+            )
         if request.action == "refuse" and request.topic == "dangling":
             raise DanglingReferenceError(
                 f"“{text[:60]}” points at nothing: there is no mask yet. Name a structure first."

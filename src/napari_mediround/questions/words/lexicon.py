@@ -192,7 +192,11 @@ class Lexicon:
         most = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
         near = process.extract(word, self.vocabulary, scorer=OSA.distance, score_cutoff=most, limit=None)
         found = [(errors + (other[0] != word[0]), other) for other, errors, _ in near]
-        found = [(c, other) for c, other in found if c <= most and (c < 2 or other in self._name_words)]
+        found = [
+            (c, other)
+            for c, other in found
+            if c <= most and (other in self._name_words or (c < 2 and len(word) > 5))
+        ]
         least = min(found)[0] if found else 0
         sure = least < 2 or (least == 2 and len(word) > 6) or len(word) > 8
         best = tuple(other for cost, other in sorted(found) if cost == least)
