@@ -1,6 +1,8 @@
-"""What the record says of masks: sizes, axes, means, distances. Every number is measured; the mask is named."""
+"""What the record says of masks: sizes, axes, means, distances. Each number is measured, its mask named."""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +89,10 @@ def _mean(record: Record, label: Label) -> str:
         return f"{label.name}: the image has colours, so there is no one mean."
     values = np.asarray(record.study.pixels[label.plane], float)[label.mask.to_array()]
     unit = " HU" if record.study.modality == "CT" else ""
-    return f"{label.name}: mean {values.mean():,.1f}{unit}, standard deviation {values.std():,.1f}{unit} in {values.size:,} pixels on {_where(record, label)}."
+    return (
+        f"{label.name}: mean {values.mean():,.1f}{unit}, standard deviation {values.std():,.1f}{unit} "
+        f"in {values.size:,} pixels on {_where(record, label)}."
+    )
 
 
 def _axis(record: Record, label: Label, what: str) -> str:
@@ -104,7 +109,8 @@ def _distance(record: Record, labels: list[Label]) -> str:
     nearest, _ = cKDTree(points[0]).query(points[1])
     touching = one.plane == other.plane and (one.mask.to_array() & other.mask.to_array()).any()
     value = 0.0 if touching else float(nearest.min())
-    return f"{one.name} to {other.name}: {value:,.1f} mm between the nearest pixel centres ({_where(record, one)}, {_where(record, other)})."
+    where = f"{_where(record, one)}, {_where(record, other)}"
+    return f"{one.name} to {other.name}: {value:,.1f} mm between the nearest pixel centres ({where})."
 
 
 def _points(label: Label, geometry: Geometry) -> NDArray[np.float64]:
@@ -126,7 +132,8 @@ def _compare(record: Record, labels: list[Label]) -> str:
     if len(labels) == 2 and labels[0].plane == labels[1].plane:
         a, b = (label.mask.to_array() for label in labels)
         shared = int((a & b).sum())
-        said += f" They share {100 * shared / a.sum():.0f}% of {labels[0].name} and {100 * shared / b.sum():.0f}% of {labels[1].name}."
+        of_one, of_other = 100 * shared / a.sum(), 100 * shared / b.sum()
+        said += f" They share {of_one:.0f}% of {labels[0].name} and {of_other:.0f}% of {labels[1].name}."
     return said
 
 
@@ -148,10 +155,8 @@ def axes(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:
     centres = np.stack([rows, columns], 1).astype(float)
     edges = np.array([(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)])
     points = (centres[:, None] + edges).reshape(-1, 2) @ (step.T @ frame)
-    try:
+    with suppress(QhullError):
         points = points[ConvexHull(points).vertices]
-    except QhullError:
-        pass
     distances = squareform(pdist(points))
     one, other = np.unravel_index(int(distances.argmax()), distances.shape)
     line = (points[other] - points[one]) / distances[one, other]

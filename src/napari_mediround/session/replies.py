@@ -1,4 +1,4 @@
-"""What is said to a question that draws nothing: fixed sentences, no number and no finding. Knows no pixel."""
+"""What is said to a question that draws nothing: fixed sentences without numbers. Knows no pixel."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.words.lexicon import load_lexicon
 
 NO_DIAGNOSIS = (
-    "MediRound outlines what you name; it makes no diagnosis, writes no report and is no medical device. Name a "
-    "structure to see its outline, or ask for the size of a mask."
+    "MediRound outlines what you name; it makes no diagnosis, writes no report and is no medical device. Name "
+    "a structure to see its outline, or ask for the size of a mask."
 )
 NO_LIST = "Name what you want to see, one structure or several: “the liver and the spleen”."
 HELP = (
-    "Name one or more structures and I outline them on this plane: “the liver and the left kidney”. Point at a "
-    "mask by its number: “what lies behind [1]”, “how large is [1]”. The user guide lists what you can say."
+    "Name one or more structures and I outline them on this plane: “the liver and the left kidney”. Point at "
+    "a mask by its number: “what lies behind [1]”, “how large is [1]”. The user guide lists what you can say."
 )
 NOT_KNOWN = "I do not know {}. Nothing was drawn. Say the name of another structure, or draw a box around it."
 NOT_HERE = "The {} cannot lie in what this image shows. Nothing was drawn."
 NO_SIDE = "There is no other side of it. Nothing was drawn."
 NOT_MEASURABLE = (
-    "I cannot measure that. I can tell the area, the volume, the longest and the short axis, the mean, the distance, "
-    "the count and the comparison of masks."
+    "I cannot measure that. I can tell the area, the volume, the longest and the short axis, the mean, the "
+    "distance, the count and the comparison of masks."
 )
 NOTHING_DRAWN = "Nothing was drawn{}. Name what you want to see."
 NOT_POSSIBLE = "I cannot do that. Masks can be exported as DICOM-SEG, RTSTRUCT, NIfTI, NRRD and pictures."
@@ -30,8 +30,8 @@ RECORD = (
     "The list of rounds shows each mask with its verdict and quality; `mediround journal` prints the record."
 )
 PLANES = (
-    "I outline one plane at a time, so nothing was drawn. Ask on one plane, then carry the mask through the stack: "
-    "Shift+C in the dock, --carry on the command line."
+    "I outline one plane at a time, so nothing was drawn. Ask on one plane, then carry the mask through the "
+    "stack: Shift+C in the dock, --carry on the command line."
 )
 VIEW = "This image is shown as {} planes, so nothing was drawn. Choose the {} view, then ask again."
 NOT_DRAWN = "I do not know {}, so that was not drawn."
@@ -40,8 +40,8 @@ UNVERIFIED = "Unverified text of the language model: it does not see the image."
 
 _TOPICS = {
     "no_diagnosis": NO_DIAGNOSIS, "no_judgement": NO_DIAGNOSIS, "name_what_you_want": NO_LIST, "help": HELP,
-    "no_other_side": NO_SIDE, "not_measurable": NOT_MEASURABLE, "not_possible": NOT_POSSIBLE, "injection": INJECTION,
-    "ack": ACK, "record": RECORD, "nothing_asked": HELP, "not_understood": NOT_UNDERSTOOD,
+    "no_other_side": NO_SIDE, "not_measurable": NOT_MEASURABLE, "not_possible": NOT_POSSIBLE,
+    "injection": INJECTION, "ack": ACK, "record": RECORD, "nothing_asked": HELP, "not_understood": NOT_UNDERSTOOD,
     "no_such_view": "I cannot show such a view. Nothing was drawn.",
     "nothing_done": "Nothing was changed.", "too_long": "That is too long to read. Say it in fewer words.",
 }  # fmt: skip
@@ -54,7 +54,10 @@ _COMMANDS = {
     "redo": "To redo what was undone, press Shift+U or click Redo.",
     "cancel": "To stop what runs, click Cancel.",
 }
-_EDITS = "Words do not change masks yet. To change {}, press K or click Fix on its card: brush, eraser and clicks are there."
+_EDITS = (
+    "Words do not change masks yet. To change {}, press K or click Fix on its card: brush, eraser and clicks are "
+    "there."
+)
 _SHOWN = {
     "to": "Move to plane {} with the slider below the image.",
     "by": "Step through the planes with the slider below the image or the arrow keys.",
@@ -105,7 +108,7 @@ def _ask_back(request: Request) -> str:
     if request.topic == "part" and offered:
         return f"I do not know that part. Do you want {join(offered, 'or')} as a whole? Nothing was drawn."
     if request.topic == "no_such_planes":
-        return "I did not understand which planes you mean. Nothing was drawn. Say “slice 12” or “slices 5 to 9”."
+        return "I did not understand which planes you mean. Nothing was drawn. Say “slice 12”."
     if offered:
         return f"I am not certain what you mean. Did you mean {join(offered, 'or')}? Nothing was drawn."
     if request.topic == "amount":
