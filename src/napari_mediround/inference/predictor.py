@@ -242,8 +242,8 @@ class Predictor:
             targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
             if empty := [t.structure for t in targets if not t.mask.area]:
                 notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
-            canonical = compose_answer([t.structure for t in targets], absent)
-            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes(notes))
+            said = readable(compose_answer([t.structure for t in targets], absent))
+            return Answer(said, targets, tuple(absent), self._current, self._take_notes(notes))
 
     def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
         """Return the frozen base model's own answer; it does not see the image."""
@@ -342,7 +342,7 @@ class Predictor:
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _decode(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
+    def _decode(self, features: ImageFeatures, vectors: torch.Tensor):
         batch = vectors[: self.masks_at_once].to(self.device)  # as many as memory allows now
         return self.model.segment(self._looked_at(features), batch)
 

@@ -14,7 +14,7 @@ from napari_mediround.questions.words.token import Token
 
 
 def beside(step: Step) -> Request | None:
-    """A place beside masks or structures: "the vessel behind [1]"."""
+    """Return the request for a place beside masks or structures: "the vessel behind [1]"."""
     text, named = step.rest_text, step.named
     match = RELATION.search(re.sub(r"\b(all|both) (over|around)\b", "", text))
     if not match:
@@ -146,10 +146,9 @@ def _place(step: Step, refs) -> Request:
         ):
             words.append(token.typed if token.kind in "SX" else token.word)
     described = " ".join(w.casefold() for w in words) or step.rest_text
-    side = next((t.word for t in step.rest if t.word in ("left", "right") and False), "")
     return Request(
         "segment",
-        (Wanted(described=described, side=side),),
+        (Wanted(described=described),),
         tuple(refs),
         tuple(step.named.excluded),
         plane_scope(step),

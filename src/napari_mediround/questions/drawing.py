@@ -55,7 +55,7 @@ def _odd(step: Step) -> Request | None:
 
 
 def _carried(step: Step) -> Request | None:
-    """A mask on other planes, or drawn again: "carry [1] through the stack", "[1] again"."""
+    """Return the request for a mask on other planes, or again: "carry [1] through the stack", "[1] again"."""
     text, named = step.rest_text, step.named
     if named.unknown or named.choices:
         return None
@@ -103,9 +103,9 @@ def _named(step: Step) -> Request | None:
         return Request(
             "ask_back", choices=tuple(dict.fromkeys(named.choices)), topic="part", read_from=step.text
         )
-    if loose and named.targets and all(is_open(t) for t in step.rest if t.kind == "S"):
-        if known := describe(step):
-            return known
+    kinds = loose and named.targets and all(is_open(t) for t in step.rest if t.kind == "S")
+    if kinds and (known := describe(step)):
+        return known
     if (not named.targets or loose) and (known := describe(step, strict=not loose or bool(named.targets))):
         return known
     if loose and named.targets:
@@ -277,7 +277,7 @@ def possible(wanted: Wanted, situation) -> bool:
 
 
 def _described(step: Step) -> Request | None:
-    """A structure by what it does, where it lies or how it looks."""
+    """Return the request for a structure by what it does, where it lies or how it looks."""
     return describe(step)
 
 

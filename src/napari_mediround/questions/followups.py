@@ -23,12 +23,13 @@ _AGAIN = re.compile(
 
 
 def base_of(name: str) -> Wanted | None:
+    """Return a structure, by any of its names, as a target; None for an unknown name."""
     structure = load_lexicon().anatomy.find(name)
     return load_lexicon().wanted(structure.name) if structure else None
 
 
 def of_other_side(step: Step) -> Request | None:
-    """ "The other side of [1]", "contralateral kidney", "adrenal ipsilateral to [2]", "wrong side"."""
+    """Return the request for "the other side of [1]", "contralateral kidney", "adrenal ipsilateral to [2]", "wrong side"."""
     text, named, lexicon = step.rest_text, step.named, load_lexicon()
     other, same = _OTHER.search(text), _SAME.search(text)
     if not (other or same) or re.search(
@@ -90,12 +91,13 @@ def of_other_side(step: Step) -> Request | None:
     )
 
 
-def plane_scope(step: Step):
+def plane_scope(step: Step) -> str | tuple[int, int]:
+    """Return the planes that a step is about, "" where they make no sense."""
     return "" if step.scope == "odd" else step.scope
 
 
 def ellipsis(step: Step) -> Request | None:
-    """What only makes sense after the round before: "left as well", "now both", "internal this time", "again"."""
+    """Return what only makes sense after the round before: "left as well", "now both", "again"."""
     text, situation, lexicon = step.rest_text, step.situation, load_lexicon()
     if not situation.alive or step.named.excluded:
         return None

@@ -200,6 +200,11 @@ def _is_kind(word: str, lexicon) -> bool:
     )
 
 
+_TALKS = re.compile(
+    r"^\W*(can|could|when|who|why|how|has|have|had|is|are|was|do|does|did|that|let|let's|i|you|we|it|this|he|she|they|there|if|would|should|will|may)\b(?! (i|you|we) (see|have|get)\b)"
+)
+
+
 def describe(step: Step, strict: bool = False) -> Request | None:
     """Return the request for a structure that a step describes, or the question back; None for no description."""
     lexicon = load_lexicon()
@@ -221,9 +226,7 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     )
     if len(own) < 1 + bool(step.named.targets) or step.named.excluded or step.pointers:
         return None
-    if (len(content) < 2 and not strict) or not re.search(r"[a-z]{3}", text):
-        return None
-    ranked = rank(text)
+    ranked = rank(text) if len(content) > 1 and not _TALKS.match(step.rest_text) else []
     if not ranked:
         return None
     _, rare = _index()
@@ -238,11 +241,6 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     def wanted(structure: str) -> Wanted:
         return Wanted(structure, (side or "both") if lexicon.is_pair(structure) else "")
 
-    if len(content) < 2 or re.match(
-        r"^\W*(can|could|when|who|why|how|has|have|had|is|are|was|do|does|did|that|let|let's|i|you|we|it|this|he|she|they|there|if|would|should|will|may)\b(?! (i|you|we) (see|have|get)\b)",
-        step.rest_text,
-    ):
-        return None
     says = re.search(
         r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b",
         step.rest_text,

@@ -108,30 +108,8 @@ def _mirrored(step: Step, ref: Ref) -> list[Ref]:
 def edit(step: Step) -> Request | None:
     """Return the change of a mask that a step asks for."""
     text = step.rest_text
-    operation = ""
-    for name in (
-        "mirror",
-        "subtract",
-        "clip",
-        "union",
-        "intersect",
-        "islands",
-        "largest",
-        "fill",
-        "smooth",
-        "shrink",
-        "grow",
-    ):
-        if fits("edit", name, text):
-            operation = name
-            break
+    operation = _operation(step)
     if not operation:
-        return None
-    if operation == "grow" and step.scope and re.search(r"\b(extend|continue)\b", text) and not step.amounts:
-        return None
-    if operation in ("largest", "mirror", "grow", "shrink") and not (step.situation.alive or step.before):
-        return None
-    if operation == "largest" and re.search(r"\b(largest|biggest) of\b", text):
         return None
     bad = [t for t in step.amounts if t.amount[0] is None]
     amount = next((t.amount for t in step.amounts if t.amount[0] is not None), None)
@@ -157,27 +135,14 @@ def edit(step: Step) -> Request | None:
     ):
         return None
     masks = masks_of(step, tokens=tokens, many=False)
+    if operation in ("union", "intersect") and masks.problem == "several" and len(masks.choices) == 2:
+        masks = Masks(masks.choices)
     if masks.problem:
-        if (
-            operation in ("subtract", "intersect", "clip", "union")
-            and masks.problem == "several"
-            and len(masks.choices) == 2
-        ):
-            masks = Masks(masks.choices) if operation in ("union", "intersect") else masks
-        if masks.problem:
-            return ask(masks, step)
+        return ask(masks, step)
     if masks.targets and not masks.refs:
         return ask(Masks(problem="missing", choices=tuple(m.ref for m in step.situation.alive)), step)
     refs = masks.refs
-    if (
-        operation in ("subtract", "intersect", "clip", "union")
-        and len(refs) == 1
-        and re.search(r"\b(it|that|this|mask|result)\b", text_of(tokens))
-    ):
-        pointed = by_pronoun(step, "it", False, tuple(m.ref for m in step.situation.alive), [])
-        if len(pointed.refs) == 1 and pointed.refs[0] not in refs:
-            after = re.search(r"\b(it|that|this|mask|result)\b.*\b[RS]\d", text_of(tokens))
-            refs = (*pointed.refs, *refs) if after else (*refs, *pointed.refs)
+    refs = _with_pronoun(step, operation, refs, tokens)
     if step.before is None and not refs:
         return ask(Masks(problem="dangling"), step)
     if refs and not pointed_out(step) and not step.before and strange(step):
@@ -187,39 +152,17 @@ def edit(step: Step) -> Request | None:
             topic="not_understood",
             read_from=step.text,
         )
-    if bad or (amount and not 0 < amount[0] <= (50 if amount[1] == "mm" else 500)):
+    if bad or _odd_amount(step, operation, amount, tokens):
         return Request("ask_back", choices=refs, topic="amount", read_from=step.text)
-    if re.search(r"\b(N|\d+) ?(%|percent|times|fold|x)\b", text) or (
-        re.search(r"- A\d", text) and operation in ("grow", "shrink")
-    ):
-        return Request("ask_back", choices=refs, topic="amount", read_from=step.text)
-    if any(t.kind == "N" for t in tokens) and operation in ("grow", "shrink", "islands") and not step.amounts:
-        return Request("ask_back", choices=refs, topic="amount", read_from=step.text)
-    if operation in ("subtract", "intersect", "clip"):
-        if step.before is None and len(refs) < 2:
-            rest = tuple(m.ref for m in step.situation.alive if m.ref not in refs)
-            return (
-                Request(
-                    "ask_back",
-                    choices=tuple(m.ref for m in step.situation.alive),
-                    topic="second_mask",
-                    references=refs,
-                )
-                if len(rest) != 1 or True
-                else None
-            )
-        if operation == "subtract" and _reversed(text):
-            refs = (refs[-1], *refs[:-1])
-    if operation == "union" and len(refs) < 2 and step.before is None:
-        alive = tuple(m.ref for m in step.situation.alive)
-        if ALL.search(text) and len(alive) == 2:
-            refs = alive
-        else:
-            return Request("ask_back", choices=alive, topic="second_mask")
+    alive = tuple(m.ref for m in step.situation.alive)
+    if operation == "union" and len(refs) < 2 and len(alive) == 2 and ALL.search(text):
+        refs = alive
+    if operation in _BINARY and len(refs) < 2 and step.before is None:
+        return Request("ask_back", choices=alive, topic="second_mask", references=refs)
+    if operation == "subtract" and _reversed(text) and len(refs) > 1:
+        refs = (refs[-1], *refs[:-1])
     mm = amount[0] if amount and amount[1] == "mm" else None
     ml = amount[0] if amount and amount[1] == "ml" else None
-    if (operation in ("grow", "shrink") and ml) or (operation == "islands" and mm):
-        return Request("ask_back", choices=refs, topic="amount", read_from=step.text)
     refs = (*refs, *(r for r in spared if r not in refs))
     return Request(
         "edit",
@@ -232,6 +175,50 @@ def edit(step: Step) -> Request | None:
         scope=step.scope,
         read_from=step.text,
     )
+
+
+_BINARY = ("subtract", "intersect", "clip", "union")
+_OPERATIONS = (
+    "mirror", "subtract", "clip", "union", "intersect", "islands", "largest", "fill", "smooth", "shrink", "grow",
+)  # fmt: skip
+
+
+def _operation(step: Step) -> str:
+    """Return the operation that the words of a step mean, "" for none."""
+    text = step.rest_text
+    operation = next((name for name in _OPERATIONS if fits("edit", name, text)), "")
+    if operation == "grow" and step.scope and re.search(r"\b(extend|continue)\b", text) and not step.amounts:
+        return ""
+    if operation in ("largest", "mirror", "grow", "shrink") and not (step.situation.alive or step.before):
+        return ""
+    return "" if operation == "largest" and re.search(r"\b(largest|biggest) of\b", text) else operation
+
+
+def _odd_amount(step: Step, operation: str, amount: tuple | None, tokens: list[Token]) -> bool:
+    """Whether an amount is absurd, of the wrong kind, or a number without a unit."""
+    text = step.rest_text
+    if amount and not 0 < amount[0] <= (50 if amount[1] == "mm" else 500):
+        return True
+    if amount and amount[1] == {"grow": "ml", "shrink": "ml", "islands": "mm"}.get(operation):
+        return True
+    if re.search(r"\b(N|\d+) ?(%|percent|times|fold|x)\b", text):
+        return True
+    if operation in ("grow", "shrink") and re.search(r"- A\d", text):
+        return True
+    bare = any(t.kind == "N" for t in tokens) and not step.amounts
+    return bare and operation in ("grow", "shrink", "islands")
+
+
+def _with_pronoun(step: Step, operation: str, refs: tuple[Ref, ...], tokens: list[Token]) -> tuple[Ref, ...]:
+    """Return the masks of "clip it to [2]": the one that "it" means too, in the order of mention."""
+    words = r"\b(it|that|this|mask|result)\b"
+    if operation not in _BINARY or len(refs) != 1 or not re.search(words, text_of(tokens)):
+        return refs
+    pointed = by_pronoun(step, "it", False, tuple(m.ref for m in step.situation.alive), [])
+    if len(pointed.refs) != 1 or pointed.refs[0] in refs:
+        return refs
+    first = re.search(words + r".*\b[RS]\d", text_of(tokens))
+    return (*pointed.refs, *refs) if first else (*refs, *pointed.refs)
 
 
 def _spared_from(tokens: list[Token]) -> int:

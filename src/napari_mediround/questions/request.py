@@ -138,7 +138,7 @@ class Request:
 
     @property
     def all_steps(self) -> tuple[Request, ...]:
-        """This step and those after it, flat."""
+        """Itself and the steps after it, flat."""
         return (replace(self, then=()), *(one for step in self.then for one in step.all_steps))
 
     def to_dict(self) -> dict:

@@ -76,7 +76,7 @@ def _is_size(step: Step) -> bool:
 
 
 def judgement(step: Step) -> Request | None:
-    """ "Is the S ADJECTIVE?": a judgement, whatever the adjective."""
+    """Refuse "is the S ADJECTIVE?": a judgement, whatever the adjective."""
     text = step.text
     if re.match(
         r"^\W*(is|are|was|were|does|has|have) (the |there |this |his |her |my |left |right |both |any |an? )*(S|X|R)\d+",
@@ -89,6 +89,7 @@ def judgement(step: Step) -> Request | None:
 
 
 def is_question(tokens: list[Token]) -> bool:
+    """Whether words are put as a question."""
     words = [t.word for t in tokens]
     return "?" in words or (
         bool(words)

@@ -211,14 +211,14 @@ def _undo_or_stop(step: Step) -> Request | None:
 
 
 def _judged(step: Step) -> Request | None:
-    """A verdict in so many words, before what might move the view."""
+    """Return a verdict in so many words, before what might move the view."""
     if re.search(r"\b(accept|approve|reject|confirm)\b", step.text) and not re.search(r"\bhow\b", step.text):
         return verdict(step)
     return None
 
 
 def _measured(step: Step) -> Request | None:
-    """A measurement, unless the words for it only say what a mask is needed for."""
+    """Return a measurement, unless the words for it only say what a mask is needed for."""
     text = step.rest_text
     if (
         re.search(

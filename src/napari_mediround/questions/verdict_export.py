@@ -15,6 +15,17 @@ def verdict(step: Step) -> Request | None:
     text = step.text
     if len(strange(step)) > 2 and not step.pointers:
         return None  # among words that nobody knows, a verdict is an accident
+    if found := _undo(step):
+        return found
+    for name in ("fix", "reject", "accept"):
+        match = fits("verdict", name, step.rest_text)
+        if match:
+            return _given(step, name, match)
+    return None
+
+
+def _undo(step: Step) -> Request | None:
+    text = step.text
     for name in ("redo", "undo"):
         if fits("verdict", name, text):
             text = " ".join(t.typed or t.word for t in step.tokens).casefold()
@@ -35,76 +46,72 @@ def verdict(step: Step) -> Request | None:
             return Request("verdict", verdict=name, steps=steps, read_from=text)
     if fits("verdict", "cancel", text):
         return Request("verdict", verdict="cancel", read_from=text)
-    for name in ("fix", "reject", "accept"):
-        match = fits("verdict", name, step.rest_text)
-        if not match:
-            continue
-        if re.search(r"\b(not|don't|dont|never|no)\b", step.rest_text[: match.start()]) and name != "reject":
-            return (
-                Request(
-                    "ask_back",
-                    topic="negated",
-                    choices=tuple(m.ref for m in step.situation.alive),
-                    read_from=text,
-                )
-                if step.situation.alive
-                else Request("answer", topic="nothing_done")
-            )
-        if name == "reject" and re.search(
-            r"\b(not|don't|dont|never|do not)\b", step.rest_text[: match.start()]
-        ):
-            return Request("answer", topic="nothing_done", read_from=text)
-        if not (step.situation.alive or step.before is not None):
-            if name == "reject" and step.named.targets:
-                return None
-            if name == "accept" and re.match(
-                r"^\W*(yes|yep|yeah|ok|okay|perfect|correct|good|great|fine|right|looks? good)\b",
-                step.rest_text,
-            ):
-                return Request("answer", topic="ack")
-            if not step.situation.masks and not step.pointers and name == "fix" and not IT.search(text):
-                return None
-            return Request("refuse", topic="dangling", read_from=text)
-        if _asks_about(step) or re.search(r"\b(none|nobody|if|unless|when|would|should|might)\b", text):
-            return (
-                Request(
-                    "ask_back",
-                    topic="verdict",
-                    choices=tuple(m.ref for m in step.situation.alive),
-                    read_from=text,
-                )
-                if step.situation.alive
-                else Request("answer", topic="help")
-            )
-        masks = masks_of(step)
-        if (
-            masks.refs
-            and not pointed_out(step)
-            and (
-                strange(step)
-                or (
-                    re.match(r"^\W*(you|i|we|he|she)\b", text)
-                    and not re.search(r"\b(it|this|that|mask)\b", text)
-                )
-            )
-        ):
-            masks = Masks(problem="several", choices=tuple(m.ref for m in step.situation.alive))
-        if masks.problem and step.named.plural and masks.problem == "several" and name != "reject":
-            masks = Masks(tuple(c for c in masks.choices if isinstance(c, tuple)))
-        if masks.problem:
-            return ask(masks, step)
-        refs = masks.refs
-        if out := _left_out(step):
-            refs = tuple(m.ref for m in step.situation.alive if m.ref not in out)
-        if name == "reject" and (
-            (len(refs) > 2 and not step.pointers and not step.named.targets)
-            or re.search(r"\b(everything|start over|from scratch|anew)\b", text)
-        ):
-            return Request("ask_back", topic="wide", choices=tuple(m.ref for m in step.situation.alive))
-        return Request(
-            "verdict", references=refs, verdict=name, topic="" if refs else "result", read_from=text
-        )
     return None
+
+
+def _given(step: Step, name: str, match: re.Match) -> Request | None:
+    """Return the verdict of a name, or what to ask back."""
+    text = step.text
+    if re.search(r"\b(not|don't|dont|never|no)\b", step.rest_text[: match.start()]) and name != "reject":
+        return (
+            Request(
+                "ask_back",
+                topic="negated",
+                choices=tuple(m.ref for m in step.situation.alive),
+                read_from=text,
+            )
+            if step.situation.alive
+            else Request("answer", topic="nothing_done")
+        )
+    if name == "reject" and re.search(r"\b(not|don't|dont|never|do not)\b", step.rest_text[: match.start()]):
+        return Request("answer", topic="nothing_done", read_from=text)
+    if not (step.situation.alive or step.before is not None):
+        if name == "reject" and step.named.targets:
+            return None
+        if name == "accept" and re.match(
+            r"^\W*(yes|yep|yeah|ok|okay|perfect|correct|good|great|fine|right|looks? good)\b",
+            step.rest_text,
+        ):
+            return Request("answer", topic="ack")
+        if not step.situation.masks and not step.pointers and name == "fix" and not IT.search(text):
+            return None
+        return Request("refuse", topic="dangling", read_from=text)
+    if _asks_about(step) or re.search(r"\b(none|nobody|if|unless|when|would|should|might)\b", text):
+        return (
+            Request(
+                "ask_back",
+                topic="verdict",
+                choices=tuple(m.ref for m in step.situation.alive),
+                read_from=text,
+            )
+            if step.situation.alive
+            else Request("answer", topic="help")
+        )
+    masks = masks_of(step)
+    if (
+        masks.refs
+        and not pointed_out(step)
+        and (
+            strange(step)
+            or (
+                re.match(r"^\W*(you|i|we|he|she)\b", text) and not re.search(r"\b(it|this|that|mask)\b", text)
+            )
+        )
+    ):
+        masks = Masks(problem="several", choices=tuple(m.ref for m in step.situation.alive))
+    if masks.problem and step.named.plural and masks.problem == "several" and name != "reject":
+        masks = Masks(tuple(c for c in masks.choices if isinstance(c, tuple)))
+    if masks.problem:
+        return ask(masks, step)
+    refs = masks.refs
+    if out := _left_out(step):
+        refs = tuple(m.ref for m in step.situation.alive if m.ref not in out)
+    if name == "reject" and (
+        (len(refs) > 2 and not step.pointers and not step.named.targets)
+        or re.search(r"\b(everything|start over|from scratch|anew)\b", text)
+    ):
+        return Request("ask_back", topic="wide", choices=tuple(m.ref for m in step.situation.alive))
+    return Request("verdict", references=refs, verdict=name, topic="" if refs else "result", read_from=text)
 
 
 def _asks_about(step: Step) -> bool:
@@ -121,6 +128,7 @@ def _asks_about(step: Step) -> bool:
 
 
 def pointed_out(step: Step) -> bool:
+    """Whether a step names or points at something."""
     return bool(step.pointers or step.named.targets or any(t.kind in "X" for t in step.rest))
 
 

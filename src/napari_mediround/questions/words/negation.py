@@ -109,7 +109,7 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
     """Return for each token whether the words rule it out."""
     words = [t.word for t in tokens]
     negative = [False] * len(words)
-    on, _count, seen = False, 0, False
+    on, seen = False, False
     i = 0
     while i < len(words) and (
         (
@@ -125,34 +125,15 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
         three = " ".join(words[i : i + 3])
         word = words[i]
         rest = " ".join(words[i : i + 6])
-        if re.match(r"(not|nothing|no) (only|just|merely|but)\b", rest) or re.match(
-            r"(don't|dont|do not|never|not to) (forget|miss|skip|omit|leave out|ignore|overlook|exclude)\b",
-            rest,
-        ):
-            i += 3 if rest.startswith(("do not", "not to")) else 2
-            on = False
-            continue
-        if re.match(
-            r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b",
-            rest,
-        ):
-            i += 2
+        if skip := _no_negation(rest):
+            i += abs(skip)
+            on = on and skip < 0
             continue
         hit = 2 if two in _NEG_PHRASES else 3 if three in _NEG_PHRASES else 1 if word in NEG else 0
-        if (
-            not hit
-            and word == "no"
-            and i + 1 < len(words)
-            and (
-                tokens[i + 1].kind in "SXR"
-                or (
-                    words[i + 1] in ("left", "right", "the")
-                    and i + 2 < len(words)
-                    and tokens[i + 2].kind in "SXR"
-                    and words[i + 1] != "the"
-                )
-            )
-        ):
+        after = words[i + 1] if i + 1 < len(words) else ""
+        named = tokens[i + 1].kind in "SXR" if after else False
+        sided = after in ("left", "right") and i + 2 < len(words) and tokens[i + 2].kind in "SXR"
+        if not hit and word == "no" and (named or sided):
             hit = 1
         if not hit and two in ("no longer", "never the"):
             hit = 2
@@ -175,14 +156,14 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
             i += hit
             continue
         if on and seen:
-            after = next(
+            following = next(
                 (t for t in tokens[i + 1 :] if t.word not in ("the", "a", "an", "please", "also")), None
             )
             if (
                 word in _STOP_NEG
                 or word in (";", ".", ":")
                 or (word == "," and not _list_goes_on(tokens, i))
-                or (word == "and" and after is not None and after.word in _STOP_NEG)
+                or (word == "and" and following is not None and following.word in _STOP_NEG)
             ):
                 on = False
         if tokens[i].kind in "SXR" or word in ("left", "right"):
@@ -190,6 +171,22 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
             seen |= on and tokens[i].kind in "SXR"
         i += 1
     return negative
+
+
+_ONLY = re.compile(r"(not|nothing|no) (only|just|merely|but)\b")
+_FORGET = re.compile(
+    r"(don't|dont|do not|never|not to) (forget|miss|skip|omit|leave out|ignore|overlook|exclude)\b"
+)
+_ASKS = re.compile(
+    r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b"
+)
+
+
+def _no_negation(rest: str) -> int:
+    """Return how many words only sound like a negation, 0 for none; below 0 where one before them goes on."""
+    if _ONLY.match(rest) or _FORGET.match(rest):
+        return 3 if rest.startswith(("do not", "not to")) else 2
+    return -2 if _ASKS.match(rest) else 0
 
 
 def _list_goes_on(tokens: list[Token], comma: int) -> bool:

@@ -254,7 +254,7 @@ def _not_that(tokens: list[Token], place: int) -> str:
     name = tokens[place].typed
     if after and after[0].kind in ("W", "N"):
         word = after[0].word
-        if word in lexicon.parts and not (word == "side" or (word in ("part", "parts") and False)):
+        if word in lexicon.parts and word != "side":
             return f"{name} {' '.join(t.typed for t in after[:2] if t.kind in 'WN')}".strip()
         if after[0].kind == "N" and not (len(after) > 1 and after[1].kind in "A"):
             return (

@@ -61,6 +61,7 @@ ORDINAL_MASK = re.compile(
 
 
 def read_amount(match: re.Match) -> Token:
+    """Return the amount that words say, in millimetres or millilitres."""
     said = match["n"].casefold()
     value = 0.0
     for part in re.findall(r"\d+[.,]\d+|\d+|[a-z]+", said):
@@ -75,6 +76,7 @@ def read_amount(match: re.Match) -> Token:
 
 
 def read_pointer(match: re.Match, situation: Situation, keep) -> str:
+    """Keep the masks that a number means and return their place holder."""
     g = match.groupdict()
     if g["bad"] is not None:
         return keep(Token("R", "R", match[0], pointer=Pointer(problem="dangling")))
@@ -124,6 +126,7 @@ def _look_up(rounds: list[tuple[int, int | None]], situation: Situation, all_of_
 
 
 def read_nth(match: re.Match, situation: Situation, keep) -> str:
+    """Keep the masks that an ordinal means ("the last two") and return their place holder."""
     g = match.groupdict()
     said = (g["o"] or g["o2"]).casefold()
     count = _int(g["n"] or g["n2"] or "0")

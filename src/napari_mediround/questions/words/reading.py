@@ -132,7 +132,7 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
     out: list[Token] = []
     i = 0
     while i < len(words):
-        word, sure, maybe = mended[i]
+        word, _, maybe = mended[i]
         if word.startswith("§"):
             out.append(values[int(word.strip("§"))])
             i += 1
@@ -183,42 +183,37 @@ def _tokens(raw, mended, values: list[Token], situation: Situation) -> list[Toke
             out += tokens
             i += size
             continue
-        if maybe:
-            choices = tuple(w for m in maybe for e in lexicon.entries.get(m, [])[:1] for w in e.wanted)
-            out.append(Token("X", "X", typed[i], (Wanted(described=word),), sure=False, choices=choices))
-        elif word in lexicon.ambiguous or " ".join(words[i : i + 2]) in lexicon.ambiguous:
-            two = " ".join(words[i : i + 2])
-            size = 2 if two in lexicon.ambiguous else 1
-            side = next((w for w in reversed(words[max(0, i - 4) : i]) if w in ("left", "right")), "")
-            out.append(
-                _open(two if size == 2 else word, " ".join(typed[i : i + size]), lexicon, situation, side)
-            )
-            i += size
-            continue
-        elif (
-            re.fullmatch(r"[lr]", word)
-            and i + 1 < len(words)
-            and re.match(r"-|:|\d", words[i + 1])
-            and not re.match(r"\d+ ribs?", " ".join(words[i + 1 : i + 3]))
-        ):
-            out.append(Token("W", word, typed[i]))
-        elif special := _regional(word, typed[i], lexicon):
-            out.append(Token("X", "X", typed[i], (Wanted(described=word),), sure=False, choices=special))
-        elif word in lexicon.sides and (len(word) > 1 or typed[i].isupper() or len(words) < 4):
-            out.append(Token("W", lexicon.sides[word], typed[i]))
-        elif re.match(r"[^\W_]", word):
-            value = number(word) if word != "one" else None
-            out.append(
-                Token(
-                    "N" if value is not None and word != "half" else "W",
-                    str(int(value)) if value is not None and value == int(value) else word,
-                    typed[i],
-                )
-            )
-        else:
-            out.append(Token("P", word, typed[i]))
-        i += 1
+        size, token = _word(words, typed, i, maybe, situation)
+        out.append(token)
+        i += size
     return decide_by_others(out, lexicon, situation)
+
+
+def _word(words, typed, i: int, maybe: tuple[str, ...], situation: Situation) -> tuple[int, Token]:
+    """Return the token of what is no name, and of how many words it is."""
+    lexicon = load_lexicon()
+    word = words[i]
+    two = " ".join(words[i : i + 2])
+    if maybe:
+        choices = tuple(w for m in maybe for e in lexicon.entries.get(m, [])[:1] for w in e.wanted)
+        return 1, Token("X", "X", typed[i], (Wanted(described=word),), sure=False, choices=choices)
+    if word in lexicon.ambiguous or two in lexicon.ambiguous:
+        size = 2 if two in lexicon.ambiguous else 1
+        side = next((w for w in reversed(words[max(0, i - 4) : i]) if w in ("left", "right")), "")
+        said = " ".join(typed[i : i + size])
+        return size, _open(two if size == 2 else word, said, lexicon, situation, side)
+    if re.fullmatch(r"[lr]", word) and re.match(r"[lr] (-|:|\d)", two):
+        if not re.match(r"\d+ ribs?", " ".join(words[i + 1 : i + 3])):
+            return 1, Token("W", word, typed[i])
+    if special := _regional(word, typed[i], lexicon):
+        return 1, Token("X", "X", typed[i], (Wanted(described=word),), sure=False, choices=special)
+    if word in lexicon.sides and (len(word) > 1 or typed[i].isupper() or len(words) < 4):
+        return 1, Token("W", lexicon.sides[word], typed[i])
+    if not re.match(r"[^\W_]", word):
+        return 1, Token("P", word, typed[i])
+    value = number(word) if word != "one" else None
+    whole = str(int(value)) if value is not None and value == int(value) else word
+    return 1, Token("N" if value is not None and word != "half" else "W", whole, typed[i])
 
 
 def _open(key: str, typed: str, lexicon, situation: Situation, side: str) -> Token:

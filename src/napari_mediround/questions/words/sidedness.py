@@ -12,6 +12,8 @@ from napari_mediround.questions.words.token import Token
 
 @dataclass
 class Mention:
+    """A name in a clause: where it stands, its side, whether it is ruled out."""
+
     wanted: tuple[Wanted, ...]
     token: Token
     place: int

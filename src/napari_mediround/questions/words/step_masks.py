@@ -125,11 +125,7 @@ def _masks_in_words(step: Step, many: bool = False, tokens: list[Token] | None =
         return Masks(tuple(refs))
     text = text_of(tokens)
     if (numbered := _by_number(tokens, situation)) is not None:
-        return (
-            numbered
-            if numbered.problem or many or len(numbered.refs) == len(set(numbered.refs))
-            else numbered
-        )
+        return numbered
     return by_pronoun(step, text, many, everyone, sides)
 
 
@@ -171,9 +167,8 @@ def _by_name(
                 any(w and re.search(rf"\b{re.escape(w)}", name) for w in words)
                 or (structure and structure.name in kind)
                 or target
-            ):
-                if not (side and structure and structure.side and structure.side != side):
-                    fits_.append(mask)
+            ) and not (side and structure and structure.side and structure.side != side):
+                fits_.append(mask)
     here = [m for m in fits_ if m.plane == situation.here] or fits_
     latest = {m.structure: m for m in here}
     if len(latest) == 1:
@@ -234,6 +229,7 @@ def _by_number(tokens: list[Token], situation: Situation) -> Masks | None:
 
 
 def by_pronoun(step: Step, text: str, many: bool, everyone: tuple[Ref, ...], sides: list[str]) -> Masks:
+    """Return the masks that a pronoun, or no word at all, means."""
     situation = step.situation
     if step.before is not None and (
         step.before.action in ("segment", "edit", "measure", "verdict", "navigate", "export")
@@ -241,10 +237,7 @@ def by_pronoun(step: Step, text: str, many: bool, everyone: tuple[Ref, ...], sid
         if (step.before.action == "segment" and not step.before.references) or (
             step.before.references == () and step.before.action != "navigate"
         ):
-            return Masks(
-                problem="" if step.before.action == "segment" or step.before.topic == "result" else "",
-                targets=(),
-            )
+            return Masks()
         if step.before.references:
             changed = step.before.references
             if step.before.operation in ("subtract", "union", "intersect", "clip") or step.before.not_into:
