@@ -242,7 +242,7 @@ def test_measurements_name_unit_plane_and_mask():
     for text, unit in (
         ("diameter of [1.1]", "mm"),
         ("mean of [1.1]", "HU"),
-        ("distance between [1.1] and [1.2]", "mm"),
+        ("distance from [1.1] to [1.2]", "mm"),
     ):
         said = session.ask(text, 2).answer.text
         assert unit in said

@@ -20,9 +20,9 @@ SINGLES = [s.name for s in load_anatomy() if not s.plural and not s.side and s.r
 CHANGING = ("edit", "verdict", "segment", "export")
 
 
-def drawn(text: str, situation: Situation = Situation()) -> list[str]:
+def drawn(text: str) -> list[str]:
     """Return what a text asks to draw, "?" where it asks for nothing to be drawn."""
-    request = understand_in(text, situation)
+    request = understand_in(text, Situation())
     return [str(t) for t in request.targets] if request.action == "segment" else ["?"]
 
 

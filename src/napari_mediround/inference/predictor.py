@@ -197,14 +197,12 @@ class Predictor:
         ----------
         text : str
             The question as typed.
-        conversation : Conversation
-            The rounds before it.
-        references : tuple of Reference
-            What it points at, resolved.
+        conversation, references
+            The rounds before it; what it points at, resolved.
         cancelled : callable, optional
             Asked between tokens and between masks.
         structures : tuple of str
-            Preferred names to draw whatever the model reads; without references as for the plain question.
+            Preferred names to draw whatever the model reads, as for the plain question.
         chat : bool
             Whether what wants no mask is answered freely by the language model; else the text is empty.
 
@@ -218,18 +216,18 @@ class Predictor:
         with self._lock:
             features = self._features(self._current)
             raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
-            settle = partial(settle_references, self.model, look, conversation, references, self._current)
-            read, notes = self._careful(settle)
+            asked = conversation, references, self._current
+            read, notes = self._careful(partial(settle_references, self.model, look, *asked))
             if structures and not references:
                 text, read = plain_question(structures), Conversation()
             asked = text, read, references
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
-            find = partial(find_asked, self.model, look, self._view, *asked, self._current)
-            there = structures or self._careful(find)
+            place = partial(find_asked, self.model, look, self._view, *asked, self._current)
+            there = structures or self._careful(place)
             seen = partial(see_structures, self.model, look, self._modality)
-            asked = pieces, raw, cancelled, text, pointed_at, there, seen
-            said, vectors = self._careful(partial(self._reader.answer, *asked))
+            answer = partial(self._reader.answer, pieces, raw, cancelled, text, pointed_at, there, seen)
+            said, vectors = self._careful(answer)
             stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
@@ -343,8 +341,7 @@ class Predictor:
         return tuple(found)
 
     def _decode(self, features: ImageFeatures, vectors: torch.Tensor):
-        batch = vectors[: self.masks_at_once].to(self.device)  # as many as memory allows now
-        return self.model.segment(self._looked_at(features), batch)
+        return self.model.segment(self._looked_at(features), vectors[: self.masks_at_once].to(self.device))
 
     def _features(self, key: str) -> ImageFeatures:
         features = self._store.get(key)

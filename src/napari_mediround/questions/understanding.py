@@ -150,22 +150,10 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
         )
     ):
         return None
-    if (
-        fits("everything", "rules", text)
-        and not re.search(
-            r"\b(hide|accept|reject|approve|export|save|delete|remove|discard|undo|grow|shrink|measure|volume|area|cancel|stop|keep|drop|clear|opacity|unhide)\b",
-            text,
+    if _wants_all(step):
+        return Request(
+            "answer", topic="name_what_you_want", excluded=tuple(step.named.excluded), read_from=text
         )
-        and not (step.named.targets and not step.named.excluded)
-    ):
-        if not (
-            situation.alive
-            and re.search(r"\b(segment|outline|mark|show)? ?(everything|all) ?(again)?\W*$", text)
-            and re.search(r"\bshow\b", text)
-        ):
-            return Request(
-                "answer", topic="name_what_you_want", excluded=tuple(step.named.excluded), read_from=text
-            )
     question = is_question(tokens)
     if fits("help", "rules", text) and not orders(step):
         return Request("answer", topic="help", read_from=text)
@@ -208,6 +196,17 @@ def _undo_or_stop(step: Step) -> Request | None:
     ):
         return verdict(step)
     return None
+
+
+def _wants_all(step: Step) -> bool:
+    """Whether everything is to be drawn: that is not done."""
+    text = step.text
+    other = r"\b(hide|accept|reject|approve|export|save|delete|remove|discard|undo|grow|shrink|measure|volume|area|cancel|stop|keep|drop|clear|opacity|unhide)\b"
+    if not fits("everything", "rules", text) or re.search(other, text):
+        return False
+    shown = re.search(r"\bshow\b", text) and re.search(r"\b(everything|all) ?(again)?\W*$", text)
+    only_named = step.named.targets and not step.named.excluded
+    return not only_named and not (step.situation.alive and shown)
 
 
 def _judged(step: Step) -> Request | None:

@@ -12,7 +12,6 @@ from napari_mediround.questions.words.step_masks import IT, Masks, Step, ask, ma
 
 def verdict(step: Step) -> Request | None:
     """Return the verdict that a step gives."""
-    text = step.text
     if len(strange(step)) > 2 and not step.pointers:
         return None  # among words that nobody knows, a verdict is an accident
     if found := _undo(step):

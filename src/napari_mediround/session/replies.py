@@ -6,8 +6,8 @@ from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.words.lexicon import load_lexicon
 
 NO_DIAGNOSIS = (
-    "MediRound outlines what you name; it makes no diagnosis, writes no report and is no medical device. Name "
-    "a structure to see its outline, or ask for the size of a mask."
+    "MediRound outlines what you name; it makes no diagnosis, writes no report and is no medical device. "
+    "Name a structure to see its outline, or ask for the size of a mask."
 )
 NO_LIST = "Name what you want to see, one structure or several: “the liver and the spleen”."
 HELP = (
@@ -41,7 +41,8 @@ UNVERIFIED = "Unverified text of the language model: it does not see the image."
 _TOPICS = {
     "no_diagnosis": NO_DIAGNOSIS, "no_judgement": NO_DIAGNOSIS, "name_what_you_want": NO_LIST, "help": HELP,
     "no_other_side": NO_SIDE, "not_measurable": NOT_MEASURABLE, "not_possible": NOT_POSSIBLE,
-    "injection": INJECTION, "ack": ACK, "record": RECORD, "nothing_asked": HELP, "not_understood": NOT_UNDERSTOOD,
+    "injection": INJECTION, "ack": ACK, "record": RECORD, "nothing_asked": HELP,
+    "not_understood": NOT_UNDERSTOOD,
     "no_such_view": "I cannot show such a view. Nothing was drawn.",
     "nothing_done": "Nothing was changed.", "too_long": "That is too long to read. Say it in fewer words.",
 }  # fmt: skip
@@ -55,8 +56,8 @@ _COMMANDS = {
     "cancel": "To stop what runs, click Cancel.",
 }
 _EDITS = (
-    "Words do not change masks yet. To change {}, press K or click Fix on its card: brush, eraser and clicks are "
-    "there."
+    "Words do not change masks yet. To change {}, press K or click Fix on its card: brush, eraser and "
+    "clicks are there."
 )
 _SHOWN = {
     "to": "Move to plane {} with the slider below the image.",

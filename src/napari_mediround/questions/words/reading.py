@@ -202,9 +202,9 @@ def _word(words, typed, i: int, maybe: tuple[str, ...], situation: Situation) ->
         side = next((w for w in reversed(words[max(0, i - 4) : i]) if w in ("left", "right")), "")
         said = " ".join(typed[i : i + size])
         return size, _open(two if size == 2 else word, said, lexicon, situation, side)
-    if re.fullmatch(r"[lr]", word) and re.match(r"[lr] (-|:|\d)", two):
-        if not re.match(r"\d+ ribs?", " ".join(words[i + 1 : i + 3])):
-            return 1, Token("W", word, typed[i])
+    ribs = re.match(r"\d+ ribs?", " ".join(words[i + 1 : i + 3]))
+    if re.match(r"[lr] (-|:|\d)", two) and not ribs:  # "L 40 W 400"
+        return 1, Token("W", word, typed[i])
     if special := _regional(word, typed[i], lexicon):
         return 1, Token("X", "X", typed[i], (Wanted(described=word),), sure=False, choices=special)
     if word in lexicon.sides and (len(word) > 1 or typed[i].isupper() or len(words) < 4):
