@@ -48,6 +48,8 @@ class FakeSegmenter:
         What `refine` and `carry` were given.
     started : threading.Event
         Set when `ask` begins.
+    absent : set of str
+        Names that it does not find.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class FakeSegmenter:
         self.carried: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
+        self.absent: set[str] = set()
 
     def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
         """Remember the plane."""
@@ -90,8 +93,10 @@ class FakeSegmenter:
         names = list(structures) or [
             " ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)
         ]
-        targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in names)
-        return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets)
+        absent = tuple(name for name in names if name in self.absent)
+        found = (name for name in names if name not in absent)
+        targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in found)
+        return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets, absent)
 
     def chat(self, text, conversation, cancelled=None) -> str:
         """Answer freely."""
@@ -169,6 +174,7 @@ class FakeView:
     image_chosen = Signal(int)
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
+    modality_chosen = Signal(int)
     window_chosen = Signal(int)
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
@@ -215,6 +221,10 @@ class FakeView:
     def show_windows(self, names, current) -> None:
         """Remember the windows."""
         self.windows = list(names)
+
+    def show_modalities(self, names, current) -> None:
+        """Remember the modalities."""
+        self.modalities, self.modality = list(names), current
 
     def show_entries(self, entries) -> None:
         """Remember the chat."""

@@ -34,8 +34,9 @@ WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is s
 def _show_version(asked: bool) -> None:
     if asked:
         from napari_mediround import __version__
+        from napari_mediround.cli.console import answer
 
-        typer.echo(f"mediround {__version__}")
+        answer(f"mediround {__version__}")
         raise typer.Exit
 
 
@@ -64,6 +65,9 @@ def ask(
     ] = None,
     volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
     window: Annotated[str | None, typer.Option(help="CT window: a name (lung) or LEVEL,WIDTH in HU.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="What to take the image for (CT, MR, …); without it as the file says.")
+    ] = None,
     carry: Annotated[
         bool, typer.Option("--carry", help="Carry every mask through the stack, both ways, until it stops.")
     ] = False,
@@ -88,7 +92,7 @@ def ask(
 
     questions = require_questions([text, *(then or [])])
     chosen_window = parse_window(window)
-    study = read_image(image, series, volume, view)
+    study = read_image(image, series, volume, view, modality)
     outputs = Outputs(*(path and path.expanduser() for path in (out, png, json)))
     outputs.refuse_loss(image, study, overwrite)
     chosen_plane = choose_plane(study, plane)
@@ -203,6 +207,10 @@ def export_masks(
     with_images: Annotated[
         bool, typer.Option("--with-images", help="Also de-identified copies of the DICOM images.")
     ] = False,
+    proposals: Annotated[
+        bool,
+        typer.Option("--include-proposals", help="Also masks that nobody accepted; else they are left out."),
+    ] = False,
 ) -> None:
     """Write masks in another format, read the file back with another library and print the receipt."""
     from napari_mediround.cli.export_command import Wishes, run_export
@@ -210,7 +218,8 @@ def export_masks(
 
     require_path(masks)
     study = read_image(image, series, volume, None)
-    run_export(masks, image, study, out, Wishes(form, overwrite, deidentify, key_file, with_images))
+    wishes = Wishes(form, overwrite, deidentify, key_file, with_images, proposals)
+    run_export(masks, image, study, out, wishes)
 
 
 @app.command()

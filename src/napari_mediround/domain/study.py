@@ -35,6 +35,10 @@ class Study:
         Short and free of patient data ("CT axial 512x512x120").
     notes : tuple of str
         What was decided while reading, for the user to know ("3 voxels were not numbers").
+    stated : bool
+        Whether the file, or a person, says the modality; else it was judged by the values.
+    shift : float
+        What was taken off the file's values to have Hounsfield units.
 
     Raises
     ------
@@ -49,6 +53,8 @@ class Study:
     modality: str = ""
     name: str = ""
     notes: tuple[str, ...] = ()
+    stated: bool = True
+    shift: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pixels.shape[:3] != self.geometry.shape or self.pixels.ndim not in (3, 4):

@@ -1,4 +1,4 @@
-"""A predictor that can take on what a site has learned, and put it off again. Knows no project and no Qt."""
+"""A predictor that a learned adapter can be attached to and taken off. Knows no project and no Qt."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class AdaptedPredictor(Predictor):
         return super().describe() | {"adapter": self._adapter_name, "adapter_sha256": self._adapter.sha256}
 
     def use_adapter(self, folder: Path | None) -> None:
-        """Answer with a learned adapter from now on, or with none; embeddings stay valid.
+        """Use a learned adapter from now on, or none. Cached embeddings stay valid.
 
         Raises
         ------
         AdapterError
-            When it is damaged or was learned on other weights; none is used then.
+            When the adapter is damaged or was learned on other weights; then no adapter is used.
         """
         with self._lock:
             if self._adapter is not None:
@@ -71,12 +71,12 @@ class AdaptedPredictor(Predictor):
     def copy(self, cache_dir: Path | None = None) -> AdaptedPredictor:
         """Return a predictor without adapter that shares this one's weights and embeddings.
 
-        Either may then answer, learn, take an adapter or move to another device without the other.
+        After that each of the two may answer, learn, use an adapter or move to another device on its own.
 
         Parameters
         ----------
         cache_dir : Path, optional
-            Where the copy keeps embeddings between runs, where this one keeps none.
+            Folder in which the copy keeps embeddings between runs, if this predictor has none.
         """
         with self._lock:
             tensors = [*self.model.parameters(), *self.model.buffers()]
@@ -91,7 +91,7 @@ class AdaptedPredictor(Predictor):
             return other
 
     def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
-        """Return what is known of a plane, uint8 (H, W, 3); the plane last set stays so."""
+        """Return the features of a plane, uint8 (H, W, 3). The plane set by `set_image` does not change."""
         with self._lock:
             current = self._current, self._view, self._modality
             key = self.set_image(image)

@@ -1,7 +1,7 @@
 """Arrays in, masks out: `set_image` once, `ask` often. Owns the model, its device and the caches.
 
-Image embeddings are kept in memory, then on disk, by content; the language model's key-value cache is kept
-from round to round. With and without them the masks are the same. Knows no file format and no Qt.
+Image embeddings are cached by content, in memory and on disk; the language model's key-value cache is kept
+from round to round. The caches do not change the masks. Knows no file format and no Qt.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Predictor:
     cache_dir : Path, optional
         Where image embeddings are kept between runs; None keeps them in memory only.
     preset : str
-        Its name, for `describe`.
+        Name of the preset, for `describe`.
     answer_limit, chat_limit : int
-        Most tokens of an answer with masks, of a chat answer.
+        Largest number of tokens of an answer with masks, and of a chat answer.
     masks_at_once : int
-        Masks decoded in one batch; falls to 1 where memory is short.
+        Masks decoded in one batch; falls to 1 if memory is short.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Predictor:
         weights_dir : Path, optional
             A folder of the user's where model files are looked for first.
         seed : int
-            Of weights that no file gives.
+            Seed of weights that come from no file.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Predictor:
         }
 
     def change_device(self, device: str) -> None:
-        """Move the model; caches stay valid."""
+        """Move the model to another device. Caches stay valid."""
         with self._lock:
             self._move(choose_device(device))
             self.dtype = default_dtype(self.device)
@@ -151,21 +151,21 @@ class Predictor:
             self._seen = None
 
     def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
-        """Encode a rendered plane, unless its embedding is kept already; return its key.
+        """Encode a rendered plane, unless its embedding is cached, and return its key.
 
         Parameters
         ----------
         image : ndarray
             uint8 (H, W, 3) in display order.
         view : str
-            "axial", "coronal" or "sagittal" where the patient's sides are known, else "".
+            "axial", "coronal" or "sagittal" if the patient's sides are known, else "".
         modality : str
-            DICOM's code where it is known, else "".
+            DICOM's code if it is known, else "".
 
         Raises
         ------
         ValueError
-            When it is not such an array.
+            When the image has another type or shape.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
@@ -178,7 +178,7 @@ class Predictor:
             return key
 
     def features(self) -> ImageFeatures:
-        """Return what is known of the plane last set; raises `MediRoundError` when there is none."""
+        """Return the features of the plane last set; raises `MediRoundError` if there is none."""
         with self._lock:
             return self._features(self._current)
 
@@ -209,7 +209,7 @@ class Predictor:
         Raises
         ------
         CancelledError
-            When `cancelled` said so; nothing changed.
+            When `cancelled` returned True; nothing has changed.
         MediRoundError
             When no image is set, or a referenced image is no longer known.
         """
@@ -255,7 +255,7 @@ class Predictor:
         box_xyxy: NDArray | None = None,
         previous: Mask | None = None,
     ) -> tuple[Mask, float]:
-        """Answer clicks, a box or an earlier mask with a mask.
+        """Make a mask from clicks, a box or an earlier mask.
 
         Parameters
         ----------
@@ -266,7 +266,7 @@ class Predictor:
         box_xyxy : ndarray, optional
             (4,) half-open, pixels.
         previous : Mask, optional
-            The mask to be made better: a prompt itself, and where it came from a question so is its vector.
+            The mask to refine. It is a prompt, and if a question asked for it, so is its SEG vector.
 
         Returns
         -------
@@ -277,7 +277,7 @@ class Predictor:
         Raises
         ------
         MediRoundError
-            When there is neither a click, a box nor a mask of a question.
+            When there is no click, no box, and no mask that a question asked for.
         """
         with self._lock:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
@@ -303,14 +303,14 @@ class Predictor:
         return mask, float(decoded.quality[0])
 
     def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
-        """Find on the plane last set what a mask on a neighbouring plane is of; empty where nothing is left.
+        """Propagate a neighbouring plane's mask to the current plane; empty if the structure has ended.
 
         Returns and raises as `refine`.
 
         Parameters
         ----------
         mask : Mask
-            On the neighbouring plane, not empty.
+            Mask on the neighbouring plane, not empty.
         image : str
             Key of that plane.
         """
@@ -350,7 +350,7 @@ class Predictor:
         return features
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        """Return features with their decoder features, which are kept for one plane (6 MB in `lite`)."""
         here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)
@@ -368,7 +368,7 @@ class Predictor:
         self.device = device
 
     def _careful(self, work: Callable):
-        """Run `work`; where memory is short, try smaller batches, bfloat16, then the CPU, and say so."""
+        """Run `work`. If memory is short, try smaller batches, bfloat16, then the CPU, and add a note."""
         while True:
             try:
                 with torch.no_grad(), precision(self.device, self.dtype):
@@ -381,7 +381,7 @@ class Predictor:
             release_memory()
 
     def _retreat(self) -> bool:
-        """Take the next step that needs less memory; False where there is none."""
+        """Take the next step that needs less memory; return False if there is none."""
         name = describe_device(self.device)
         if self.masks_at_once > 1:
             self.masks_at_once = 1

@@ -25,6 +25,8 @@ class Drawn:
     plane : int
         0-based.
     verdict : {"proposed", "accepted", "corrected", "rejected"}
+    number : int
+        By which people know it; 0 where "[2]" means round 2.
     """
 
     round: int
@@ -32,6 +34,7 @@ class Drawn:
     structure: str
     plane: int = 0
     verdict: str = "proposed"
+    number: int = 0
 
     @property
     def ref(self) -> Ref:
@@ -107,7 +110,7 @@ class Situation:
     ) -> Situation:
         """Return the situation of a conversation about a study; masks without a pixel are left out."""
         masks = tuple(
-            Drawn(r.index, k, t.structure, r.plane, t.verdict or "proposed")
+            Drawn(r.index, k, t.structure, r.plane, t.verdict or "proposed", conversation.numbers[r.index, k])
             for r in conversation.rounds
             if not r.carried
             for k, t in enumerate(r.targets, 1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from napari_mediround.domain.anatomy import Anatomy, load_anatomy
 from napari_mediround.domain.rounds import Answer, Conversation, Reference
-from napari_mediround.domain.windows import window_for_question
+from napari_mediround.domain.windows import choose_window
 from napari_mediround.errors import DanglingReferenceError, stop_if
 from napari_mediround.questions.references import resolve_references
 from napari_mediround.questions.request import Request, Wanted
@@ -116,12 +116,13 @@ class Answering:
         ]
         described = is_described(request)
         self._recall_images(conversation, references)
-        self.prepare(plane, window or window_for_question(text))
+        self.prepare(plane, choose_window(self.study, text, window))
         stop_if(cancelled)
         known = () if described and not names else tuple(dict.fromkeys(names))
-        answer = self.segmenter.ask(
+        found = self.segmenter.ask(
             text, conversation, references, cancelled, structures=known, chat=self.free_text
         )
+        answer = self._with_absent(found)
         ruled = {lexicon.name_of(w) for w in request.excluded if w.structure}
         ruled |= {n for name in ruled for n in load_anatomy()[name].children if load_anatomy()[name].is_group}
         kept = tuple(t for t in answer.targets if t.structure not in ruled)

@@ -12,6 +12,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.rounds import Reference
+from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal.history import Label
 from napari_mediround.session.record import Record
 
@@ -37,7 +38,7 @@ def tell(record: Record, what: str, references: tuple[Reference, ...]) -> str:
         return _count(record)
     if what in ("volume", "area"):
         said = "\n".join(_size(record, label) for label in labels)
-        lacking = what == "volume" and " ml " not in said and record.study.planes > 1
+        lacking = what == "volume" and " planes that" not in said and record.study.planes > 1
         return f"{said}\n{ONE_PLANE}" if lacking else said
     if what in ("diameter", "short_axis", "distance") and not geometry.calibrated:
         return NO_SCALE
@@ -75,12 +76,11 @@ def _where(record: Record, label: Label) -> str:
 def _size(record: Record, label: Label) -> str:
     """Return the size of a mask; of one that was carried, through the stack as well."""
     geometry = record.study.geometry
-    area, unit = record.area(label.mask)
-    said = f"{label.name}: {area:,.0f} {unit} on {_where(record, label)}"
+    said = f"{label.name}: {area_in_words(*record.area(label.mask))} on {_where(record, label)}"
     same = [other for other in record.state.shown if other.drawn == label.drawn and other.mask.area]
     if len(same) > 1 and geometry.has_volume:
         ml = sum(other.mask.area for other in same) * geometry.voxel_mm3 / 1000
-        said += f"; {ml:,.1f} ml in the {len(same)} planes that have a mask of it"
+        said += f"; {volume_in_words(ml)} in the {len(same)} planes that have a mask of it"
     return f"{said}."
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter
 
+import numpy as np
+
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
 from napari_mediround.questions.request import Request
@@ -147,8 +149,8 @@ class Session(Answering, Record):
         references = _checked(references, conversation)
         stop_if(cancelled)
         plane, reply = self._other_plane(request, plane)
-        if window is None and not window_for_question(text):  # "die Lunge"
-            window = window_for_question(" ".join(map(str, request.targets)))
+        if window is None and choose_window(self.study, text) is None:  # "die Lunge"
+            window = choose_window(self.study, " ".join(map(str, request.targets)))
         asked = text, conversation, references
         answer = Answer(reply) if reply else self._answered(request, *asked, plane, window, cancelled)
         stop_if(cancelled)
@@ -178,6 +180,15 @@ class Session(Answering, Record):
         situation = Situation.of(self._first(after), self.study, plane)
         refs = tuple((r.round, r.target) for r in pointed)
         return understand_in(text, replace(situation, pointed=refs))
+
+    def _with_absent(self, answer: Answer) -> Answer:
+        """Return an answer with an empty mask of each structure that was not found.
+
+        Such a mask has a number, so that a person can say that it is right, or draw what was missed.
+        """
+        nothing = Mask.from_array(np.zeros(self.study.geometry.shape[1:], bool))
+        absent = tuple(Target(name, nothing, 0.0) for name in answer.absent)
+        return replace(answer, targets=(*answer.targets, *absent))
 
     def add(self, round_: Round, branch: bool = False, model: Mapping[str, str] | None = None) -> Step:
         """Take a round, as `answer` returned it, into the conversation.
@@ -266,7 +277,7 @@ class Session(Answering, Record):
         drawn = self.label(self.label_of(reference)).drawn
         if any(other.drawn == drawn and other.mask.area for other in there):
             return already
-        window = source.window or window_for_question(source.text)
+        window = choose_window(self.study, source.text, source.window)
         before = self.prepare(source.plane, window)
         image = self.prepare(plane, window)
         stop_if(cancelled)
@@ -278,7 +289,8 @@ class Session(Answering, Record):
             return already
         found = Target(target.structure, mask, quality)
         answer = Answer("Carried from the plane beside it.", (found,), image=image)
-        text, seconds = f"Carry {reference} to plane {plane}.", perf_counter() - began
+        text = f"Carry [{conversation.number_of(reference)}] to plane {plane}."
+        seconds = perf_counter() - began
         number, parent = len(conversation) + 1, conversation.rounds[-1].id
         return Round(number, plane, text, (reference,), answer, seconds, window, parent, carried=True)
 
@@ -299,7 +311,7 @@ class Session(Answering, Record):
         pointed = [*references, *(r for round_ in conversation.rounds for r in round_.references)]
         for round_ in {r.round: conversation.rounds[r.round - 1] for r in pointed}.values():
             if round_.answer.image and round_.answer.image not in self._images:
-                self.prepare(round_.plane, round_.window or window_for_question(round_.text))
+                self.prepare(round_.plane, choose_window(self.study, round_.text, round_.window))
                 self._images.add(round_.answer.image)
 
 

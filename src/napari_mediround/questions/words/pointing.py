@@ -105,18 +105,27 @@ def read_pointer(match: re.Match, situation: Situation, keep) -> str:
             return match[0]
         rounds = [(_int(g["m"]), int(g["m2"]) if g["m2"] else None)]
         rounds += [(_int(n), None) for n in re.findall(rf"\d+|{_SMALL}", g["more"] or "")]
-    return keep(Token("R", "R", match[0], pointer=_look_up(rounds, situation, whole or len(rounds) > 1)))
+    return keep(
+        Token("R", "R", match[0], pointer=_look_up(rounds, situation, whole or len(rounds) > 1, whole))
+    )
 
 
 def _int(text: str) -> int:
     return int(number(text.casefold()) or 0)
 
 
-def _look_up(rounds: list[tuple[int, int | None]], situation: Situation, all_of_round: bool) -> Pointer:
+def _look_up(
+    rounds: list[tuple[int, int | None]], situation: Situation, all_of_round: bool, by_round: bool = False
+) -> Pointer:
     found: list[Ref] = []
     several = False
     for round_, index in rounds:
-        there = [m for m in situation.masks if m.round == round_ and index in (None, m.index)]
+        numbered = index is None and not by_round and any(m.number for m in situation.masks)
+        there = [
+            m
+            for m in situation.masks
+            if (m.number == round_ if numbered else m.round == round_ and index in (None, m.index))
+        ]
         alive = [m for m in there if m.verdict != "rejected"]
         if not alive:
             return Pointer(tuple(found), "dangling")
@@ -139,7 +148,9 @@ def read_nth(match: re.Match, situation: Situation, keep) -> str:
         )
     word = (g["w"] or "").casefold()
     if word.startswith(("round", "answer")) and not count and ordinal(said):
-        return keep(Token("R", "R", match[0], pointer=_look_up([(ordinal(said), None)], situation, True)))
+        return keep(
+            Token("R", "R", match[0], pointer=_look_up([(ordinal(said), None)], situation, True, True))
+        )
     if said.startswith(("last", "latest", "previous", "newest", "most")):
         if count or (word.endswith("s") and not word.startswith("one")):
             masks = alive[-count:] if count else situation.last

@@ -15,14 +15,15 @@ from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import WINDOWS
 from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.asking import Asking
-from napari_mediround.widget.chat.case import Case
+from napari_mediround.widget.chat.case import Case, Draw
 from napari_mediround.widget.chat.cases import Projects, project_of
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.chat.reading import Reading
 from napari_mediround.widget.chat.verdict_actions import Verdicts
-from napari_mediround.widget.chat.view import KEYS, REASON_KEYS, ChatView, Message
+from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
 from napari_mediround.widget.layers import layer_geometry
 from napari_mediround.widget.lazy_model import LazySegmenter
 from napari_mediround.widget.worker import Worker
@@ -61,11 +62,13 @@ class ChatController:
         self._plane, self._window, self._follow, self._started = 0, 0, True, False
         self._heard: weakref.ref[Image] | None = None
         self._verdicts = Verdicts(place)
-        self._fixing = Fixing(place, self._verdicts)
+        me = weakref.WeakMethod(self._on_key_pressed)
+        press = lambda key: me() and me()(key)  # noqa: E731
+        self._fixing = Fixing(place, self._verdicts, press)
         self._asking = Asking(place, self._about, self._verdicts.start_clock)
         self._projects = Projects(place)
-        me = weakref.WeakMethod(self._on_key_pressed)
-        self.keys = ViewerKeys(viewer, lambda key: me() and me()(key))
+        self._reading = Reading(place)
+        self.keys = ViewerKeys(viewer, press)
         for signal, slot in self._view_slots():
             signal.connect(slot)
         for emitter, slot in self._viewer_slots():
@@ -99,7 +102,7 @@ class ChatController:
         self._started = False
 
     def disconnect(self) -> None:
-        """Listen to the viewer no more, and let go of the project."""
+        """Disconnect from the viewer and release the project."""
         self._close_project()
         self.keys.unbind()
         self._listen_to(None)
@@ -212,8 +215,7 @@ class ChatController:
             place.say(Message(str(error), is_error=True))
         else:
             place.refresh(place.case)
-            if place.case is None and (offer := self._projects.offer()):
-                place.say(offer)
+            self._projects.show_offer()
         self._window = 0
         self._view.show_windows(self._windows(), 0)
         self._show_volume()
@@ -332,13 +334,21 @@ class ChatController:
     # What is done.
 
     def _on_cancel_asked(self) -> None:
-        if not (self._fixing.cancel() or self._asking.cancel()):
+        if self._fixing.cancel() or self._asking.cancel():
+            return
+        if self._fixing.busy:
+            self._fixing.drop()
+        else:
             self._projects.cancel()
 
     def _on_action_chosen(self, key: object) -> None:
         if isinstance(key, int):
             self._on_plane_chosen(key)
             self._show_plane()
+        elif isinstance(key, Draw):
+            case = self._place.case
+            if case is not None and not self._fixing.busy and key.value in case.values:
+                self._fixing.start(case, key.value, self._go_to)
         elif not (self._asking.act(key) or self._verdicts.act(key)):
             self._projects.act(key)
 
@@ -360,7 +370,11 @@ class ChatController:
             self._fixing.step_back(step)
         elif step == "fix":
             self._fixing.next_answered()
+        elif step == "accept":
+            self._fixing.end("")
         elif step == "reject":
+            self._fixing.refuse()
+        elif step == "drop":
             self._fixing.drop()
 
     def _on_key_pressed(self, key: str) -> None:
@@ -368,6 +382,10 @@ class ChatController:
         steps = {letter: step for step, letter in KEYS.items()}
         if self._fixing.busy and key in reasons:
             self._fixing.end(reasons[key])
+        elif self._fixing.busy and key == DONE_KEY:
+            self._fixing.end("")
+        elif key == DROP_KEY:
+            self._on_cancel_asked()
         elif key in steps:
             self._on_step_chosen(steps[key])
         elif key == QUESTION_KEY:

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
 from napari_mediround.errors import MediRoundError
-from napari_mediround.journal import State
 from napari_mediround.session import Step
-from napari_mediround.widget.chat.case import AcceptAll, Case, GoTo
+from napari_mediround.widget.chat.case import AcceptAll, Case, Confirm, GoTo, Overlap
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.view import Action, Message
-
-EMPTY = "There is nothing in this mask to accept. Fix it with a click (K), or reject it (N)."
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Take a verdict again, with another choice for the pixels that a locked mask has.
-
-    Parameters
-    ----------
-    verdict : callable
-        Returns the step.
-    state : State
-        After the step that it replaces; where it is another now, it is too late.
-    """
-
-    verdict: Callable[[], Step]
-    state: State
 
 
 class Verdicts:
@@ -58,13 +38,15 @@ class Verdicts:
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
         case = self._place.case
-        if not isinstance(key, AcceptAll | GoTo | Overlap) or case is None or case.session is None:
+        if not isinstance(key, AcceptAll | Confirm | GoTo | Overlap) or case is None or case.session is None:
             return False
         session = case.session
         if isinstance(key, GoTo):
             self._try(case, lambda: self._place.take(case, session.branch(key.round_id)))
         elif isinstance(key, AcceptAll):
             self._try(case, lambda: self._accept_all(case, key.values))
+        elif isinstance(key, Confirm):
+            self._try(case, lambda: self._confirm(case, key.value))
         elif session.state != key.state:
             self._place.say(Message("Other steps came after it. Undo (U) back to that step first."))
         else:
@@ -111,9 +93,6 @@ class Verdicts:
         session = case.session
         if session.label(value).locked:
             return
-        if not session.label(value).mask.area:
-            self._place.say(Message(EMPTY), case)
-            return
         under = session.overlaps(value)
         accept = partial(session.accept, value, seconds=self._seconds())
         self._go_on(case, accept())
@@ -121,10 +100,13 @@ class Verdicts:
 
     def _accept_all(self, case: Case, values: tuple[int, ...]) -> None:
         """Accept those that are still there and wait for a verdict."""
-        labels = [case.session.label(value) for value in values if value in case.values]
-        open_ = [label.value for label in labels if label.mask.area and not label.verdict]
-        if open_:
-            self._go_on(case, case.session.accept(*open_, seconds=self._seconds()))
+        if waiting := case.waiting(values):
+            self._go_on(case, case.session.accept(*waiting, seconds=self._seconds()))
+
+    def _confirm(self, case: Case, value: int) -> None:
+        """Accept that nothing was found."""
+        if value in case.values and not case.session.label(value).found:
+            self._go_on(case, case.session.accept(value, seconds=self._seconds()))
 
     def _reject(self, case: Case, value: int) -> None:
         self._go_on(case, case.session.reject(value, seconds=self._seconds()))

@@ -28,6 +28,9 @@ PATH_KEY = "mediround_path"
 IMAGE_KEY = "mediround_image"
 """Where in a Labels layer's metadata the unique id of the image layer stands that it was made for."""
 
+RECORD_KEY = "mediround_record"
+"""Where in a Labels layer's metadata stands what the record says of its masks: `JudgedMask`s by volume."""
+
 FIXED_KEY = "mediround_fixed"
 """Where in a Labels layer's metadata the name of the mask stands that is being fixed and does not show."""
 

@@ -13,7 +13,8 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
-from napari_mediround.widget.layers.layer_geometry import IMAGE_KEY, Grid
+from napari_mediround.domain.judged import JudgedMask
+from napari_mediround.widget.layers.layer_geometry import IMAGE_KEY, RECORD_KEY, Grid
 
 COLOURS = (
     "#ff5a5f", "#3ddc84", "#4d9dff", "#ffd23f", "#e05cff", "#2de2e6",
@@ -67,6 +68,13 @@ def name_labels(labels: Labels, names: Mapping[int, str]) -> None:
         "name": ["background", *names.values()],
         "color": ["#00000000", *(label_colour(value) for value in names)],
     }
+
+
+def record_masks(labels: Labels, volume: tuple[int, ...], masks: tuple[JudgedMask, ...]) -> None:
+    """Keep with a Labels layer what the record says of its masks on one volume, for whoever exports them."""
+    kept = labels.metadata.get(RECORD_KEY, {})
+    if kept.get(volume) != masks:
+        labels.metadata[RECORD_KEY] = {**kept, volume: masks}
 
 
 def highlight(labels: Labels, value: int) -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from psygnal import Signal
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QElidingLabel
 
 from napari_mediround.widget.chat.view import DEVICES
+from napari_mediround.widget.qt.wrapping import breakable, make_label, make_short_label, plain_tip
 
-NOT_A_DEVICE = "Research and annotation software, not a medical device."
+NOT_A_DEVICE = "Not a medical device"
+NOT_A_DEVICE_HINT = (
+    "Software for research and annotation. It is not a medical device: no diagnosis rests on it."
+)
 
 
 class BusyBar(QWidget):
@@ -26,7 +39,7 @@ class BusyBar(QWidget):
         progress.setRange(0, 0)
         progress.setTextVisible(False)
         progress.setFixedHeight(5)
-        self.label = QLabel()
+        self.label = make_label("")
         self.button = QPushButton("Cancel (Esc)")
         self.button.clicked.connect(lambda: self.cancel_asked.emit())
         row = QHBoxLayout()
@@ -54,7 +67,7 @@ class BusyBar(QWidget):
         self._show_words()
 
     def _show_words(self) -> None:
-        self.label.setText(f"{self.doing} {self._seconds} s" if self._seconds else self.doing)
+        self.label.setText(breakable(f"{self.doing} {self._seconds} s" if self._seconds else self.doing))
 
 
 class StatusLine(QWidget):
@@ -64,9 +77,10 @@ class StatusLine(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._status = QLabel()
+        self._status, self._not = QElidingLabel(), make_short_label(NOT_A_DEVICE, "muted")
         self._status.setObjectName("muted")
-        self._status.setWordWrap(True)
+        self._status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._not.setToolTip(NOT_A_DEVICE_HINT)
         device = QComboBox()
         device.addItems(DEVICES)
         device.setToolTip("Where the model runs. auto takes the GPU if there is one.")
@@ -74,8 +88,10 @@ class StatusLine(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._status, stretch=1)
+        row.addWidget(self._not)
         row.addWidget(device)
 
     def show_status(self, text: str) -> None:
         """See `ChatView`."""
-        self._status.setText(f"{text}\n{NOT_A_DEVICE}")
+        self._status.setText(text)
+        self._status.setToolTip(plain_tip(text))
