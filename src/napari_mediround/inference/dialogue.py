@@ -160,8 +160,8 @@ class DialogueReader:
 
         `text` is the new question, `pointed_at` the structures of its references; with `drafting` they give
         drafts (`inference.drafts`). `surely` is the structure at the place that the question asks for
-        (`inference.places`), or those that it names; the model reads it as its own answer. If the answer repeats
-        a mask's side although the question asks for the other one, the name is replaced
+        (`inference.places`), or those that it names; the model reads it as its own answer. If the answer
+        repeats a mask's side although the question asks for the other one, the name is replaced
         (`inference.laterality`). `seen` returns how clearly each structure appears on the plane; this decides
         if the model is uncertain.
         """

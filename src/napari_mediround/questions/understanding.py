@@ -17,10 +17,10 @@ from napari_mediround.questions.talk import clinical_first, is_question, judgeme
 from napari_mediround.questions.verdict_export import export, verdict
 from napari_mediround.questions.words.grammar import fits
 from napari_mediround.questions.words.plain_text import clean
-from napari_mediround.questions.words.reading import read
 from napari_mediround.questions.words.sidedness import turn_image_sides
 from napari_mediround.questions.words.step_masks import Step, ask, masks_of
 from napari_mediround.questions.words.token import Token
+from napari_mediround.questions.words.tokenizing import read
 
 LONGEST = 2000
 

@@ -43,6 +43,9 @@ class Answering:
 
     def _pointed(self, request: Request, text: str, plane: int, after: int | None) -> tuple[Reference, ...]:
         """Return what a question points at; `DanglingReferenceError` for nothing or several masks."""
+        dangling = request.topic == "dangling" and request.action in ("ask_back", "refuse")
+        if dangling:  # says which words point at nothing, and why
+            resolve_references(text, self._first(after), self.anatomy, plane)
         masks = tuple(c for c in request.choices if not isinstance(c, Wanted))
         if request.action == "ask_back" and masks and request.topic in ("dangling", "several", "missing"):
             raise DanglingReferenceError(
