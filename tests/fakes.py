@@ -77,6 +77,8 @@ class FakeSegmenter:
         conversation: Conversation,
         references: tuple[Reference, ...],
         cancelled: Callable[[], bool] | None = None,
+        structures: tuple[str, ...] = (),
+        chat: bool = True,
     ) -> Answer:
         """Answer with one disc for each structure joined by "and" or a comma; "hello" is chat."""
         self.asked.append((text, references))
@@ -88,11 +90,17 @@ class FakeSegmenter:
             raise self.error
         if text.lower().startswith("hello"):
             return Answer("Hello.")
-        names = [" ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)]
+        names = list(structures) or [
+            " ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)
+        ]
         absent = tuple(name for name in names if name in self.absent)
         found = (name for name in names if name not in absent)
         targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in found)
         return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets, absent)
+
+    def chat(self, text, conversation, cancelled=None) -> str:
+        """Answer freely."""
+        return "Hello."
 
     def disc(self, name: str) -> Mask:
         """Return the disc of a name on the plane last set."""

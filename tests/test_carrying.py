@@ -263,8 +263,8 @@ def test_what_was_undone_meanwhile_is_not_offered():
 
 def test_two_lesions_of_one_name_are_carried_both():
     class Apart(Moving):
-        def ask(self, text, conversation, references, cancelled=None):
-            answer = super().ask(text, conversation, references, cancelled)
+        def ask(self, text, conversation, *rest, **named):
+            answer = super().ask(text, conversation, *rest, **named)
             target = answer.targets[0]
             moved = Mask.from_array(np.roll(target.mask.to_array(), 14 * len(conversation), 1))
             return replace(answer, targets=(replace(target, mask=moved),))

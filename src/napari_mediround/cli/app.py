@@ -79,6 +79,12 @@ def ask(
     png: Annotated[Path | None, typer.Option(help="Picture of the plane with the masks on it.")] = None,
     json: Annotated[Path | None, typer.Option(help="The rounds, as JSON.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    free_text: Annotated[
+        bool,
+        typer.Option(
+            "--free-text", help="Let the language model answer what draws nothing, marked as unverified."
+        ),
+    ] = False,
 ) -> None:
     """Ask one image a dialogue of one or more rounds."""
     from napari_mediround.cli.ask import Outputs, choose_plane, require_questions, run_ask
@@ -91,7 +97,25 @@ def ask(
     outputs.refuse_loss(image, study, overwrite)
     chosen_plane = choose_plane(study, plane)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, carry)
+    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, carry, free_text)
+
+
+@app.command()
+def understand(
+    text: Annotated[str | None, typer.Argument(help='The question: "Lt kidney, spleen + GB".')] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with the masks so far, and modality and region of the image."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="JSONL file with a text and a state a line; one answer a line.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a question is understood to ask for, without a model."""
+    from napari_mediround.cli.understand import run_understand
+
+    run_understand(text, state, corpus, json)
 
 
 @app.command()

@@ -284,6 +284,7 @@ def run_ask(
     window: Window,
     outputs: Outputs,
     carry: bool = False,
+    free_text: bool = False,
 ) -> Session:
     """Ask a dialogue about one plane, print it, carry its masks if told to, write the outputs.
 
@@ -296,7 +297,7 @@ def run_ask(
     SystemExit
         With 130 when the user stops it.
     """
-    session = Session(segmenter, study, load_anatomy())
+    session = Session(segmenter, study, load_anatomy(), free_text=free_text)
     try:
         _ask_and_show(session, texts, plane, window)
         if carry:

@@ -153,21 +153,22 @@ class DialogueReader:
         cancelled: Callable[[], bool] | None = None,
         text: str = "",
         pointed_at: Sequence[str] = (),
-        surely: str = "",
+        surely: str | Sequence[str] = (),
         seen: Callable[[], Mapping[str, float]] = dict,
     ) -> tuple[str, Tensor]:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
         `text` is the new question, `pointed_at` the structures of its references; with `drafting` they give
         drafts (`inference.drafts`). `surely` is the structure at the place that the question asks for
-        (`inference.places`), "" if there is none; the model reads it as its own answer. If the answer repeats
-        a mask's side although the question asks for the other one, the name is replaced
+        (`inference.places`), or those that it names; the model reads it as its own answer. If the answer
+        repeats a mask's side although the question asks for the other one, the name is replaced
         (`inference.laterality`). `seen` returns how clearly each structure appears on the plane; this decides
         if the model is uncertain.
         """
         language = self.model.language
         seg = language.new_ids[SEG]
-        names, absent, held, self.unsure = [], [], [surely], False
+        surely = [surely] if isinstance(surely, str) and surely else list(surely)
+        names, absent, held, self.unsure = [], [], surely, False
         if not surely:
             embeddings = self._embed_new(pieces, raw)
             draft = self._drafts.about(text, pointed_at) if self.drafting else None

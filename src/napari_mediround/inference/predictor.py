@@ -37,12 +37,14 @@ from napari_mediround.inference.recheck import settle_references
 from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.features import ImageFeatures, Seen
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prompt import compose_answer, parse_answer, readable
+from napari_mediround.model.prompt import compose_answer, parse_answer, plain_question, readable
 
 LOG = logging.getLogger(__name__)
 
+IMAGE_GONE = "That image is no longer in memory. Show its plane and ask about it again."
+NO_IMAGE = "There is no image yet. Open one and choose its layer."
 NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
 READ_AS = "Read as the {}: that is not sure. If something else is meant, say its name."
 
@@ -186,6 +188,8 @@ class Predictor:
         conversation: Conversation,
         references: tuple[Reference, ...] = (),
         cancelled: Callable[[], bool] | None = None,
+        structures: tuple[str, ...] = (),
+        chat: bool = True,
     ) -> Answer:
         """Answer one question about the image last set.
 
@@ -193,12 +197,14 @@ class Predictor:
         ----------
         text : str
             The question as typed.
-        conversation : Conversation
-            The rounds before it.
-        references : tuple of Reference
-            The masks that the question points at.
+        conversation, references
+            The rounds before it; what it points at, resolved.
         cancelled : callable, optional
-            Called between tokens and between masks; True stops the work.
+            Asked between tokens and between masks.
+        structures : tuple of str
+            Preferred names to draw whatever the model reads, as for the plain question.
+        chat : bool
+            Whether what wants no mask is answered freely by the language model; else the text is empty.
 
         Raises
         ------
@@ -210,31 +216,37 @@ class Predictor:
         with self._lock:
             features = self._features(self._current)
             raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
-            read, notes = self._careful(
-                lambda: settle_references(self.model, look, conversation, references, self._current)
-            )
+            asked = conversation, references, self._current
+            read, notes = self._careful(partial(settle_references, self.model, look, *asked))
+            if structures and not references:
+                text, read = plain_question(structures), Conversation()
             asked = text, read, references
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
-            there = self._careful(lambda: find_asked(self.model, look, self._view, *asked, self._current))
+            place = partial(find_asked, self.model, look, self._view, *asked, self._current)
+            there = structures or self._careful(place)
             seen = partial(see_structures, self.model, look, self._modality)
-            said, vectors = self._careful(
-                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there, seen)
-            )
+            answer = partial(self._reader.answer, pieces, raw, cancelled, text, pointed_at, there, seen)
+            said, vectors = self._careful(answer)
             stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
             if not names and not absent:
-                reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
+                reply = self.chat(text, conversation, cancelled) if chat else ""
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes(notes))
             notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
             targets = self._segment(features, vectors, names, cancelled)
             targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
-            if empty := [target.structure for target in targets if not target.mask.area]:
+            if empty := [t.structure for t in targets if not t.mask.area]:
                 notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
-            canonical = compose_answer([t.structure for t in targets], absent)
-            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes(notes))
+            said = readable(compose_answer([t.structure for t in targets], absent))
+            return Answer(said, targets, tuple(absent), self._current, self._take_notes(notes))
+
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
+        """Return the frozen base model's own answer; it does not see the image."""
+        with self._lock:
+            return self._careful(lambda: self._reader.chat(text, conversation, cancelled))
 
     def refine(
         self,
@@ -272,7 +284,8 @@ class Predictor:
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
                 view, image = f"{self._current}-whole", features.image
-                features = self._careful(lambda: self._store.get_or_encode(view, image, self._encode_whole))
+                encode = partial(self.model.encode_image, frame=whole_plane(image.shape[:2]))
+                features = self._careful(lambda: self._store.get_or_encode(view, image, encode))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
@@ -308,17 +321,17 @@ class Predictor:
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features, array = self._features(image), mask.to_array()
-        return self._careful(lambda: self.model.describe_reference(self._on_device(features), array))
+        return self._careful(
+            lambda: self.model.describe_reference(features.to(self.device, torch.float32), array)
+        )
 
-    def _segment(
-        self, features: ImageFeatures, vectors: torch.Tensor, names: list[str], cancelled
-    ) -> tuple[Target, ...]:
+    def _segment(self, features: ImageFeatures, vectors, names: list[str], cancelled) -> tuple[Target, ...]:
         found: list[Target] = []
         names = [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._segment_batch, features, left))
+            decoded = self._careful(partial(self._decode, features, left))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
                 mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
@@ -327,36 +340,23 @@ class Predictor:
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
-        """Segment as many of the vectors as memory allows, on the current device."""
-        batch = vectors[: self.masks_at_once].to(self.device)
-        return self.model.segment(self._looked_at(features), batch)
+    def _decode(self, features: ImageFeatures, vectors: torch.Tensor):
+        return self.model.segment(self._looked_at(features), vectors[: self.masks_at_once].to(self.device))
 
     def _features(self, key: str) -> ImageFeatures:
         features = self._store.get(key)
         if features is None:
-            raise MediRoundError(
-                "That image is no longer in memory. Show its plane and ask about it again."
-                if key
-                else "There is no image yet. Open one and choose its layer."
-            )
+            raise MediRoundError(IMAGE_GONE if key else NO_IMAGE)
         return features
-
-    def _on_device(self, features: ImageFeatures) -> ImageFeatures:
-        return features.to(self.device, torch.float32)
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
         """Return features with their decoder features, which are kept for one plane (6 MB in `lite`)."""
-        here = self._on_device(features)
+        here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)
         return replace(here, seen=self._seen[1])
 
-    def _encode_whole(self, image: NDArray[np.uint8]) -> ImageFeatures:
-        return self.model.encode_image(image, whole_plane(image.shape[:2]))
-
     def _take_notes(self, notes: list[str]) -> str:
-        """Return the notes about the device, then those about this answer, and clear both."""
         said, self._notes = " ".join([*self._notes, *notes]), []
         return said
 

@@ -138,6 +138,11 @@ def compose_answer(shown: Sequence[str], absent: Sequence[str] = ()) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+def plain_question(names: Sequence[str]) -> str:
+    """Return the plain question for structures: "Segment the liver and the spleen."."""
+    return f"Segment {_join([f'the {name}' for name in names])}."
+
+
 def _join(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 

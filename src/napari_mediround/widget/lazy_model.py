@@ -146,9 +146,15 @@ class LazySegmenter:
         conversation: Conversation,
         references: tuple[Reference, ...],
         cancelled: Callable[[], bool] | None = None,
+        structures: tuple[str, ...] = (),
+        chat: bool = True,
     ) -> Answer:
         """As `Segmenter.ask`."""
-        return self.load().ask(text, conversation, references, cancelled)
+        return self.load().ask(text, conversation, references, cancelled, structures, chat)
+
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
+        """As `Segmenter.chat`."""
+        return self.load().chat(text, conversation, cancelled)
 
     def refine(self, points_xy=None, positive=None, box_xyxy=None, previous=None) -> tuple[Mask, float]:
         """As `Segmenter.refine`."""
