@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from napari_mediround.inference.device import choose_device
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.adapter import Adapter, attach_folder, is_adapter
-from napari_mediround.model.answering import AnsweringLanguage
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.llama import AnsweringLanguage
 
 
 class AdaptedPredictor(Predictor):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
 from napari_mediround.libraries import one_at_a_time
-from napari_mediround.model.answering import AnsweringLanguage, is_plain
 from napari_mediround.model.click_maps import PromptMaps
 from napari_mediround.model.context import Context, Glance
 from napari_mediround.model.convert import is_transformers_sam, load_llava_projector, rename_transformers_sam
@@ -28,6 +27,7 @@ from napari_mediround.model.language import (
     build_random_language,
     load_language_folder,
 )
+from napari_mediround.model.llama import AnsweringLanguage, is_plain
 from napari_mediround.model.mediround import CorrectionSettings, MediRound
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit

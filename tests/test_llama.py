@@ -17,10 +17,10 @@ from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.model.adapter import hash_base
-from napari_mediround.model.answering import AnsweringLanguage, is_plain
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
 from napari_mediround.model.language import LanguageModel, build_random_language
+from napari_mediround.model.llama import AnsweringLanguage, is_plain
 
 LORA = {"rank": 4, "alpha": 8, "targets": ("q_proj", "v_proj")}
 TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
