@@ -25,7 +25,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.domain.windows import choose_window, render_plane
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Journal
 from napari_mediround.session import Session

@@ -14,7 +14,7 @@ from scripted import make_plane
 from test_adapter import compute
 
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.journal import Journal
 from napari_mediround.session import Session
 

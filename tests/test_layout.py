@@ -30,6 +30,7 @@ LAYERS = (
     ("journal",),
     ("model",),
     ("inference",),
+    ("adapted",),
     ("session",),
     ("training",),
     ("cli",),

@@ -15,7 +15,7 @@ import torch
 import napari_mediround.resources
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import MissingWeightsError
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import load_trained_state, trained_state

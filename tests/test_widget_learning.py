@@ -14,7 +14,7 @@ from napari.utils._proxies import PublicOnlyProxy
 from PIL import Image
 from qtpy.QtCore import Qt
 
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.inference.cache import hash_image
 from napari_mediround.io import read_study
 from napari_mediround.journal import Journal, remember_image

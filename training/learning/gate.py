@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import CancelledError
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.training.annotator import dices_by_clicks
 from napari_mediround.training.evaluation.metrics import dice
 from napari_mediround.training.evaluation.questioning import choose_target

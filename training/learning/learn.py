@@ -22,7 +22,7 @@ from napari_mediround.errors import (
     SettingsError,
     TooFewCorrectionsError,
 )
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.journal import Journal
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.training.evaluation.evaluate import spread

@@ -11,7 +11,7 @@ from napari_mediround.errors import SettingsError, UnreadableFileError
 
 if TYPE_CHECKING:
     from napari_mediround.domain.study import Study
-    from napari_mediround.inference.adapted import AdaptedPredictor
+    from napari_mediround.inference.adapting import AdaptedPredictor
 
 
 def require_path(path: Path) -> Path:
@@ -103,7 +103,7 @@ def load_predictor(
 ) -> AdaptedPredictor:
     """Load a preset's model and say where it runs. See `AdaptedPredictor.from_preset` for the errors."""
     with doing(f"Loading the preset {preset} …"):
-        from napari_mediround.inference.adapted import AdaptedPredictor
+        from napari_mediround.inference.adapting import AdaptedPredictor
 
         predictor = AdaptedPredictor.from_preset(
             preset, device=device, adapter=adapter, weights_dir=weights_dir

@@ -28,7 +28,7 @@ LIBRARIES = (
     "torch",
     "scipy.ndimage",
     "tokenizers",
-    "napari_mediround.inference.adapted",
+    "napari_mediround.inference.adapting",
     "pandas",  # napari's, for the features of the first Labels layer
 )
 """What the first question needs; each takes a moment in which no other thread does much."""
@@ -221,7 +221,7 @@ def build_predictor() -> Segmenter:
     """
     _keep_threads_passive()
     with one_at_a_time():
-        from napari_mediround.inference.adapted import AdaptedPredictor
+        from napari_mediround.inference.adapting import AdaptedPredictor
 
     return AdaptedPredictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
 
