@@ -18,7 +18,7 @@ from napari_mediround.questions.verdict_export import export, verdict
 from napari_mediround.questions.words.grammar import fits
 from napari_mediround.questions.words.plain_text import clean
 from napari_mediround.questions.words.sidedness import turn_image_sides
-from napari_mediround.questions.words.step_masks import Step, ask, masks_of
+from napari_mediround.questions.words.step_masks import Masks, Step, ask, masks_of
 from napari_mediround.questions.words.token import Token
 from napari_mediround.questions.words.tokenizing import read
 
@@ -150,6 +150,8 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
         )
     ):
         return None
+    if any(t.kind == "R" and t.pointer.problem for t in step.rest):
+        return ask(Masks(problem="dangling", choices=tuple(m.ref for m in situation.alive)), step)
     if _wants_all(step):
         return Request(
             "answer", topic="name_what_you_want", excluded=tuple(step.named.excluded), read_from=text
