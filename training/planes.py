@@ -19,7 +19,10 @@ from napari_mediround.training.dialogues import absent_names, foreign_names
 from napari_mediround.training.prepare import encoded_rows, scale_plane
 from napari_mediround.training.warping import View, warp
 
-WHOLES = ("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs")
+WHOLES = (
+    *("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs"),
+    *("brain tumour", "breast lesion", "liver mass", "teeth", "intervertebral disc"),
+)
 """Structures that are the union of their parts, so that labels of the parts give the whole."""
 
 

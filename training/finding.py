@@ -1,0 +1,190 @@
+"""Train the finder: planes in ever other clothes, structures asked for by name.
+
+``python -m napari_mediround.training.finding ROOT … --out FOLDER`` reads `finder.toml`, keeps the planes in
+``FOLDER/pictures``, and writes a checkpoint, a log and the mean weights. Stopped and started again it goes on
+where it was. Knows no language model and no encoder.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.model.finder import Finder
+from napari_mediround.training.disguise import disguise
+from napari_mediround.training.losses import dice_loss, iou
+from napari_mediround.training.pictures import Picture, load_shares
+from napari_mediround.training.planes import kept_for_judging
+from napari_mediround.training.progress import MeanLog, half_precision, save_checkpoint, set_rates
+
+ASKED = 16
+"""Structures asked for on a plane: those it shows, then those it lacks, then what lies far off."""
+
+
+@dataclass(frozen=True)
+class FindingSettings:
+    """How the finder is trained.
+
+    Parameters
+    ----------
+    steps, batch : int
+        Optimiser steps; planes a step.
+    rate, decay : float
+        Learning rate at its height; weight decay.
+    size : int
+        Side of the planes, pixels.
+    mean : float
+        How slowly the kept weights follow the trained ones.
+    without : tuple of str
+        Sets left out, so that they can stand for a new hospital.
+    workers : int
+        Processes that draw planes.
+    seed : int
+    """
+
+    steps: int = 2600
+    batch: int = 16
+    rate: float = 2e-3
+    decay: float = 0.02
+    size: int = 160
+    mean: float = 0.998
+    without: tuple[str, ...] = ()
+    workers: int = 1
+    seed: int = 0
+
+
+class Album(IterableDataset):
+    """Planes of all sets, each drawn as often as its set's share says.
+
+    Parameters
+    ----------
+    folder : Path
+        What `pictures.gather` wrote.
+    settings : FindingSettings
+    begin : int
+        Step to go on from: its draws are other than those before.
+    kept : bool
+        The subjects kept from training instead of the others.
+    """
+
+    def __init__(self, folder: Path, settings: FindingSettings, begin: int = 0, kept: bool = False) -> None:
+        self.settings, self.begin, self.sets = settings, begin, {}
+        for file in sorted(Path(folder).glob("*.npz")):
+            if file.stem in settings.without:
+                continue
+            pictures = np.load(file, allow_pickle=True)["pictures"].tolist()
+            few = len({p.subject for p in pictures}) < 40
+            pictures = [p for p in pictures if (not few and kept_for_judging(p.subject)) == kept]
+            if pictures:
+                self.sets[file.stem] = pictures
+        shares = load_shares()
+        self.names = sorted({n for pictures in self.sets.values() for p in pictures for n in p.structures})
+        self._rows = {name: row for row, name in enumerate(self.names)}
+        self.shares = np.array([shares[name]["share"] for name in self.sets], float)
+        self.shares /= self.shares.sum()
+        anatomy = load_anatomy()
+        found = {name: anatomy.find(name) for name in self.names}
+        self.mirror = {n: s.mirror for n, s in found.items() if s and s.mirror in self._rows}
+
+    def __iter__(self):
+        """Yield image (3, H, W) uint8, rows (M,), masks (M, H/2, W/2) and which of the M are asked for."""
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.settings.seed, self.begin, worker.id if worker else 0])
+        names = list(self.sets)
+        while True:
+            pictures = self.sets[names[rng.choice(len(names), p=self.shares)]]
+            yield self.draw(pictures[rng.integers(len(pictures))], rng)
+
+    def draw(self, picture: Picture, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return one plane, disguised, with what is asked of it; see `__iter__`."""
+        image, labels, mirrored = disguise(picture, rng, self.settings.size)
+        shown = set(np.unique(labels).tolist())
+        structures = self.called(picture, mirrored)
+        here = [name for name, values in structures.items() if shown.intersection(values)]
+        gone = [name for name in structures if name not in set(here)]
+        far = [name for name in picture.foreign if name in self._rows]
+        asked = [list(rng.permutation(part)) for part in (here, gone, far)]
+        chosen = asked[0][: ASKED - 4] + asked[1][: ASKED // 2] + asked[2][:5]
+        chosen = chosen[:ASKED]
+        half = self.settings.size // 2
+        masks = np.zeros((ASKED, half, half), np.float32)
+        for place, name in enumerate(chosen):
+            if name in structures and name in set(here):
+                mask = np.isin(labels, structures[name]).astype(np.float32)
+                masks[place] = mask.reshape(half, 2, half, 2).mean((1, 3))
+        rows = np.zeros(ASKED, np.int64)
+        rows[: len(chosen)] = [self._rows[name] for name in chosen]
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return pixels, torch.from_numpy(rows), torch.from_numpy(masks), torch.arange(ASKED) < len(chosen)
+
+    def called(self, picture: Picture, mirrored: bool) -> dict[str, tuple[int, ...]]:
+        """Return name to label values of a plane: sides swapped where it is mirrored, none where not known."""
+        if not picture.sided:
+            return {n: v for n, v in picture.structures.items() if n not in self.mirror}
+        if not mirrored:
+            return picture.structures
+        return {self.mirror.get(name, name): values for name, values in picture.structures.items()}
+
+
+def finding_loss(logits: Tensor, masks: Tensor, asked: Tensor) -> Tensor:
+    """Return the mean loss of logits and masks (B, M, h, w) over what was asked (B, M); the rest is unknown."""
+    logits, masks = logits[asked], masks[asked]
+    pixel = F.binary_cross_entropy_with_logits(logits, masks, reduction="none").flatten(1)
+    present = masks.flatten(1).amax(1) > 0
+    worst = pixel.topk(pixel.shape[1] // 50, 1).values.mean(1)  # a false speck is a mask, and counts as one
+    return (4 * pixel.mean(1) + 0.1 * worst + present * dice_loss(logits, masks)).mean()
+
+
+def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
+    """Train on the planes in `folder`, going on from ``out/finder.pt`` where there is one.
+
+    Returns
+    -------
+    Finder
+        With the mean weights.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "finder.pt"
+    kept = torch.load(file, weights_only=False) if file.exists() else None
+    album = Album(folder, settings, kept["step"] if kept else 0)
+    torch.manual_seed(settings.seed)
+    finder = Finder(kept["names"] if kept else album.names, size=settings.size)
+    finder = finder.to(memory_format=torch.channels_last)
+    mean = torch.optim.swa_utils.AveragedModel(
+        finder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.mean), use_buffers=True
+    )
+    optimiser = torch.optim.AdamW(finder.parameters(), settings.rate, weight_decay=settings.decay)
+    begin = 0
+    if kept:
+        finder.load_state_dict(kept["model"])
+        mean.load_state_dict(kept["mean"])
+        optimiser.load_state_dict(kept["optimiser"])
+        begin = kept["step"]
+    log = MeanLog(out / "finder.jsonl")
+    batches = iter(DataLoader(album, settings.batch, num_workers=settings.workers, prefetch_factor=4))
+    for step in range(begin, settings.steps):
+        pixels, rows, masks, asked = next(batches)
+        set_rates(optimiser, [settings.rate], step, settings.steps, 100)
+        with half_precision(pixels.device, True):
+            features = finder(pixels.float().div(255).contiguous(memory_format=torch.channels_last))
+        logits = finder.ask(features, rows)
+        loss = finding_loss(logits, masks, asked)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(finder.parameters(), 1.0)
+        optimiser.step()
+        mean.update_parameters(finder)
+        present = asked & (masks.amax((2, 3)) > 0.5)
+        log.add(step, float(loss.detach()), iou(logits[present].detach(), masks[present] > 0.5))
+        if step % 100 == 99 or step == settings.steps - 1:
+            state = {"model": finder.state_dict(), "mean": mean.state_dict(), "names": finder.names}
+            save_checkpoint(file, state | {"optimiser": optimiser.state_dict(), "step": step + 1})
+    return mean.module.eval()
