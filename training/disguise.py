@@ -65,7 +65,9 @@ def move(
     """Crop or stand off, shift, turn, squeeze, flip and bend an image and its labels alike."""
     shape = np.array(labels.shape)
     flip = rng.random() < 0.2
-    zoom = rng.choice([rng.uniform(0.45, 0.95), rng.uniform(0.95, 1.05), rng.uniform(1.05, 1.5)], p=[0.4, 0.35, 0.25])
+    zoom = rng.choice(
+        [rng.uniform(0.45, 0.95), rng.uniform(0.95, 1.05), rng.uniform(1.05, 1.5)], p=[0.4, 0.35, 0.25]
+    )
     squeeze = np.exp(rng.normal(0, 0.12 if rng.random() < 0.5 else 0.03) * np.array([0.5, -0.5]))
     angle = np.deg2rad(rng.normal(0, 15 if rng.random() < 0.2 else 5))
     step = shape.max() * zoom / size * squeeze
@@ -74,7 +76,9 @@ def move(
     centre = (shape - 1) / 2
     if zoom < 0.95 and rng.random() < 0.7 and labels.any():
         marked = np.argwhere(labels)
-        centre = centre + rng.uniform(0.3, 1) * (1 - zoom) * 1.2 * (marked[rng.integers(len(marked))] - centre)
+        centre = centre + rng.uniform(0.3, 1) * (1 - zoom) * 1.2 * (
+            marked[rng.integers(len(marked))] - centre
+        )
     centre = centre + rng.normal(0, 0.05, 2) * shape * max(zoom, 0.7)
     places = np.tensordot(matrix, np.indices((size, size)) - (size - 1) / 2, 1) + centre[:, None, None]
     if rng.random() < 0.3:
@@ -85,7 +89,9 @@ def move(
         blur = tuple(0.35 * step) + (0,) * (image.ndim - 2)
         image = ndimage.gaussian_filter(image, blur)
     if image.ndim == 3:
-        moved = np.stack([ndimage.map_coordinates(c, places, order=1, cval=air) for c in np.moveaxis(image, -1, 0)], -1)
+        moved = np.stack(
+            [ndimage.map_coordinates(c, places, order=1, cval=air) for c in np.moveaxis(image, -1, 0)], -1
+        )
     else:
         moved = ndimage.map_coordinates(image, places, order=1, cval=air)
     return moved, ndimage.map_coordinates(labels, places, order=0), flip
@@ -144,7 +150,9 @@ def copy(image: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
         image = image + rng.uniform(0.3, 1.2) * (image - soft)
     elif kind < 0.38:
         coarse = int(rng.integers(2, 4))
-        image = np.repeat(np.repeat(image[::coarse, ::coarse], coarse, 0), coarse, 1)[: len(image), : len(image)]
+        image = np.repeat(np.repeat(image[::coarse, ::coarse], coarse, 0), coarse, 1)[
+            : len(image), : len(image)
+        ]
     if rng.random() < 0.35:
         noise = rng.standard_normal(image.shape[:2], np.float32) * rng.uniform(0.01, 0.07)
         image = image + (noise if image.ndim == 2 else noise[..., None])

@@ -37,8 +37,8 @@ class FindingSettings:
     ----------
     steps, batch : int
         Optimiser steps; planes a step.
-    rate, decay : float
-        Learning rate at its height; weight decay.
+    rate, query_rate, decay : float
+        Learning rates at their height, of the net and of the queries, each of which few planes ask; weight decay.
     size : int
         Side of the planes, pixels.
     mean : float
@@ -50,12 +50,13 @@ class FindingSettings:
     seed : int
     """
 
-    steps: int = 2600
-    batch: int = 16
-    rate: float = 2e-3
+    steps: int = 8000
+    batch: int = 8
+    rate: float = 1.5e-3
+    query_rate: float = 5e-3
     decay: float = 0.02
     size: int = 160
-    mean: float = 0.998
+    mean: float = 0.999
     without: tuple[str, ...] = ()
     workers: int = 1
     seed: int = 0
@@ -77,15 +78,15 @@ class Album(IterableDataset):
 
     def __init__(self, folder: Path, settings: FindingSettings, begin: int = 0, kept: bool = False) -> None:
         self.settings, self.begin, self.sets = settings, begin, {}
+        shares = load_shares()
         for file in sorted(Path(folder).glob("*.npz")):
-            if file.stem in settings.without:
+            if file.stem in settings.without or file.stem not in shares:
                 continue
             pictures = np.load(file, allow_pickle=True)["pictures"].tolist()
             few = len({p.subject for p in pictures}) < 40
             pictures = [p for p in pictures if (not few and kept_for_judging(p.subject)) == kept]
             if pictures:
                 self.sets[file.stem] = pictures
-        shares = load_shares()
         self.names = sorted({n for pictures in self.sets.values() for p in pictures for n in p.structures})
         self._rows = {name: row for row, name in enumerate(self.names)}
         self.shares = np.array([shares[name]["share"] for name in self.sets], float)
@@ -139,8 +140,9 @@ def finding_loss(logits: Tensor, masks: Tensor, asked: Tensor) -> Tensor:
     logits, masks = logits[asked], masks[asked]
     pixel = F.binary_cross_entropy_with_logits(logits, masks, reduction="none").flatten(1)
     present = masks.flatten(1).amax(1) > 0
+    inside = (pixel * masks.flatten(1)).sum(1) / masks.flatten(1).sum(1).clamp_min(1)  # however small it is
     worst = pixel.topk(pixel.shape[1] // 50, 1).values.mean(1)  # a false speck is a mask, and counts as one
-    return (4 * pixel.mean(1) + 0.1 * worst + present * dice_loss(logits, masks)).mean()
+    return (4 * pixel.mean(1) + 0.1 * worst + 0.3 * inside + present * dice_loss(logits, masks)).mean()
 
 
 def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
@@ -156,23 +158,27 @@ def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
     kept = torch.load(file, weights_only=False) if file.exists() else None
     album = Album(folder, settings, kept["step"] if kept else 0)
     torch.manual_seed(settings.seed)
-    finder = Finder(kept["names"] if kept else album.names, size=settings.size)
+    finder = Finder(kept["names"] if kept else album.names, size=settings.size, norms=True)
     finder = finder.to(memory_format=torch.channels_last)
     mean = torch.optim.swa_utils.AveragedModel(
         finder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.mean), use_buffers=True
     )
-    optimiser = torch.optim.AdamW(finder.parameters(), settings.rate, weight_decay=settings.decay)
+    shared = [p for name, p in finder.named_parameters() if name != "query.weight"]
+    rates = [settings.rate, settings.query_rate]
+    groups = [{"params": shared}, {"params": [finder.query.weight], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, settings.rate, weight_decay=settings.decay)
     begin = 0
     if kept:
         finder.load_state_dict(kept["model"])
         mean.load_state_dict(kept["mean"])
-        optimiser.load_state_dict(kept["optimiser"])
+        if len(kept["optimiser"]["param_groups"]) == 2:
+            optimiser.load_state_dict(kept["optimiser"])
         begin = kept["step"]
     log = MeanLog(out / "finder.jsonl")
     batches = iter(DataLoader(album, settings.batch, num_workers=settings.workers, prefetch_factor=4))
     for step in range(begin, settings.steps):
         pixels, rows, masks, asked = next(batches)
-        set_rates(optimiser, [settings.rate], step, settings.steps, 100)
+        set_rates(optimiser, rates, step, settings.steps, 100)
         with half_precision(pixels.device, True):
             features = finder(pixels.float().div(255).contiguous(memory_format=torch.channels_last))
         logits = finder.ask(features, rows)

@@ -170,7 +170,7 @@ def _fit(image: NDArray, labels: NDArray, spacing: tuple[float, float]) -> tuple
         soft = np.stack([ndimage.zoom((labels == v).astype(np.float32), zoom, order=1) for v in values])
         labels = values[soft.argmax(0)]
     else:
-        at = [(((np.arange(n) + 0.5) * m / n)).astype(int) for n, m in zip(shape, labels.shape, strict=True)]
+        at = [((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, labels.shape, strict=True)]
         labels = labels[at[0]][:, at[1]]
     smooth = image.astype(np.float32)
     blur = tuple(np.maximum(0, 0.4 * (1 / zoom - 1))) + (0,) * (image.ndim - 2)

@@ -32,7 +32,7 @@ from napari_mediround.model.device import (
     release_memory,
 )
 from napari_mediround.model.doubts import settle_references
-from napari_mediround.model.framing import whole_plane
+from napari_mediround.model.framing import find_aspect, find_frame, whole_plane
 from napari_mediround.model.landmarks import find_asked, see_structures
 from napari_mediround.model.mediround import Decoded, ImageFeatures, MediRound
 from napari_mediround.model.mending import carry_on, mend, origin_of_drawn, parts_carried, tidy
@@ -148,7 +148,13 @@ class Predictor:
             self._reader.forget()
             self._seen = None
 
-    def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
+    def set_image(
+        self,
+        image: NDArray[np.uint8],
+        view: str = "",
+        modality: str = "",
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> str:
         """Encode a rendered plane, unless its embedding is kept already; return its key.
 
         Parameters
@@ -159,6 +165,9 @@ class Predictor:
             "axial", "coronal" or "sagittal" where the patient's sides are known, else "".
         modality : str
             DICOM's code where it is known, else "".
+        spacing_mm : tuple of float, optional
+            From row to row and from column to column, so that the model sees the body in its proportions. None
+            takes them as known from before, else as equal.
 
         Raises
         ------
@@ -170,8 +179,9 @@ class Predictor:
                 f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
             )
         with self._lock:
-            key = hash_image(image)
-            self._careful(lambda: self._store.get_or_encode(key, image, self.model.encode_image))
+            key, aspect = hash_image(image), None if spacing_mm is None else find_aspect(spacing_mm)
+            encode = partial(self._encode, aspect=aspect or 1.0)
+            self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             self._current, self._view, self._modality = key, view, modality
             return key
 
@@ -271,8 +281,9 @@ class Predictor:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
-                view, image = f"{self._current}-whole", features.image
-                features = self._careful(lambda: self._store.get_or_encode(view, image, self._encode_whole))
+                view, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
+                encode = partial(self._encode, aspect=aspect, whole=True)
+                features = self._careful(lambda: self._store.get_or_encode(view, image, encode, aspect))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
@@ -352,8 +363,9 @@ class Predictor:
             self._seen = features, self.model.see(here)
         return replace(here, seen=self._seen[1])
 
-    def _encode_whole(self, image: NDArray[np.uint8]) -> ImageFeatures:
-        return self.model.encode_image(image, whole_plane(image.shape[:2]))
+    def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
+        frame = whole_plane(image.shape[:2], aspect) if whole else find_frame(image, aspect)
+        return self.model.encode_image(image, frame)
 
     def _take_notes(self, notes: list[str]) -> str:
         """Return what is to be said about the device, then about this answer; those of none are gone."""

@@ -33,20 +33,26 @@ class Seen:
         (B, C, h, w), with its context.
     detail : Tensor, optional
         (B, D, H, W), finer; None for a model that looks no closer.
+    found : Tensor, optional
+        (B, E, h', w'), the finder's features; None for a model without one.
     """
 
     embedding: Tensor
     detail: Tensor | None = None
+    found: Tensor | None = None
 
     def take(self, rows: list[int]) -> Seen:
         """Return some of the planes, in another order or repeatedly."""
-        return Seen(self.embedding[rows], None if self.detail is None else self.detail[rows])
+        return Seen(*(part if part is None else part[rows] for part in self._parts))
 
     def split(self) -> list[Seen]:
         """Return each plane for itself."""
-        count = len(self.embedding)
-        details = [None] * count if self.detail is None else self.detail.split(1)
-        return [Seen(*pair) for pair in zip(self.embedding.split(1), details, strict=True)]
+        rows = range(len(self.embedding))
+        return [self.take([row]) for row in rows]
+
+    @property
+    def _parts(self) -> tuple[Tensor | None, ...]:
+        return self.embedding, self.detail, self.found
 
 
 class Context(nn.Module):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.context import Context, Glance, Seen, resize
+from napari_mediround.model.finder import Finder
 from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.landmarks import Landmarks
@@ -188,6 +189,7 @@ class MediRound(nn.Module):
         self.context, self.glance, self.maps = context, glance, maps
         self.prompt_encoder, self.mask_decoder = prompt_encoder, mask_decoder
         self.landmarks: Landmarks | None = None  # come with trained weights
+        self.finder: Finder | None = None  # comes with trained weights
         self.judge, self.corrector = judge, corrector
         self.template, self.size, self.channels, self.normalise = template, size, channels, normalise
         self.correction = correction or CorrectionSettings()
@@ -222,7 +224,11 @@ class MediRound(nn.Module):
 
     def see(self, features: ImageFeatures) -> Seen:
         """Return an encoded plane as the mask decoder sees it."""
-        return features.seen or self.look(features.embedding, self.fit_pixels(features.part))
+        if features.seen is not None:
+            return features.seen
+        pixels = self.fit_pixels(features.part)
+        seen = self.look(features.embedding, pixels)
+        return seen if self.finder is None else replace(seen, found=self.finder.look(pixels))
 
     def look(self, embedding: Tensor, pixels: Tensor) -> Seen:
         """Return planes as the mask decoder sees them.
@@ -388,5 +394,6 @@ class MediRound(nn.Module):
 
     def plane_to_square(self, xy: NDArray, frame: Frame) -> Tensor:
         """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
-        scaled = (np.asarray(xy, np.float32) - frame.offset_xy) * square_scale(frame.inner, self.size)
+        inside = (np.asarray(xy, np.float32) - frame.offset_xy) * frame.scale_xy
+        scaled = inside * square_scale(frame.inner, self.size)
         return torch.tensor(scaled, dtype=torch.float32, device=self.device)

@@ -122,7 +122,8 @@ class FeatureStore:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 kept = (torch.from_numpy(arrays[n]) for n in ("embedding", "tokens"))
                 top, bottom, left, right = arrays["frame"].tolist()
-                frame = Frame(image.shape[:2], slice(top, bottom), slice(left, right))
+                aspect = float(arrays["aspect"]) if "aspect" in arrays else 1.0  # older files know none
+                frame = Frame(image.shape[:2], slice(top, bottom), slice(left, right), aspect)
                 features = ImageFeatures(*kept, image, frame)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start
@@ -132,7 +133,11 @@ class FeatureStore:
         return features
 
     def get_or_encode(
-        self, key: str, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], ImageFeatures]
+        self,
+        key: str,
+        image: NDArray[np.uint8],
+        encode: Callable[[NDArray[np.uint8]], ImageFeatures],
+        aspect: float | None = None,
     ) -> ImageFeatures:
         """Return the features of an image, or of a view of it; encoded where they are not kept.
 
@@ -144,8 +149,12 @@ class FeatureStore:
             uint8 (H, W, 3), what is encoded.
         encode : callable
             Takes it and returns the features.
+        aspect : float, optional
+            Height over width of a pixel: what was kept of the same picture in other proportions is encoded
+            anew. Whatever is kept will do where it is not given.
         """
-        if self.get(key, image) is None:
+        kept = self.get(key, image)
+        if kept is None or aspect not in (None, kept.frame.aspect):
             self.put(key, encode(image))
         return self.get(key)
 
@@ -163,6 +172,7 @@ class FeatureStore:
                 embedding=features.embedding.float().cpu().numpy(),
                 tokens=features.tokens.cpu().numpy(),
                 frame=np.array([rows.start, rows.stop, columns.start, columns.stop]),
+                aspect=np.array(features.frame.aspect),
             )
         temporary.replace(path)
         self._trim()
