@@ -64,22 +64,21 @@ def move(
 ) -> tuple[NDArray, NDArray, bool]:
     """Crop or stand off, shift, turn, squeeze, flip and bend an image and its labels alike."""
     shape = np.array(labels.shape)
-    flip = rng.random() < 0.2
-    zoom = rng.choice(
-        [rng.uniform(0.45, 0.95), rng.uniform(0.95, 1.05), rng.uniform(1.05, 1.5)], p=[0.4, 0.35, 0.25]
-    )
-    squeeze = np.exp(rng.normal(0, 0.12 if rng.random() < 0.5 else 0.03) * np.array([0.5, -0.5]))
-    angle = np.deg2rad(rng.normal(0, 15 if rng.random() < 0.2 else 5))
+    flip = rng.random() < 0.1
+    zooms = rng.uniform(0.5, 0.9), rng.uniform(0.9, 1.1), rng.uniform(1.1, 1.4)
+    zoom = rng.choice(zooms, p=[0.3, 0.5, 0.2])
+    squeeze = np.exp(rng.normal(0, 0.12 if rng.random() < 0.4 else 0.03) * np.array([0.5, -0.5]))
+    angle = np.deg2rad(rng.normal(0, 15 if rng.random() < 0.1 else 4))
     step = shape.max() * zoom / size * squeeze
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.diag(step * [1, -1 if flip else 1])
     centre = (shape - 1) / 2
-    if zoom < 0.95 and rng.random() < 0.7 and labels.any():
+    if zoom < 0.9 and rng.random() < 0.7 and labels.any():
         marked = np.argwhere(labels)
         centre = centre + rng.uniform(0.3, 1) * (1 - zoom) * 1.2 * (
             marked[rng.integers(len(marked))] - centre
         )
-    centre = centre + rng.normal(0, 0.05, 2) * shape * max(zoom, 0.7)
+    centre = centre + rng.normal(0, 0.04, 2) * shape * max(zoom, 0.7)
     places = np.tensordot(matrix, np.indices((size, size)) - (size - 1) / 2, 1) + centre[:, None, None]
     if rng.random() < 0.3:
         grid = rng.normal(0, rng.uniform(0, 0.02) * shape.max(), (2, 5, 5))
@@ -111,23 +110,23 @@ def window(hu: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
 
 def recolour(image: NDArray, labels: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return an image 0…1 in another contrast: its grey curve bent or reversed, structures lighter or darker."""
-    if rng.random() < 0.3:  # each structure, and what is no structure, for itself
+    if rng.random() < 0.2:  # each structure, and what is no structure, for itself
         values = np.unique(labels)
         offsets = np.zeros(256, np.float32)
         offsets[values] = rng.normal(0, 0.15, len(values))
         image = image + ndimage.gaussian_filter(offsets[labels], 0.7) * (image > 0.03)
     image = np.clip(image, 0, 1)
-    if rng.random() < 0.4:
+    if rng.random() < 0.2:
         knots = np.sort(rng.random(4)) if rng.random() < 0.5 else rng.random(4)
         curve = np.concatenate([[0.0], knots, [knots.max()]])
         image = np.interp(image, np.linspace(0, 1, 6), curve).astype(np.float32)
-    return 1 - image if rng.random() < 0.12 else image
+    return 1 - image if rng.random() < 0.06 else image
 
 
 def expose(image: NDArray, rng: np.random.Generator, kind: str) -> NDArray[np.float32]:
     """Return an image 0…1 with another gamma, gain, clipping at both ends, tint and bias field."""
     strong = 1.0 if kind == "body" else 0.5
-    image = np.clip(image, 0, 1) ** np.exp(rng.normal(0, 0.3 * strong))
+    image = np.clip(image, 0, 1) ** np.exp(rng.normal(0, 0.25 * strong))
     if rng.random() < 0.5:
         low, high = rng.uniform(-0.1, 0.2) * strong, 1 + rng.uniform(-0.35, 0.3) * strong
         image = (image - low) / (high - low)

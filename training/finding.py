@@ -7,7 +7,6 @@ where it was. Knows no language model and no encoder.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +49,12 @@ class FindingSettings:
     seed : int
     """
 
-    steps: int = 8000
+    steps: int = 9000
     batch: int = 8
-    rate: float = 1.5e-3
-    query_rate: float = 5e-3
+    rate: float = 2.5e-3
+    query_rate: float = 1e-2
     decay: float = 0.02
-    size: int = 160
+    size: int = 128
     mean: float = 0.999
     without: tuple[str, ...] = ()
     workers: int = 1
@@ -155,9 +154,9 @@ def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / "finder.pt"
-    kept = torch.load(file, weights_only=False) if file.exists() else None
-    album = Album(folder, settings, kept["step"] if kept else 0)
     torch.manual_seed(settings.seed)
+    kept = torch.load(file, weights_only=True) if file.exists() else None
+    album = Album(folder, settings, kept["step"] if kept else 0)
     finder = Finder(kept["names"] if kept else album.names, size=settings.size, norms=True)
     finder = finder.to(memory_format=torch.channels_last)
     mean = torch.optim.swa_utils.AveragedModel(
@@ -175,7 +174,8 @@ def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
             optimiser.load_state_dict(kept["optimiser"])
         begin = kept["step"]
     log = MeanLog(out / "finder.jsonl")
-    batches = iter(DataLoader(album, settings.batch, num_workers=settings.workers, prefetch_factor=4))
+    ahead = {"prefetch_factor": 4} if settings.workers else {}
+    batches = iter(DataLoader(album, settings.batch, num_workers=settings.workers, **ahead))
     for step in range(begin, settings.steps):
         pixels, rows, masks, asked = next(batches)
         set_rates(optimiser, rates, step, settings.steps, 100)
@@ -191,6 +191,6 @@ def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
         present = asked & (masks.amax((2, 3)) > 0.5)
         log.add(step, float(loss.detach()), iou(logits[present].detach(), masks[present] > 0.5))
         if step % 100 == 99 or step == settings.steps - 1:
-            state = {"model": finder.state_dict(), "mean": mean.state_dict(), "names": finder.names}
+            state = {"model": finder.state_dict(), "mean": mean.state_dict(), "names": list(finder.names)}
             save_checkpoint(file, state | {"optimiser": optimiser.state_dict(), "step": step + 1})
     return mean.module.eval()
