@@ -1,8 +1,6 @@
 """Train the finder: planes in ever other clothes, structures asked for by name.
 
-``python -m napari_mediround.training.finding ROOT … --out FOLDER`` reads `finder.toml`, keeps the planes in
-``FOLDER/pictures``, and writes a checkpoint, a log and the mean weights. Stopped and started again it goes on
-where it was. Knows no language model and no encoder.
+Stopped and started again it goes on where it was. Knows no language model and no encoder.
 """
 
 from __future__ import annotations
@@ -24,6 +22,8 @@ from napari_mediround.training.pictures import Picture, load_shares
 from napari_mediround.training.planes import kept_for_judging
 from napari_mediround.training.progress import MeanLog, half_precision, save_checkpoint, set_rates
 
+PICTURES = "pictures"
+"""Folder of a run's data that `training.pictures` writes."""
 ASKED = 16
 """Structures asked for on a plane: those it shows, then those it lacks, then what lies far off."""
 
@@ -94,6 +94,10 @@ class Album(IterableDataset):
         found = {name: anatomy.find(name) for name in self.names}
         self.mirror = {n: s.mirror for n, s in found.items() if s and s.mirror in self._rows}
 
+    def count(self) -> dict[str, int]:
+        """Return how many planes there are of each set."""
+        return {name: len(pictures) for name, pictures in self.sets.items()}
+
     def __iter__(self):
         """Yield image (3, H, W) uint8, rows (M,), masks (M, H/2, W/2) and which of the M are asked for."""
         worker = torch.utils.data.get_worker_info()
@@ -144,7 +148,9 @@ def finding_loss(logits: Tensor, masks: Tensor, asked: Tensor) -> Tensor:
     return (4 * pixel.mean(1) + 0.1 * worst + 0.3 * inside + present * dice_loss(logits, masks)).mean()
 
 
-def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
+def train_finder(
+    folder: Path, out: Path, settings: FindingSettings, device: torch.device | str = "cpu"
+) -> Finder:
     """Train on the planes in `folder`, going on from ``out/finder.pt`` where there is one.
 
     Returns
@@ -155,10 +161,10 @@ def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
     out.mkdir(parents=True, exist_ok=True)
     file = out / "finder.pt"
     torch.manual_seed(settings.seed)
-    kept = torch.load(file, weights_only=True) if file.exists() else None
+    kept = torch.load(file, map_location=device, weights_only=True) if file.exists() else None
     album = Album(folder, settings, kept["step"] if kept else 0)
     finder = Finder(kept["names"] if kept else album.names, size=settings.size, norms=True)
-    finder = finder.to(memory_format=torch.channels_last)
+    finder = finder.to(device, memory_format=torch.channels_last)
     mean = torch.optim.swa_utils.AveragedModel(
         finder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.mean), use_buffers=True
     )
@@ -177,7 +183,7 @@ def train_finder(folder: Path, out: Path, settings: FindingSettings) -> Finder:
     ahead = {"prefetch_factor": 4} if settings.workers else {}
     batches = iter(DataLoader(album, settings.batch, num_workers=settings.workers, **ahead))
     for step in range(begin, settings.steps):
-        pixels, rows, masks, asked = next(batches)
+        pixels, rows, masks, asked = (part.to(device) for part in next(batches))
         set_rates(optimiser, rates, step, settings.steps, 100)
         with half_precision(pixels.device, True):
             features = finder(pixels.float().div(255).contiguous(memory_format=torch.channels_last))

@@ -1,5 +1,8 @@
 """The planes the finder is trained on: read once, kept small, structures by name. Knows no model.
 
+``python -m napari_mediround.training.pictures OUT ROOT [ROOT …]`` reads `finder.toml` and writes one file a set
+to ``OUT/pictures``.
+
 A set speaks for the structures that it labels and for nothing else: a liver in a set of spleens is unknown,
 not background. What a set labels wherever it shows and does not label here is absent here; what belongs to a
 far part of the body is absent too.
@@ -7,6 +10,7 @@ far part of the body is absent too.
 
 from __future__ import annotations
 
+import argparse
 import tomllib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -179,18 +183,30 @@ def _fit(image: NDArray, labels: NDArray, spacing: tuple[float, float]) -> tuple
     return np.clip(np.rint(smooth), 0, 255).astype(np.uint8), labels[: smooth.shape[0], : smooth.shape[1]]
 
 
-def gather(roots: list[Path], out: Path, without: Container[str] = (), split: str = "train") -> None:
+def gather(roots: list[Path], out: Path, split: str = "train") -> None:
     """Write every set's planes to ``out/SET.npz``; sets that are there already stay."""
     anatomy = load_anatomy()
     out.mkdir(parents=True, exist_ok=True)
     for name, quota in load_shares().items():
         folder = next((root / name for root in roots if (root / name / "set.json").exists()), None)
         file = out / f"{name}.npz"
-        if folder is None or file.exists() or name in without:
+        if folder is None or file.exists():
             continue
-        pictures = np.empty(0, object)
         read = list(read_pictures(folder, quota, anatomy, split))
         pictures = np.empty(len(read), object)
         pictures[:] = read
         np.savez_compressed(file.with_suffix(".part.npz"), pictures=pictures)
         file.with_suffix(".part.npz").replace(file)
+
+
+def main() -> None:
+    """Gather what ``finder.toml`` names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("roots", type=Path, nargs="+")
+    options = parser.parse_args()
+    gather(options.roots, options.out / "pictures")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """Train from a recipe: the stages in order, each stopped and started again where it was.
 
 ``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[dense]``,
-``[pixels]``, ``[text]``, ``[joint]`` and ``[judging]`` hold the settings of the stages of the same names.
-Knows no patient: the data are what `training.prepare` drew.
+``[pixels]``, ``[text]``, ``[joint]``, ``[finding]`` and ``[judging]`` hold the settings of the stages of the
+same names. Knows no patient: the data are what `training.prepare` and `training.pictures` drew.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -27,9 +27,11 @@ from napari_mediround.model.checkpoint import (
     trained_state,
 )
 from napari_mediround.model.device import choose_device
+from napari_mediround.model.finder import fold_norms
 from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.dense import DenseSettings, train_dense
+from napari_mediround.training.finding import PICTURES, Album, FindingSettings, train_finder
 from napari_mediround.training.joint import JointSettings, collect_landmarks, train_joint
 from napari_mediround.training.judging import JudgingSettings, train_judging
 from napari_mediround.training.pixels import DECODER_PARTS, PixelSettings, train_pixels
@@ -43,6 +45,7 @@ STAGES = {
     "pixels": PixelSettings,
     "text": TextSettings,
     "joint": JointSettings,
+    "finding": FindingSettings,
     "judging": JudgingSettings,
 }
 
@@ -58,7 +61,7 @@ class RunSettings:
     preset : str
         Preset whose model is trained.
     data : str
-        Folder that `training.prepare` wrote.
+        Folder that `training.prepare` wrote, and `training.pictures` for the finder.
     out : str
         Folder for checkpoints, logs and the weights (``out/weights``).
     device : str
@@ -161,10 +164,14 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     run: RunSettings = recipe["run"]
     out, data = Path(run.out), Path(run.data)
     out.mkdir(parents=True, exist_ok=True)
-    if not (data / "planes.json").exists():
+    if set(recipe) - {"run", "finding"} and not (data / "planes.json").exists():
         raise SettingsError(
             f"{data} holds no prepared planes. Run: python -m napari_mediround.training.prepare "
             f"{data} FOLDER_OF_SETS"
+        )
+    if "finding" in recipe and not (data / PICTURES).is_dir():
+        raise SettingsError(
+            f"{data} holds no pictures. Run: python -m napari_mediround.training.pictures {data} FOLDER_OF_SETS"
         )
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -194,6 +201,10 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         train_joint(model, data, out, recipe["joint"])
         load_stage(model, out / "joint.pt")
         model.landmarks = collect_landmarks(model, out / "bank.pt")
+    if "finding" in recipe:
+        say("the finder: every plane in ever other clothes")
+        finder = train_finder(data / PICTURES, out, recipe["finding"], model.device)
+        model.finder = fold_norms(finder).to(model.device)
     if run.keep:  # before stage 2, as the judge is to know the masks that are given
         average_with(model, before, run.keep)
     metrics: dict[str, float] = {}
@@ -201,7 +212,11 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         say("stage 2: judge and corrector")
         metrics = train_judging(model, data, out, recipe["judging"])
     folder = out / "weights"
-    save_trained(model, folder, make_card(Path(path), run, begin, data, metrics))
+    card = make_card(Path(path), run, begin, data, metrics)
+    if "finding" in recipe:
+        card["pictures_of_sets"] = Album(data / PICTURES, recipe["finding"]).count()
+        card["data"] |= find_origins(card["pictures_of_sets"])
+    save_trained(model, folder, card)
     say(f"weights: {folder}")
     return folder
 
@@ -228,12 +243,21 @@ def read_begun(folder: Path | None) -> dict:
     return {key: value for key, value in card.items() if key != "landmarks"}
 
 
+def find_origins(sets: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return origin and licence of the sets that ``datasets.toml`` knows."""
+    quotas = load_quotas()
+    return {
+        name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas
+    }
+
+
 def make_card(
     path: Path, run: RunSettings, begin: Path | None, data: Path, metrics: dict[str, float]
 ) -> dict:
     """Return the card of a run: recipe, data, bases by hash, metrics, and the card of what it began from."""
-    planes = json.loads((data / "planes.json").read_text())
-    table = [planes[row] for row in encoded_rows(data)]
+    prepared = (data / "planes.json").exists()
+    planes = json.loads((data / "planes.json").read_text()) if prepared else []
+    table = [planes[row] for row in encoded_rows(data)] if prepared else []
     preset = read_preset(run.preset)
     bases = {}
     for section in ("image", "language"):
@@ -245,16 +269,12 @@ def make_card(
     for entry in table:
         name = set_of(entry)
         sets[name] = sets.get(name, 0) + 1
-    quotas = load_quotas()
-    origins = {
-        name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas
-    }
     return {
         "preset": run.preset,
         "recipe": path.read_text(),
         "bases": bases,
         "planes_of_sets": sets,
-        "data": origins,
+        "data": find_origins(sets),
         "metrics_of_training": metrics,
         "begun_from": read_begun(begin),
         "made": time.strftime("%Y-%m-%d", time.gmtime()),

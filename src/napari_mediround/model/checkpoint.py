@@ -103,7 +103,10 @@ def save_trained(model: MediRound, folder: Path, card: dict) -> None:
     }
     files = {WEIGHTS: content}
     if model.finder is not None:
-        found = {name: value.detach().cpu().half().contiguous() for name, value in model.finder.state_dict().items()}
+        found = {
+            name: value.detach().cpu().half().contiguous()
+            for name, value in model.finder.state_dict().items()
+        }
         files[FINDER] = save(found)
         shape, seen = model.finder.shape, hashlib.sha256(files[FINDER]).hexdigest()
         card["finder"] = {"names": list(model.finder.names), "shape": shape, "sha256": seen}
@@ -166,5 +169,7 @@ def load_finder(folder: Path, card: dict) -> Finder:
         finder = Finder(tuple(map(str, card["names"])), **card["shape"])
         finder.load_state_dict({name: value.float() for name, value in load(content).items()})
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise MissingWeightsError(f"{folder / FINDER} is damaged or missing ({error}). Install again.") from error
+        raise MissingWeightsError(
+            f"{folder / FINDER} is damaged or missing ({error}). Install again."
+        ) from error
     return finder.eval()
