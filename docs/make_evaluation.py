@@ -17,10 +17,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_mediround.training.findings import find_all
-from napari_mediround.training.full import outcomes_path
-from napari_mediround.training.outcomes import read_outcomes
-from napari_mediround.training.targets import judge_aims
+from napari_mediround.training.evaluation.aims import judge_aims
+from napari_mediround.training.evaluation.findings import find_all
+from napari_mediround.training.evaluation.full import outcomes_path
+from napari_mediround.training.evaluation.outcomes import read_outcomes
 
 HERE = Path(__file__).parent
 NOTHING = "–"

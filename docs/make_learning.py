@@ -21,26 +21,26 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Journal
-from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
-from napari_mediround.training.asking import ask_by_name, spoken_name
-from napari_mediround.training.dataset import Case, choose_planes, read_cases
-from napari_mediround.training.evaluate import spread
+from napari_mediround.training.data.sets import Case, choose_planes, read_cases
+from napari_mediround.training.evaluation.evaluate import spread
+from napari_mediround.training.evaluation.metrics import dice
+from napari_mediround.training.evaluation.questioning import ask_by_name, spoken_name
 from napari_mediround.training.learning.corrections import read_rounds
 from napari_mediround.training.learning.gate import MOST_CLICKS, TARGET, measure
 from napari_mediround.training.learning.learn import Corrections, learn_from_corrections
-from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
 from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.rehearsal import load_rehearsal
-from napari_mediround.training.metrics import dice
-from napari_mediround.training.prompts import click_error
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
+from napari_mediround.training.stages.prompts import click_error
 from napari_mediround.weights import cache_dir
 
 DOCS = Path(__file__).parent

@@ -19,12 +19,12 @@ import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
-from napari_mediround.widget.dock import ChatDock
-from napari_mediround.widget.learning import LearningDock
-from napari_mediround.widget.project import Project
-from napari_mediround.widget.reader import read_layers
-from napari_mediround.widget.sample import open_ct_abdomen
-from napari_mediround.widget.segmenter import build_predictor
+from napari_mediround.widget.chat.chat_dock import ChatDock
+from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.lazy_model import build_predictor
+from napari_mediround.widget.learning.learning_dock import LearningDock
+from napari_mediround.widget.plugin.layer_reader import read_layers
+from napari_mediround.widget.plugin.sample import open_ct_abdomen
 
 ROUNDS = ("Segment the liver and the spleen", "Outline the vessel between [1.1] and [1.2]")
 TYPED = "Segment the organ behind [1.1]"

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from napari_mediround.predictor import Predictor
-from napari_mediround.training.asking import Asked, Settings, ask_plane
-from napari_mediround.training.dataset import case_planes, read_cases, read_table
+from napari_mediround.inference.predictor import Predictor
+from napari_mediround.training.data.sets import case_planes, read_cases, read_table
+from napari_mediround.training.evaluation.questioning import Asked, Settings, ask_plane
 
 GREEN, MAGENTA = (0, 230, 90), (255, 60, 255)
 TILE, CAPTION, TITLE = 240, 32, 20

@@ -6,10 +6,10 @@ from fakes import FakeSegmenter, FakeView, FakeWorker, make_volume
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_mediround.widget import layers
-from napari_mediround.widget.controller import ChatController
-from napari_mediround.widget.segmenter import LazySegmenter
-from napari_mediround.widget.view import Reply
+from napari_mediround.widget.chat.controller import ChatController
+from napari_mediround.widget.chat.view import Reply
+from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.lazy_model import LazySegmenter
 
 
 class Desk:
@@ -23,7 +23,7 @@ class Desk:
 
     def open(self, study=None):
         """Open a study in the viewer."""
-        data, options, _ = layers.study_to_layer(study or make_volume())
+        data, options, _ = layer_geometry.study_to_layer(study or make_volume())
         layer = self.viewer.add_image(data, **options)
         self.worker.run()
         return layer

@@ -18,7 +18,7 @@ from test_geometry import geometries
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import ORIGINS, LabelledVolume, Segment
-from napari_mediround.io.volume import ras_to_lps
+from napari_mediround.io.volumes.volume import ras_to_lps
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SERIES, STUDY, FRAME = "1.2.4711.4", "1.2.4711.3", "1.2.4711.9"

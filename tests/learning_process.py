@@ -14,9 +14,9 @@ import torch
 from lessons import make_rounds
 
 from napari_mediround.model.build import build_mediround
-from napari_mediround.training.learning.lessons import write_lesson
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.routine import Learner
+from napari_mediround.training.learning.samples import write_lesson
 
 SETTINGS = LearningSettings(
     words_steps=3, words_lessons=2, steps=6, coarse=4, masks=3, rehearsed=1, check_every=2, patience=9

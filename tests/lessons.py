@@ -9,8 +9,8 @@ import numpy as np
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.model.store import hash_image
-from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
+from napari_mediround.inference.cache import hash_image
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
 
 SHAPE = (48, 64)
 

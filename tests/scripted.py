@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.build import read_preset
-from napari_mediround.predictor import Predictor
 
 
 def write_preset(folder: Path, base: str = "tiny", **changes: dict) -> Path:

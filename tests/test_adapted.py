@@ -10,9 +10,9 @@ import torch
 from scripted import make_plane, script_answers
 from test_adapter import learn_something
 
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import AdapterError
+from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.model.adapter import Adapter, hash_base, read_adapter, write_adapter
 from napari_mediround.model.build import build_mediround
 

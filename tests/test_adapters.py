@@ -9,7 +9,7 @@ import torch
 
 from napari_mediround.errors import AdapterError
 from napari_mediround.model.adapter import WEIGHTS, AdapterShape, read_adapter
-from napari_mediround.training.learning.adapters import AdapterStore, compare_cards
+from napari_mediround.training.learning.adapter_store import AdapterStore, compare_cards
 
 
 def make_state(seed: int, rank: int = 2) -> dict[str, torch.Tensor]:

@@ -10,8 +10,8 @@ import pytest
 
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.domain.places import asked_kind, asked_place
 from napari_mediround.domain.relations import DIRECTIONS
+from napari_mediround.questions.spatial import asked_kind, asked_place
 
 PHRASINGS = tomllib.loads((Path(resources.__file__).parent / "phrasings.toml").read_text("utf-8"))
 WRAPS = [text for split in PHRASINGS["wrap"].values() for text in split]

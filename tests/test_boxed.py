@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.framing import whole_plane
-from napari_mediround.model.mediround import ImageFeatures
-from napari_mediround.training.boxed import BoxedLiteMedSam, find_boxed
+from napari_mediround.model.crop import whole_plane
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.training.evaluation.box_baseline import BoxedLiteMedSam, find_boxed
 
 
 def write_released(folder: Path):

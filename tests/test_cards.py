@@ -6,9 +6,9 @@ from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QEnterEvent, QFocusEvent
 from qtpy.QtWidgets import QApplication, QLabel, QProgressBar, QPushButton
 
-from napari_mediround.widget.cards import ChipButton, ReplyCard
-from napari_mediround.widget.round_list import RoundList
-from napari_mediround.widget.view import Action, Chip, MaskLine, Message, Question, Reply
+from napari_mediround.widget.chat.view import Action, Chip, MaskLine, Message, Question, Reply
+from napari_mediround.widget.qt.cards import ChipButton, ReplyCard
+from napari_mediround.widget.qt.round_list import RoundList
 
 LIVER = MaskLine(1, "#ff5a5f", "liver", 0.93, "5,133 mm²", "25.7 ml")
 SPLEEN = MaskLine(2, "#3ddc84", "spleen", 0.41, "87 mm²", corrected=True, verdict="rejected")

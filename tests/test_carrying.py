@@ -10,14 +10,14 @@ from desk import Desk
 from fakes import FakeSegmenter, make_picture, make_volume
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.references import resolve_references
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import CancelledError, DanglingReferenceError
 from napari_mediround.journal import Journal
+from napari_mediround.questions.references import resolve_references
 from napari_mediround.session import Session
-from napari_mediround.widget.case import AcceptAll, Carry
-from napari_mediround.widget.view import Message, Question
+from napari_mediround.widget.chat.case import AcceptAll, Carry
+from napari_mediround.widget.chat.view import Message, Question
 
 
 class Moving(FakeSegmenter):

@@ -16,10 +16,10 @@ from qtpy.QtWidgets import QLabel, QPushButton, QToolButton
 
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.journal import Journal
-from napari_mediround.widget import layers
-from napari_mediround.widget.chat import ChatPanel
-from napari_mediround.widget.dock import ChatDock
-from napari_mediround.widget.view import Action, Chip, Message, Question
+from napari_mediround.widget.chat.chat_dock import ChatDock
+from napari_mediround.widget.chat.view import Action, Chip, Message, Question
+from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.qt.chat_panel import ChatPanel
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def open_dock(make_napari_viewer, qtbot):
 
     def opened(build=FakeSegmenter):
         viewer = make_napari_viewer()
-        data, options, _ = layers.study_to_layer(make_volume())
+        data, options, _ = layer_geometry.study_to_layer(make_volume())
         viewer.add_image(data, **options)
         dock = ChatDock(PublicOnlyProxy(viewer), build)  # as napari hands it to a plugin
         viewer.window.add_dock_widget(dock, name="MediRound chat")

@@ -13,7 +13,7 @@ from scripted import make_plane, write_preset
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, WEIGHTS, load_trained, save_trained, trained_state
-from napari_mediround.model.landmarks import Landmarks
+from napari_mediround.model.prototypes import Landmarks
 
 
 def train_a_little(model) -> None:

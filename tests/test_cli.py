@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from fakes import FakeSegmenter
 
 from napari_mediround.cli import ask, demo, main
-from napari_mediround.cli import model as loading
+from napari_mediround.cli import loading as loading
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import SettingsError
 

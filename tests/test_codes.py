@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mediround.io.codes import MODALITIES, read_modality, read_uid
+from napari_mediround.io.dicom.codes import MODALITIES, read_modality, read_uid
 
 
 @pytest.mark.parametrize(

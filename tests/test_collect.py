@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
-from napari_mediround.training.collect import draw_contours
+from napari_mediround.training.data.collect import draw_contours
 
 
 def contour(corners: list[tuple[float, float]], z: float) -> Dataset:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_mediround.model.context import Context, Glance, Seen
+from napari_mediround.model.context import Context, Glance
+from napari_mediround.model.features import Seen
 
 PIXELS = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 

@@ -10,10 +10,10 @@ from fakes import FakeSegmenter, make_volume
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.journal.entries import RoundAsked
-from napari_mediround.widget import turn
-from napari_mediround.widget.controller import AS_SHOWN, AUTOMATIC
-from napari_mediround.widget.turn import Fetch
-from napari_mediround.widget.view import Message, Question, Reply
+from napari_mediround.widget.chat import turn
+from napari_mediround.widget.chat.controller import AS_SHOWN, AUTOMATIC
+from napari_mediround.widget.chat.turn import Fetch
+from napari_mediround.widget.chat.view import Message, Question, Reply
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_missing_weights_are_named_with_their_size_and_fetched_on_a_click(home, 
     assert isinstance(action.key, Fetch)
     monkeypatch.setattr(turn, "missing_weights", tuple)
     monkeypatch.setattr(
-        "napari_mediround.widget.asking.fetch_weights", lambda job: there.append(1) or "Here."
+        "napari_mediround.widget.chat.asking.fetch_weights", lambda job: there.append(1) or "Here."
     )
     desk.view.action_chosen.emit(action.key)
     desk.worker.run()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from scripted import make_plane
 
+from napari_mediround.inference.predictor import Predictor
+from napari_mediround.inference.refinement import main_parts
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.mending import main_parts
-from napari_mediround.predictor import Predictor
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from PIL import Image
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.domain.verdicts import Prompts
+from napari_mediround.inference.cache import hash_image
 from napari_mediround.io import read_study
 from napari_mediround.journal import Journal, remember_image
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
+from napari_mediround.training.learning.case_images import find_studies, patient_at
 from napari_mediround.training.learning.corrections import read_rounds
-from napari_mediround.training.learning.images import find_studies, patient_at
-from napari_mediround.training.learning.lessons import write_lesson
+from napari_mediround.training.learning.samples import write_lesson
 
 RIGHT = Mask.from_array(np.pad(np.ones((6, 8), bool), ((9, 9), (12, 12))))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.training.dataset import (
+from napari_mediround.training.data.sets import (
     LabelledPlane,
     augment,
     bend,

@@ -10,16 +10,16 @@ import torch
 from test_training import write_planes
 
 from napari_mediround.model.build import build_mediround
-from napari_mediround.training.dense import (
+from napari_mediround.training.data.planes import Planes
+from napari_mediround.training.data.warping import View
+from napari_mediround.training.stages.dense import (
     DenseSettings,
     cell_shares,
     plane_targets,
     share_loss,
     train_dense,
 )
-from napari_mediround.training.pixels import draw_batch
-from napari_mediround.training.planes import Planes
-from napari_mediround.training.warping import View
+from napari_mediround.training.stages.pixels import draw_batch
 
 
 def test_shares_are_those_of_the_pixels() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.model.prompt import compose_answer
-from napari_mediround.training.dialogues import Dialogue, Turn, make_dialogue, make_text_dialogue
+from napari_mediround.training.dialogues.draw import Dialogue, Turn, make_dialogue, make_text_dialogue
 
 ANATOMY = load_anatomy()
 NAMES = {

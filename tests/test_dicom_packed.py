@@ -25,8 +25,8 @@ from test_dicom import add_pixels, header
 
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import read_study
-from napari_mediround.io.apart import Apart
-from napari_mediround.io.dicom_packed import check_deflated, choose_decoder, read_coded
+from napari_mediround.io.dicom.decoder_process import Apart
+from napari_mediround.io.dicom.packed import check_deflated, choose_decoder, read_coded
 
 PIXELS = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
 

@@ -12,11 +12,11 @@ from scripted import make_plane
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
+from napari_mediround.inference.recheck import settle_references
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.doubts import settle_references
-from napari_mediround.model.framing import whole_plane
-from napari_mediround.model.landmarks import Landmarks
+from napari_mediround.model.crop import whole_plane
 from napari_mediround.model.mediround import CorrectionSettings
+from napari_mediround.model.prototypes import Landmarks
 
 NAMES = ("liver", "lung tumour")
 SIDE = 32

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.inference.drafts import Drafts
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.drafts import Drafts
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,16 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from napari_mediround.cli import loading as loading
 from napari_mediround.cli import main
-from napari_mediround.cli import model as loading
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Target
 from napari_mediround.errors import SettingsError, UnreadableFileError
 from napari_mediround.io.mrmedseg import MrDialogue, MrTurn, write_mrmedseg
-from napari_mediround.training import evaluate
-from napari_mediround.training.asking import MAX_ROUNDS, choose_target, spoken_name
-from napari_mediround.training.evaluate import Settings, evaluate_dataset, evaluate_sets
-from napari_mediround.training.metrics import SUMMARY
+from napari_mediround.training.evaluation import evaluate
+from napari_mediround.training.evaluation.evaluate import Settings, evaluate_dataset, evaluate_sets
+from napari_mediround.training.evaluation.metrics import SUMMARY
+from napari_mediround.training.evaluation.questioning import MAX_ROUNDS, choose_target, spoken_name
 
 NAMES = ("liver", "kidney_left", "spleen (whole)", "aorta", "stomach", "pancreas", "gallbladder", "heart")
 

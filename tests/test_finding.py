@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.training.disguise import disguise, move, window
-from napari_mediround.training.finding import Album, FindingSettings, finding_loss, train_finder
-from napari_mediround.training.pictures import (
+from napari_mediround.training.data.disguise import disguise, move, window
+from napari_mediround.training.data.pictures import (
     Picture,
     gather,
     grey_to_hu,
@@ -21,12 +20,13 @@ from napari_mediround.training.pictures import (
     known_structures,
     read_pictures,
 )
+from napari_mediround.training.stages.finding import Album, FindingSettings, finding_loss, train_finder
 
 ANATOMY = load_anatomy()
 
 
 def draw_picture(**changes) -> Picture:
-    """Return a bright square (the right kidney) and a brighter one (the left) on grey, image left to right."""
+    """Return a bright square, the right kidney, and a brighter one right of it, the left, on grey."""
     labels = np.zeros((96, 128), np.uint8)
     labels[30:60, 15:45], labels[30:60, 85:115] = 1, 2
     image = np.array([60, 160, 230], np.uint8)[labels]

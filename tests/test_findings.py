@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mediround.training import findings
-from napari_mediround.training.metrics import Score
-from napari_mediround.training.outcomes import Outcome
-from napari_mediround.training.targets import AIMS, judge_aims
+from napari_mediround.training.evaluation import findings
+from napari_mediround.training.evaluation.aims import AIMS, judge_aims
+from napari_mediround.training.evaluation.metrics import Score
+from napari_mediround.training.evaluation.outcomes import Outcome
 
 
 def outcome(dice: float, way: str = "name", question: str = "set/c/0.liver", **more) -> Outcome:

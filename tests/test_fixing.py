@@ -8,8 +8,8 @@ from napari.layers import Shapes
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import JournalError
-from napari_mediround.widget.asking import CLOSED
-from napari_mediround.widget.layers import FIXED_KEY
+from napari_mediround.widget.chat.asking import CLOSED
+from napari_mediround.widget.layers.layer_geometry import FIXED_KEY
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mediround.inference.cache import FeatureStore
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.framing import MARGIN, find_aspect, find_frame, whole_plane
-from napari_mediround.model.store import FeatureStore
-from napari_mediround.predictor import Predictor
+from napari_mediround.model.crop import MARGIN, find_aspect, find_frame, whole_plane
 
 Y, X = np.ogrid[:256, :256]
 BODY = ((Y - 130) / 50) ** 2 + ((X - 110) / 70) ** 2 <= 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from napari_mediround.domain.rounds import Conversation
-from napari_mediround.predictor import Predictor
-from napari_mediround.training.frozen import compare_chat, load_base
+from napari_mediround.inference.predictor import Predictor
+from napari_mediround.training.evaluation.chat_baseline import compare_chat, load_base
 
 QUESTION = "What is a liver?"
 

@@ -13,20 +13,20 @@ import test_evaluate
 import torch
 from test_evaluate import stripes, write_set
 
+from napari_mediround.cli import loading as loading
 from napari_mediround.cli import main
-from napari_mediround.cli import model as loading
 from napari_mediround.errors import SettingsError
-from napari_mediround.predictor import Predictor
-from napari_mediround.training.dataset import LabelledPlane
-from napari_mediround.training.evaluate import Settings, evaluate_dataset
-from napari_mediround.training.full import (
+from napari_mediround.inference.predictor import Predictor
+from napari_mediround.training.data.sets import LabelledPlane
+from napari_mediround.training.evaluation.evaluate import Settings, evaluate_dataset
+from napari_mediround.training.evaluation.full import (
     FullEvaluation,
     describe_plane,
     outcomes_path,
     write_dialogue,
 )
-from napari_mediround.training.outcomes import read_outcomes
-from napari_mediround.training.propagation import CORRECTIONS
+from napari_mediround.training.evaluation.outcomes import read_outcomes
+from napari_mediround.training.evaluation.reference_errors import CORRECTIONS
 
 
 @pytest.fixture

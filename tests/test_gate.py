@@ -31,7 +31,7 @@ class Drawing:
         """Answer the first mask."""
         return Answer("The liver.", (Target("liver", self.first, 0.9),))
 
-    def refine(self, points, positive, box, previous):
+    def refine(self, points, positive, previous=None):
         """Grow around the first click."""
         self.clicked.append((points.tolist(), positive.tolist(), previous))
         (x, y), radius = points[0], self.step * len(points)

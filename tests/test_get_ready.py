@@ -10,24 +10,24 @@ import threading
 import pytest
 
 from napari_mediround.errors import AdapterError
-from napari_mediround.widget import segmenter as module
-from napari_mediround.widget.segmenter import LazySegmenter, get_ready
+from napari_mediround.widget import lazy_model as module
+from napari_mediround.widget.lazy_model import LazySegmenter, get_ready
 
 SCRIPT = """
 import os, sys
-from napari_mediround.widget import segmenter
+from napari_mediround.widget import lazy_model
 assert "torch" not in sys.modules
-segmenter.get_ready(segmenter.LazySegmenter(dict)).join()
-missing = [name for name in segmenter._HEAVY if name not in sys.modules]
+lazy_model.get_ready(lazy_model.LazySegmenter(dict)).join()
+missing = [name for name in lazy_model._HEAVY if name not in sys.modules]
 assert not missing, missing
 assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 """
 BROKEN = """
 import sys, threading
-from napari_mediround.widget import segmenter
+from napari_mediround.widget import lazy_model
 sys.modules["torch"] = None
 threading.excepthook = lambda arguments: sys.exit(1)
-segmenter.get_ready(segmenter.LazySegmenter(segmenter.build_predictor)).join()
+lazy_model.get_ready(lazy_model.LazySegmenter(lazy_model.build_predictor)).join()
 """
 
 

@@ -23,10 +23,10 @@ from pydicom.uid import UID
 from test_dicom import add_pixels, header
 
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.inference.dialogue import DialogueReader
 from napari_mediround.io import list_series, read_study
 from napari_mediround.io.masks import read_masks, volume_to_rounds
 from napari_mediround.model.prompt import PromptTemplate
-from napari_mediround.model.reader import DialogueReader
 from napari_mediround.session import Session
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (3, 20, 24)).astype(np.int16)

@@ -7,7 +7,7 @@ from napari.settings import get_settings
 from qtpy.QtCore import Qt
 from test_chat import ask, open_dock
 
-from napari_mediround.widget.keys import LETTERS, ViewerKeys
+from napari_mediround.widget.chat.keys import LETTERS, ViewerKeys
 
 __all__ = ["open_dock"]
 

@@ -20,7 +20,7 @@ from napari_mediround.domain.study import Study, make_study
 from napari_mediround.errors import SettingsError
 from napari_mediround.io import read_study
 from napari_mediround.io.labels import PALETTE, label_files, write_label_volume, write_overlay
-from napari_mediround.io.volume import ras_to_lps
+from napari_mediround.io.volumes.volume import ras_to_lps
 
 NAMES = {1: "liver", 2: "left kidney", 300: "aorta"}
 

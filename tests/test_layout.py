@@ -6,7 +6,9 @@ import ast
 import configparser
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,13 @@ FOLDERS = {
 
 # A module imports only from layers above its own, or from its own.
 LAYERS = (
-    ("__init__", "errors", "resources", "weights"),
+    ("__init__", "errors", "files", "resources", "settings", "weights"),
     ("domain",),
+    ("questions",),
     ("io",),
     ("journal",),
-    ("device", "model"),
-    ("predictor", "adapted"),
+    ("model",),
+    ("inference",),
     ("session",),
     ("training",),
     ("cli",),
@@ -37,14 +40,15 @@ HEAVY = {"torch", "transformers", "peft", "segment_anything", "safetensors", "ac
 GUI = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}
 WITHOUT = {
     "errors": HEAVY | GUI | {"numpy"},
+    "files": HEAVY | GUI | {"numpy"},
+    "settings": HEAVY | GUI | {"numpy", "pydantic"},
     "weights": HEAVY | GUI,
     "domain": HEAVY | GUI | {"scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
+    "questions": HEAVY | GUI | {"numpy", "scipy", "skimage", "SimpleITK", "pydicom", "PIL"},
     "io": HEAVY | GUI,
     "journal": HEAVY | GUI,
-    "device": GUI,
     "model": GUI,
-    "predictor": GUI,
-    "adapted": GUI,
+    "inference": GUI,
     "session": HEAVY | GUI,
     "training": GUI,
     "cli": GUI - {"qtpy"},
@@ -135,6 +139,42 @@ def test_nothing_prints_or_swallows(module: str, path: Path) -> None:
             assert caught not in ("", "Exception", "BaseException"), (
                 f"{module}:{node.lineno} catches everything"
             )
+
+
+def dependencies(path: Path, names: set[str]) -> set[str]:
+    """Modules of `names` that a file imports at import time; of `from package import module` the module."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.col_offset == 0:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in names else node.module for name in inner}
+    return found & names
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    names = {module for module, _ in MODULES}
+    graph = {module: dependencies(path, names) - {module} for module, path in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
+
+
+def test_no_two_modules_have_one_stem() -> None:
+    stems = Counter(path.stem for _, path in MODULES if not path.stem.startswith("__"))
+    assert [stem for stem, count in stems.items() if count > 1] == []
+
+
+def test_a_folder_holds_no_more_than_twenty_modules() -> None:
+    counts = Counter(path.parent for _, path in MODULES)
+    assert {folder.name: count for folder, count in counts.items() if count > 20} == {}
+
+
+def test_every_layer_exists() -> None:
+    parts = {[*module.split("."), "__init__"][1] for module, _ in MODULES}
+    named = {name for layer in LAYERS for name in layer}
+    assert named == parts
+    assert set(WITHOUT) <= parts
 
 
 def test_setup_cfg_lists_exactly_the_folders_with_code() -> None:

@@ -8,12 +8,12 @@ import pytest
 from filelock import FileLock
 from lessons import carry, make_rounds
 
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.errors import CancelledError, MediRoundError, SettingsError, TooFewCorrectionsError
+from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.journal import Journal
 from napari_mediround.model.build import build_mediround
 from napari_mediround.training.learning import learn
-from napari_mediround.training.learning.adapters import AdapterStore
+from napari_mediround.training.learning.adapter_store import AdapterStore
 from napari_mediround.training.learning.learn import Corrections, learn_from_corrections, read_corrections
 from napari_mediround.training.learning.recipe import LearningSettings
 

@@ -13,7 +13,7 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference, Roun
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.prompt import SEG, Slot
-from napari_mediround.training.learning.lessons import JudgedMask, bend_lesson, fit_mask, write_lesson
+from napari_mediround.training.learning.samples import JudgedMask, bend_lesson, fit_mask, write_lesson
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from napari_mediround.domain.windows import render_plane
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.io import read_study
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.framing import whole_plane
+from napari_mediround.model.crop import whole_plane
 
 SAMPLE = Path(str(files("napari_mediround.resources"))) / "sample" / "ct_abdomen"
 REFERENCE = Path(__file__).parent / "data" / "lite_medsam_reference.npz"

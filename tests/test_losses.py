@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from napari_mediround.training.losses import cosine_schedule, dice_loss, iou, mask_loss, vector_loss
+from napari_mediround.training.stages.losses import cosine_schedule, dice_loss, iou, mask_loss, vector_loss
 
 
 def make_masks():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from test_findings import outcome
 
-from napari_mediround.training.findings import find_all
-from napari_mediround.training.outcomes import append_outcomes
+from napari_mediround.training.evaluation.findings import find_all
+from napari_mediround.training.evaluation.outcomes import append_outcomes
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_mediround.model.context import Seen
-from napari_mediround.model.maps import MAPS, RADII, PromptMaps, draw_boxes
+from napari_mediround.model.click_maps import MAPS, RADII, PromptMaps, draw_boxes
+from napari_mediround.model.features import Seen
 
 SIZE = 64
 INSIDE = torch.tensor([[1]])

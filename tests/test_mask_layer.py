@@ -6,7 +6,7 @@ from fakes import make_picture, make_volume
 from napari.layers import Image
 from test_layers import add, nifti_layer
 
-from napari_mediround.widget import layers, mask_layer
+from napari_mediround.widget.layers import layer_geometry, mask_layer
 
 
 def oblique(layer):
@@ -36,14 +36,14 @@ def test_a_labels_layer_has_every_transform_of_its_image(layer):
     for corner in (np.zeros(layer.ndim), np.arange(layer.ndim) + 1.5):
         assert np.allclose(labels.data_to_world(corner), layer.data_to_world(corner))
     assert labels.data.shape == layer.data.shape[: layer.ndim]
-    assert labels.metadata == {**layer.metadata, layers.IMAGE_KEY: layer.unique_id}
+    assert labels.metadata == {**layer.metadata, layer_geometry.IMAGE_KEY: layer.unique_id}
     assert (labels.units, labels.axis_labels) == (layer.units, layer.axis_labels)
 
 
 @on_every_image
 def test_masks_lie_where_they_were_seen_and_each_write_is_one_step(layer):
     volume = (2,) if layer.ndim == 4 else None
-    grid, study = layers.layer_grid(layer, volume), layers.study_from_layer(layer, volume)
+    grid, study = layer_geometry.layer_grid(layer, volume), layer_geometry.study_from_layer(layer, volume)
     labels = mask_layer.make_labels(layer)
     plane = study.planes - 1
     values = np.arange(48).reshape(6, 8).astype(np.uint16) % 3
@@ -63,7 +63,7 @@ def test_masks_lie_where_they_were_seen_and_each_write_is_one_step(layer):
 
 def test_only_what_differs_is_written():
     layer = add(make_picture())
-    labels, grid = mask_layer.make_labels(layer), layers.layer_grid(layer)
+    labels, grid = mask_layer.make_labels(layer), layer_geometry.layer_grid(layer)
     values = np.zeros((24, 32), np.uint16)
     written = []
     labels.events.labels_update.connect(lambda event: written.append(event))

@@ -16,7 +16,6 @@ from test_export import GRID, make_discs
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.geometry import Geometry
-from napari_mediround.domain.references import resolve_references
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.segments import AUTOMATIC, MANUAL, LabelledVolume, make_segment
 from napari_mediround.errors import UnreadableFileError
@@ -25,7 +24,8 @@ from napari_mediround.io.export.deidentify import remap_volume
 from napari_mediround.io.labels import save_grid
 from napari_mediround.io.masks import read_masks, volume_to_rounds
 from napari_mediround.io.masks.monai import read_monai, read_monai_masks
-from napari_mediround.io.masks.rtstruct import STRUCTURE_SET
+from napari_mediround.io.masks.rtstruct_reader import STRUCTURE_SET
+from napari_mediround.questions.references import resolve_references
 
 
 def make_boxes(grid: Geometry) -> LabelledVolume:

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.model.build import build_mediround
-from napari_mediround.model.mending import (
+from napari_mediround.inference.refinement import (
     box_to_carry,
     change_near,
     follow_clicks,
@@ -18,6 +17,7 @@ from napari_mediround.model.mending import (
     origin_of_drawn,
     parts_carried,
 )
+from napari_mediround.model.build import build_mediround
 
 
 def make_logits(*boxes) -> torch.Tensor:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_mediround.training.baselines import fill_box, threshold_in_box
-from napari_mediround.training.metrics import (
+from napari_mediround.training.evaluation.baselines import fill_box, threshold_in_box
+from napari_mediround.training.evaluation.metrics import (
     SUMMARY,
     Score,
     auroc,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.training.metrics import Score
-from napari_mediround.training.outcomes import Outcome, append_outcomes, read_outcomes
+from napari_mediround.training.evaluation.metrics import Score
+from napari_mediround.training.evaluation.outcomes import Outcome, append_outcomes, read_outcomes
 
 ONE = Outcome(
     "name",

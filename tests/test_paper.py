@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from scripted import ask, make_plane, script_answers, write_preset
 
 from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.build import build_mediround, read_preset
 from napari_mediround.model.prompt import BOX, CROP, SEG, ReferenceSlot, Slot
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
-from napari_mediround.predictor import Predictor
 
 VISION, WIDTH, CHANNELS = 24, 32, 32
 

@@ -6,7 +6,7 @@ import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from napari_mediround.io.patient import read_patient
+from napari_mediround.io.dicom.patient import read_patient
 
 
 def write_header(path, patient: str, issuer: str = "") -> None:

@@ -8,7 +8,7 @@ from fakes import make_picture, make_volume
 
 from napari_mediround.errors import JournalError
 from napari_mediround.journal import ImagePlace, recall_images, remember_image
-from napari_mediround.journal.places import fingerprint
+from napari_mediround.journal.image_paths import fingerprint
 
 
 def test_places_are_kept_by_case(tmp_path):
@@ -37,7 +37,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("napari_mediround.journal.disk.os.fsync", fail)
+    monkeypatch.setattr("napari_mediround.files.os.fsync", fail)
     with pytest.raises(JournalError, match="No space left") as caught:
         remember_image(tmp_path, "b", "/data/Müller")
     assert "Müller" not in str(caught.value)

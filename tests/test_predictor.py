@@ -13,11 +13,12 @@ from scripted import ask, make_plane, script_answers
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
-from napari_mediround.model import reader
+from napari_mediround.inference import dialogue
+from napari_mediround.inference import predictor as predicting
+from napari_mediround.inference.predictor import Predictor
+from napari_mediround.inference.refinement import CARRY_GROWTH, main_parts, parts_carried
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.landmarks import Landmarks
-from napari_mediround.model.mending import CARRY_GROWTH, main_parts, parts_carried
-from napari_mediround.predictor import Predictor
+from napari_mediround.model.prototypes import Landmarks
 
 FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
 ANSWERS = "The liver [SEG].", "The spleen [SEG].", "The aorta [SEG] and the stomach [SEG]."
@@ -73,14 +74,16 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
     for wanted in ("stomach", "spleen"):
         looks = {name: 1e3 * (name == wanted) for name in ("stomach", "spleen")}
         told = []
-        for said, sure in (("The big lunch [SEG].", reader.SURE), (f"The {wanted} [SEG].", 1e-99)):
+        for said, sure in (("The big lunch [SEG].", dialogue.SURE), (f"The {wanted} [SEG].", 1e-99)):
             script_answers(predictor, said)
             predictor.forget()
             predictor.set_image(make_plane())
             with monkeypatch.context() as patched:
-                patched.setattr("napari_mediround.predictor.see_structures", lambda *_, looks=looks: looks)
-                patched.setattr(reader, "SURE", sure)
-                patched.setattr(reader, "KNOWN", 1e-99)  # of a random model
+                patched.setattr(
+                    "napari_mediround.inference.predictor.see_structures", lambda *_, looks=looks: looks
+                )
+                patched.setattr(dialogue, "SURE", sure)
+                patched.setattr(dialogue, "KNOWN", 1e-99)  # of a random model
                 answer = ask(predictor, Conversation(), "the bag that holds lunch").rounds[0].answer
             told += answer.targets
             assert (f"Read as the {wanted}" in answer.note) == (sure != 1e-99)
@@ -91,8 +94,8 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
 @pytest.mark.parametrize("question", ["Segment the ovary.", "the bag that holds lunch"])
 def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, monkeypatch, question):
     predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
-    monkeypatch.setattr("napari_mediround.predictor.see_structures", lambda *_: {"stomach": 8.0})
-    monkeypatch.setattr(reader, "KNOWN", 1e-99 if "ovary" in question else reader.KNOWN)
+    monkeypatch.setattr(predicting, "see_structures", lambda *_: {"stomach": 8.0})
+    monkeypatch.setattr(dialogue, "KNOWN", 1e-99 if "ovary" in question else dialogue.KNOWN)
     predictor.set_image(make_plane())
     script_answers(predictor, "The ovary [SEG].")
     answer = ask(predictor, Conversation(), question).rounds[0].answer
@@ -101,7 +104,7 @@ def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, mo
 
 
 def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor, monkeypatch):
-    monkeypatch.setattr(reader, "SURE", 1e-99)
+    monkeypatch.setattr(dialogue, "SURE", 1e-99)
     script_answers(predictor, "The liver [SEG] and the spleen [SEG].", "The aorta [SEG].")
     predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
     predictor.set_image(make_plane(), "axial")
@@ -369,9 +372,7 @@ def test_only_the_latest_masks_keep_their_origin(predictor, monkeypatch):
 
 def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
     settled = iter([["not quite there"], []])
-    monkeypatch.setattr(
-        "napari_mediround.predictor.settle_references", lambda *args: (args[2], next(settled))
-    )
+    monkeypatch.setattr(predicting, "settle_references", lambda *args: (args[2], next(settled)))
     script_answers(predictor, "The liver [SEG].", "The liver [SEG].")
     predictor.set_image(make_plane())
     with pytest.raises(CancelledError):
@@ -385,7 +386,9 @@ def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
 def test_of_a_kind_what_is_seen_best_is_meant(predictor, monkeypatch, sees, meant):
     predictor.model.landmarks = Landmarks((sees,), torch.zeros(1, predictor.model.channels))
     for logit, said in ((5.0, meant), (-5.0, "tumour")):
-        monkeypatch.setattr("napari_mediround.predictor.see_structures", lambda *_, n=logit: {sees: n})
+        monkeypatch.setattr(
+            "napari_mediround.inference.predictor.see_structures", lambda *_, n=logit: {sees: n}
+        )
         predictor.forget()
         predictor.set_image(make_plane())
         script_answers(predictor, "The tumour [SEG].")

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 
-from napari_mediround.training import prepare
-from napari_mediround.training.dataset import LabelledPlane
+from napari_mediround.training.data import prepare
+from napari_mediround.training.data.sets import LabelledPlane
 
 
 def test_sets_left_out_are_not_drawn(tmp_path, monkeypatch) -> None:

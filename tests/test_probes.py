@@ -7,9 +7,9 @@ import numpy as np
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Target
-from napari_mediround.training.probes import ask_absent, ask_chat, ask_reworded
-from napari_mediround.training.propagation import Scenery
-from napari_mediround.training.questions import _phrasings
+from napari_mediround.training.dialogues.writer import _phrasings
+from napari_mediround.training.evaluation.probes import ask_absent, ask_chat, ask_reworded
+from napari_mediround.training.evaluation.reference_errors import Scenery
 
 LABELS = np.repeat([[1, 0, 2]], 8, 0).repeat(8, 1)
 SCENERY = Scenery("set/case/0", "set/s", "CT", 0, LABELS, {1: "liver", 2: "spleen", 3: "left kidney"})

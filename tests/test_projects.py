@@ -6,8 +6,8 @@ from desk import Desk
 from fakes import make_volume
 from napari.layers import Image
 
-from napari_mediround.widget.project import Project
-from napari_mediround.widget.reader import read_layers
+from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.plugin.layer_reader import read_layers
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_mediround.model.build import build_mediround
-from napari_mediround.training.prompts import (
+from napari_mediround.training.stages.prompts import (
     PromptSettings,
     click_error,
     click_errors,

@@ -10,7 +10,8 @@ import pytest
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.model.mediround import CorrectionSettings
-from napari_mediround.training.propagation import (
+from napari_mediround.training.dialogues.turns import Dialogue, Turn
+from napari_mediround.training.evaluation.reference_errors import (
     Scenery,
     ask_in_ways,
     exchange,
@@ -18,7 +19,6 @@ from napari_mediround.training.propagation import (
     match_targets,
     misplace,
 )
-from napari_mediround.training.turns import Dialogue, Turn
 
 LABELS = np.repeat([[1, 0, 2]], 4, 0).repeat(4, 1)
 SCENERY = Scenery("set/case/7", "set/s", "CT", 7, LABELS, {1: "right kidney", 2: "left kidney"})

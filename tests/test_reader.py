@@ -16,10 +16,10 @@ from npe2 import PluginManager, PluginManifest
 from napari_mediround import io
 from napari_mediround.errors import SeriesChoiceError, UnreadableFileError
 from napari_mediround.io import read_studies
-from napari_mediround.widget import reader, sample
-from napari_mediround.widget.layers import STUDY_KEY
+from napari_mediround.widget.layers.layer_geometry import STUDY_KEY
+from napari_mediround.widget.plugin import layer_reader, sample
 
-MANIFEST = Path(reader.__file__).parents[1] / "napari.yaml"
+MANIFEST = Path(layer_reader.__file__).parents[2] / "napari.yaml"
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def nifti(tmp_path):
 
 
 def test_a_file_becomes_one_image_layer_in_display_order(nifti):
-    ((data, options, kind),) = reader.get_reader(str(nifti))(str(nifti))
+    ((data, options, kind),) = layer_reader.get_reader(str(nifti))(str(nifti))
     assert kind == "image"
     assert data.shape == (5, 6, 8)
     assert data[0, 0].tolist() == list(range(8)), "patient right on the left"
@@ -43,26 +43,26 @@ def test_a_file_becomes_one_image_layer_in_display_order(nifti):
 
 @pytest.mark.parametrize("name", ["a.dcm", "a.NII", "a.nii.gz", "a.nrrd", "a.mha", "A.MHD"])
 def test_the_formats_of_the_manifest_are_read(name):
-    assert reader.get_reader(name) is reader.read_layers
-    assert reader.get_reader([name]) is reader.read_layers
+    assert layer_reader.get_reader(name) is layer_reader.read_layers
+    assert layer_reader.get_reader([name]) is layer_reader.read_layers
 
 
 def test_other_files_and_stacks_are_left_to_other_readers(tmp_path):
-    assert reader.get_reader("a.txt") is None
-    assert reader.get_reader(["a.dcm", "b.dcm"]) is None
-    assert reader.get_reader(tmp_path) is reader.read_layers
+    assert layer_reader.get_reader("a.txt") is None
+    assert layer_reader.get_reader(["a.dcm", "b.dcm"]) is None
+    assert layer_reader.get_reader(tmp_path) is layer_reader.read_layers
 
 
 def test_a_damaged_file_is_refused_with_its_name(tmp_path):
     path = tmp_path / "broken.nii.gz"
     path.write_bytes(b"no image")
     with pytest.raises(UnreadableFileError, match="broken"):
-        reader.read_layers(path)
+        layer_reader.read_layers(path)
 
 
 @pytest.mark.parametrize(("chosen", "read"), [("2.2", ["2.2"]), (None, [])])
 def test_of_several_series_the_user_chooses_one(monkeypatch, nifti, chosen, read):
-    asked, study = [], reader.read_study(nifti)
+    asked, study = [], layer_reader.read_study(nifti)
 
     def read_study(path, series=None):
         if series is None:
@@ -70,8 +70,8 @@ def test_of_several_series_the_user_chooses_one(monkeypatch, nifti, chosen, read
         asked.append(series)
         return study
 
-    monkeypatch.setattr(reader, "read_study", read_study)
-    result = reader.read_layers("folder", choose=lambda several: chosen and several.choices[1])
+    monkeypatch.setattr(layer_reader, "read_study", read_study)
+    result = layer_reader.read_layers("folder", choose=lambda several: chosen and several.choices[1])
     assert asked == read
     assert result[0][0] is (study.pixels if read else None)
 
@@ -85,7 +85,7 @@ def test_the_dialog_lists_what_tells_series_apart(qtbot, monkeypatch):
 
     monkeypatch.setattr("qtpy.QtWidgets.QInputDialog.getItem", get_item)
     series = [SimpleNamespace(uid=str(n), label=f"CT axial 512x512x{n}", files=(1,) * n) for n in (10, 200)]
-    assert reader.choose_one(SeriesChoiceError("two", tuple(series))) == "200"
+    assert layer_reader.choose_one(SeriesChoiceError("two", tuple(series))) == "200"
     assert "512x512x10" in seen[0]
 
 
@@ -113,7 +113,8 @@ def test_files_and_folders_find_the_reader(tmp_path):
 
 def test_discovering_the_plugin_and_its_dock_imports_no_torch():
     code = (
-        "import sys; from napari_mediround.widget import dock, reader, sample;"
+        "import sys; from napari_mediround.widget.chat import chat_dock;"
+        "from napari_mediround.widget.plugin import layer_reader, sample;"
         "bad = {'torch', 'transformers', 'peft'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     )
     done = subprocess.run(
@@ -138,12 +139,12 @@ def test_of_several_volumes_the_user_chooses_one(phases, qtbot, monkeypatch):
         return 2, len(told) == 1
 
     monkeypatch.setattr("qtpy.QtWidgets.QInputDialog.getInt", get_int)
-    ((data, options, _),) = reader.read_layers(phases)
+    ((data, options, _),) = layer_reader.read_layers(phases)
     assert set(np.unique(data)) == {2}
     assert options["name"].endswith("volume 2")
     assert "3 volumes" in told[0][0]
     assert told[0][1] == (0, 0, 2)
-    assert reader.read_layers(phases) == [(None,)]
+    assert layer_reader.read_layers(phases) == [(None,)]
 
 
 def test_every_volume_can_be_found_again(phases):

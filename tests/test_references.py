@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.references import resolve_references
 from napari_mediround.domain.rounds import Answer, Conversation, Round, Target
 from napari_mediround.errors import DanglingReferenceError
+from napari_mediround.questions.references import resolve_references
 
 
 def talk(*rounds: tuple[str, ...], planes: tuple[int, ...] = ()) -> Conversation:

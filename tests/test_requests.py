@@ -9,7 +9,7 @@ import pytest
 
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.domain.requests import (
+from napari_mediround.questions.requests import (
     NO_CHANGE,
     NO_DIAGNOSIS,
     NO_LIST,

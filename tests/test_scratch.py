@@ -7,8 +7,8 @@ import pytest
 from napari.components import ViewerModel
 from test_mask_layer import IMAGES
 
-from napari_mediround.widget import layers
-from napari_mediround.widget.scratch import Scratch
+from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.layers.fix_layer import Scratch
 
 
 @pytest.fixture(params=IMAGES.values(), ids=IMAGES)
@@ -16,7 +16,7 @@ def scratch(request):
     layer, viewer, heard = request.param, ViewerModel(), []
     viewer.add_layer(layer)
     volume = (2,) if layer.ndim == 4 else None
-    grid = layers.layer_grid(layer, volume)
+    grid = layer_geometry.layer_grid(layer, volume)
     plane = grid.geometry.shape[0] - 1
     scratch = Scratch(
         viewer, layer, grid, plane, np.eye(6, 8, dtype=bool), "1 liver", "#ff5a5f",

@@ -8,7 +8,7 @@ import pytest
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Round, Target
-from napari_mediround.model.sides import hold_to_side, leave_other_side
+from napari_mediround.inference.laterality import hold_to_side, leave_other_side
 
 
 def make_mask(*columns: tuple[int, int]) -> Mask:

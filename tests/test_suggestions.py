@@ -7,7 +7,7 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Round, Target
-from napari_mediround.domain.suggestions import suggest_questions
+from napari_mediround.questions.suggestions import suggest_questions
 
 ANATOMY = load_anatomy()
 TRUNK = Geometry((20, 345, 512), np.diag([5, 0.8, 0.8, 1.0]))

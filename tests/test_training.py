@@ -11,11 +11,11 @@ import torch
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.sam import mask_to_logits
-from napari_mediround.training import judging, text
-from napari_mediround.training.pixels import PixelStage
-from napari_mediround.training.planes import Planes, kept_for_judging
-from napari_mediround.training.run import main, read_recipe
-from napari_mediround.training.text import TextSettings, draw_lesson, lessons_loss
+from napari_mediround.training.data.planes import Planes, kept_for_judging
+from napari_mediround.training.stages import judging, text
+from napari_mediround.training.stages.pixels import PixelStage
+from napari_mediround.training.stages.run import main, read_recipe
+from napari_mediround.training.stages.text import TextSettings, draw_lesson, lessons_loss
 
 RECIPE = """
 [run]

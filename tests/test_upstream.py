@@ -8,9 +8,9 @@ from test_paper import CHANNELS, VISION, folders, preset  # noqa: F401 - fixture
 
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.build import build_mediround
+from napari_mediround.model.convert import import_upstream, is_transformers_sam, rename_transformers_sam
 from napari_mediround.model.prompt import ABSENT, SEG
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
-from napari_mediround.model.upstream import import_upstream, is_transformers_sam, rename_transformers_sam
 
 HEAD = "base_model.model."
 

@@ -6,8 +6,8 @@ from desk import Desk
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import JournalError
-from napari_mediround.widget.case import Again, GoTo
-from napari_mediround.widget.view import Message
+from napari_mediround.widget.chat.case import Again, GoTo
+from napari_mediround.widget.chat.view import Message
 
 
 @pytest.fixture

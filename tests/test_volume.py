@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import read_study
-from napari_mediround.io.volume import guess_modality, lps_to_ras, ras_to_lps
+from napari_mediround.io.volumes.volume import guess_modality, lps_to_ras, ras_to_lps
 
 RNG = np.random.default_rng(0)
 

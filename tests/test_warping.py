@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_mediround.training.warping import View, warp
+from napari_mediround.training.data.warping import View, warp
 
 
 def make_view() -> View:

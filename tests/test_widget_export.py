@@ -13,10 +13,10 @@ from test_export import GRID
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io import read_study
 from napari_mediround.io.masks import read_masks
-from napari_mediround.widget.export import ExportDock
-from napari_mediround.widget.layers import FIXED_KEY, study_to_layer
-from napari_mediround.widget.mask_layer import make_labels, name_labels
-from napari_mediround.widget.writer import labels_to_volume
+from napari_mediround.widget.export.export_dock import ExportDock
+from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, study_to_layer
+from napari_mediround.widget.layers.mask_layer import make_labels, name_labels
+from napari_mediround.widget.plugin.layer_writer import labels_to_volume
 
 
 def add_case(viewer, folder):
@@ -106,7 +106,7 @@ def test_the_suffix_follows_the_format_and_images_go_with_dicom_only(dock, qtbot
 def test_cancelling_leaves_no_file_and_another_export_can_start(dock, qtbot, tmp_path, monkeypatch):
     import threading
 
-    from napari_mediround.widget import export as module
+    from napari_mediround.widget.export import export_dock as module
 
     dock, viewer = dock
     add_case(viewer, tmp_path)

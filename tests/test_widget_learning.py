@@ -14,21 +14,21 @@ from napari.utils._proxies import PublicOnlyProxy
 from PIL import Image
 from qtpy.QtCore import Qt
 
-from napari_mediround.adapted import AdaptedPredictor
+from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.cache import hash_image
 from napari_mediround.io import read_study
 from napari_mediround.journal import Journal, remember_image
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.store import hash_image
 from napari_mediround.session import Session
 from napari_mediround.training.learning import learn, routine
-from napari_mediround.training.learning.adapters import AdapterStore
+from napari_mediround.training.learning.adapter_store import AdapterStore
 from napari_mediround.training.learning.card import card_to_html
 from napari_mediround.training.learning.recipe import LearningSettings
-from napari_mediround.widget.dock import ChatDock
-from napari_mediround.widget.learning import LearningDock
-from napari_mediround.widget.learning_view import Curve
-from napari_mediround.widget.project import Project
-from napari_mediround.widget.reader import read_layers
+from napari_mediround.widget.chat.chat_dock import ChatDock
+from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.learning.learning_dock import LearningDock
+from napari_mediround.widget.learning.learning_view import Curve
+from napari_mediround.widget.plugin.layer_reader import read_layers
 
 QUICK = LearningSettings(words_steps=1, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
 LONG = 120000

@@ -32,13 +32,13 @@ from qtpy.QtCore import QEventLoop, Qt, QTimer
 from napari_mediround.domain.rounds import Answer, Reference, Target
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.io.labels import write_label_volume
-from napari_mediround.widget.dock import ChatDock
-from napari_mediround.widget.project import Project
-from napari_mediround.widget.sample import open_ct_abdomen
-from napari_mediround.widget.segmenter import get_ready
+from napari_mediround.widget.chat.chat_dock import ChatDock
+from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.lazy_model import get_ready
+from napari_mediround.widget.plugin.sample import open_ct_abdomen
 
 if TYPE_CHECKING:
-    from napari_mediround.adapted import AdaptedPredictor
+    from napari_mediround.inference.adapted import AdaptedPredictor
 
 FOLDER = Path(os.environ["NAPARI_CONFIG"]).parent
 LINE_MS = 100.0
@@ -78,7 +78,7 @@ class Ticks:
 
 def build():
     """Return the `lite` predictor; where the answer has no mask, one is decoded for a box all the same."""
-    from napari_mediround.adapted import AdaptedPredictor
+    from napari_mediround.inference.adapted import AdaptedPredictor
     from napari_mediround.model.build import build_mediround
 
     class Masking(AdaptedPredictor):
@@ -99,10 +99,10 @@ def learn(predictor: AdaptedPredictor) -> None:
     """Copy the predictor and learn a little of the bundled planes, as the learning dock's thread does."""
     import torch
 
-    from napari_mediround.training.learning.lessons import write_lesson
     from napari_mediround.training.learning.recipe import LearningSettings
     from napari_mediround.training.learning.rehearsal import load_rehearsal
     from napari_mediround.training.learning.routine import Learner
+    from napari_mediround.training.learning.samples import write_lesson
 
     model = predictor.copy().model
     with torch.no_grad():

@@ -23,16 +23,17 @@ import napari_mediround.resources
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.windows import render_plane
+from napari_mediround.inference.cache import FeatureStore, hash_image
 from napari_mediround.io import read_study
 from napari_mediround.model.adapter import Adapter
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.mediround import ImageFeatures, MediRound
-from napari_mediround.model.store import FeatureStore, hash_image
-from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound, Lesson, write_lesson
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.learning.routine import Learner
-from napari_mediround.training.learning.stage import Item, Stage
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound, Lesson, write_lesson
+from napari_mediround.training.learning.steps import Item, Stage
 from napari_mediround.weights import check
 
 LEAST_RATIO, MOST_SECONDS = 10.0, 60.0

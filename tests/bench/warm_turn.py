@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 import napari_mediround.resources
-from napari_mediround.domain.references import resolve_references
 from napari_mediround.domain.rounds import Conversation, Round
 from napari_mediround.domain.windows import render_plane
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.io import read_study
-from napari_mediround.predictor import Predictor
+from napari_mediround.questions.references import resolve_references
 
 QUESTIONS = (
     "Segment the liver.",

@@ -16,10 +16,10 @@ from napari_mediround.domain.rounds import Conversation, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Event, History, Journal, State
 from napari_mediround.journal.entries import RoundAsked, VerdictGiven
-from napari_mediround.model.store import hash_image
-from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
 
 FindStudy = Callable[[str], Study | None]
 """A case's id to its study; None where its image is not to be found."""

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import CancelledError
-from napari_mediround.training.asking import choose_target
-from napari_mediround.training.learning.lessons import JudgedRound, Lesson, write_lesson
-from napari_mediround.training.learning.stage import Stage
-from napari_mediround.training.metrics import dice
-from napari_mediround.training.prompts import click_error
+from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.training.annotator import dices_by_clicks
+from napari_mediround.training.evaluation.metrics import dice
+from napari_mediround.training.evaluation.questioning import choose_target
+from napari_mediround.training.learning.samples import JudgedRound, Lesson, write_lesson
+from napari_mediround.training.learning.steps import Stage
 
 TARGET, MOST_CLICKS = 0.85, 10
 """A mask is good enough at this Dice; the annotator gives up after so many clicks."""
@@ -81,21 +81,9 @@ def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Meas
 def count_clicks(
     predictor: AdaptedPredictor, mask: Mask | None, truth: NDArray[np.bool_]
 ) -> tuple[int, bool]:
-    """Return how many clicks a mask needs to reach `TARGET`, and whether it does.
-
-    The annotator is simulated: each click goes to the middle of the widest region that is wrong.
-    """
-    points: list[tuple[float, float]] = []
-    signs: list[bool] = []
-    said = mask.to_array() if mask else np.zeros_like(truth)
-    while dice(said, truth) < TARGET:
-        if len(points) == MOST_CLICKS:
-            return MOST_CLICKS, False
-        point, sign = click_error(said, truth)
-        points, signs = [*points, point], [*signs, sign]
-        mask, _ = predictor.refine(np.array(points), np.array(signs), None, mask)
-        said = mask.to_array()
-    return len(points), True
+    """Return how many simulated clicks a mask needs to reach `TARGET`, and whether it does."""
+    dices = dices_by_clicks(predictor, mask, truth, MOST_CLICKS, TARGET)
+    return len(dices) - 1, dices[-1] >= TARGET
 
 
 @torch.no_grad()

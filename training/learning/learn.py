@@ -15,21 +15,21 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_mediround.adapted import AdaptedPredictor
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import AdapterError, CancelledError, MediRoundError, SettingsError
+from napari_mediround.inference.adapted import AdaptedPredictor
 from napari_mediround.journal import History, Journal
 from napari_mediround.model.adapter import hash_base
-from napari_mediround.training.evaluate import spread
-from napari_mediround.training.learning.adapters import AdapterStore
+from napari_mediround.training.evaluation.evaluate import spread
+from napari_mediround.training.learning.adapter_store import AdapterStore
+from napari_mediround.training.learning.case_images import find_studies, patient_at
 from napari_mediround.training.learning.corrections import judged_rounds, read_rounds
 from napari_mediround.training.learning.gate import decide, measure
-from napari_mediround.training.learning.images import find_studies, patient_at
-from napari_mediround.training.learning.lessons import JudgedRound, write_lesson
 from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
 from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.learning.routine import Learner
+from napari_mediround.training.learning.samples import JudgedRound, write_lesson
 from napari_mediround.training.learning.split import Split, choose_checks, choose_latest, divide
 
 FOLDER = "learning"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.adapter import AdapterShape
+from napari_mediround.settings import read_toml, to_settings
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,8 @@ def read_learning(path: Path) -> LearningSettings:
     SettingsError
         When it cannot be read, or a key or its kind is not known.
     """
-    try:
-        table = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}. Give a .toml file.") from error
+    table = read_toml(path)
     values = table.pop("learning", {})
-    kinds = {field.name: type(getattr(LearningSettings(), field.name)) for field in fields(LearningSettings)}
-    odd = [k for k, v in values.items() if k not in kinds or not isinstance(v, (kinds[k], int))] + list(table)
-    if odd:
-        raise SettingsError(
-            f"{path}: [learning] {', '.join(map(str, odd))} is not known. See docs/learning.md."
-        )
-    return LearningSettings(**values)
+    if table:
+        raise SettingsError(f"{path}: {', '.join(table)} is not known. Settings stand in [learning].")
+    return to_settings(LearningSettings, values, f"{path}, [learning]")

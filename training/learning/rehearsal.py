@@ -18,10 +18,10 @@ from PIL import Image
 from napari_mediround import resources
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
-from napari_mediround.model.store import hash_image
-from napari_mediround.training.asking import ask_by_name
-from napari_mediround.training.learning.lessons import JudgedMask, JudgedRound
-from napari_mediround.training.planes import Planes, set_of
+from napari_mediround.inference.cache import hash_image
+from napari_mediround.training.data.planes import Planes, set_of
+from napari_mediround.training.evaluation.questioning import ask_by_name
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
 
 MOST_STRUCTURES, FEWEST_PIXELS = 4, 150
 WANTED = {
@@ -134,6 +134,6 @@ def _choose_structures(planes: Planes, row: int, seen: Counter[str]) -> list[str
 if __name__ == "__main__":
     import sys
 
-    from napari_mediround.training.prepare import load_quotas
+    from napari_mediround.training.data.prepare import load_quotas
 
     bundle_planes(Path(sys.argv[1]), Path(sys.argv[2]), load_quotas())

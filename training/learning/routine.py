@@ -24,10 +24,11 @@ from napari_mediround.errors import SettingsError
 from napari_mediround.model.adapter import Adapter, hash_base
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.calibration import Judgement, fit_calibration
-from napari_mediround.training.learning.lessons import Lesson, bend_lesson
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
-from napari_mediround.training.learning.stage import Item, Stage
-from napari_mediround.training.losses import cosine_schedule, iou
+from napari_mediround.training.learning.samples import Lesson, bend_lesson
+from napari_mediround.training.learning.steps import Item, Stage
+from napari_mediround.training.stages.loop import save_checkpoint
+from napari_mediround.training.stages.losses import cosine_schedule, iou
 
 CHECKPOINT = "learning.pt"
 BENT = 2
@@ -345,10 +346,7 @@ class Learner:
                 self._adapter.state(),
                 self._optimisers[memory.phase].state_dict(),
             )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = self.folder / f"{CHECKPOINT}.part"
-            torch.save({"key": self._key, **vars(memory)}, part)
-            part.replace(self.folder / CHECKPOINT)
+            save_checkpoint(self.folder / CHECKPOINT, {"key": self._key, **vars(memory)})
         return stop
 
     def _recall(self) -> _Memory | None:

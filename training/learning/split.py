@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from napari_mediround.errors import SettingsError, TooFewCorrectionsError
-from napari_mediround.journal.disk import replace_file
-from napari_mediround.training.learning.lessons import JudgedRound
+from napari_mediround.files import write_whole
+from napari_mediround.training.learning.samples import JudgedRound
 
 FILE = "split.json"
 EVERY = 4
@@ -72,9 +72,8 @@ class Split:
             self._write()
 
     def _write(self) -> None:
-        part = self._path.with_name(f"{FILE}.part")
-        part.write_text(json.dumps(self._table(), indent=1, sort_keys=True) + "\n", "utf-8")
-        replace_file(part, self._path)
+        text = json.dumps(self._table(), indent=1, sort_keys=True) + "\n"
+        write_whole(self._path, lambda part: part.write_text(text, "utf-8"))
 
     def _table(self) -> dict:
         return {"note": _NOTE, "salt": self.salt, "cases": self.cases, "patients": self.sides}

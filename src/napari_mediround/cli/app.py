@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from napari_mediround.cli.adapters import adapters_app
-from napari_mediround.cli.journal import journal_app
-from napari_mediround.cli.weights import weights_app
+from napari_mediround.cli.adapter_commands import adapters_app
+from napari_mediround.cli.journal_commands import journal_app
+from napari_mediround.cli.weights_commands import weights_app
 
 app = typer.Typer(
     help="Ask for anatomy in words, round after round. Research software, not a medical device.",
@@ -78,7 +78,7 @@ def ask(
 ) -> None:
     """Ask one image a dialogue of one or more rounds."""
     from napari_mediround.cli.ask import Outputs, choose_plane, require_questions, run_ask
-    from napari_mediround.cli.model import load_predictor, parse_window, read_image
+    from napari_mediround.cli.loading import load_predictor, parse_window, read_image
 
     questions = require_questions([text, *(then or [])])
     chosen_window = parse_window(window)
@@ -135,8 +135,8 @@ def evaluate(
     weights_dir: WeightsDir = None,
 ) -> None:
     """Ask for every labelled structure in words, without box or click, and report the agreement."""
-    from napari_mediround.cli.evaluate import require_split, run_evaluate
-    from napari_mediround.cli.model import load_predictor, require_path, require_writable
+    from napari_mediround.cli.evaluate_command import require_split, run_evaluate
+    from napari_mediround.cli.loading import load_predictor, require_path, require_writable
 
     require_split(require_path(dataset), split)
     require_writable(json.expanduser())
@@ -181,8 +181,8 @@ def export_masks(
     ] = False,
 ) -> None:
     """Write masks in another format, read the file back with another library and print the receipt."""
-    from napari_mediround.cli.export import Wishes, run_export
-    from napari_mediround.cli.model import read_image, require_path
+    from napari_mediround.cli.export_command import Wishes, run_export
+    from napari_mediround.cli.loading import read_image, require_path
 
     require_path(masks)
     study = read_image(image, series, volume, None)

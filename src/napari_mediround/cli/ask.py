@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mediround.cli.console import make_table, notices, results, say, write_json, writing
-from napari_mediround.cli.model import require_writable
+from napari_mediround.cli.loading import require_writable
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import MediRoundError, SettingsError
-from napari_mediround.io.files import refuse_existing
+from napari_mediround.files import refuse_existing
 from napari_mediround.io.labels import label_files, write_label_volume, write_overlay
 from napari_mediround.session import Segmenter, Session
 

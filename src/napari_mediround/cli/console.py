@@ -66,7 +66,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_json(path: Path, value: dict) -> Path:
     """Write JSON; the file appears whole or not at all."""
-    from napari_mediround.io.files import write_whole
+    from napari_mediround.files import write_whole
 
     path = Path(path).expanduser()
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

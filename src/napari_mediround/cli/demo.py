@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_mediround.cli.ask import Outputs, ask_rounds, round_rows, write_outputs
 from napari_mediround.cli.console import make_table, results, say
-from napari_mediround.cli.model import load_predictor, read_image, require_writable
+from napari_mediround.cli.loading import load_predictor, read_image, require_writable
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import SettingsError
 from napari_mediround.session import Session

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from napari_mediround import __version__, weights
 from napari_mediround.cli.console import make_table, notices, results
-from napari_mediround.cli.weights import default_names
+from napari_mediround.cli.weights_commands import default_names
 
 _PACKAGES = ("napari", "torch", "transformers", "peft", "numpy", "SimpleITK", "pydicom", "segment-anything")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from napari_mediround.cli.console import make_table, notices, results, say
-from napari_mediround.cli.model import load_predictor, require_path
+from napari_mediround.cli.loading import load_predictor, require_path
 from napari_mediround.errors import SettingsError
 
 
@@ -45,7 +45,7 @@ def run_recipe(name: str | None) -> None:
     if name is None:
         raise SettingsError("Name a recipe, or give --project to learn from its corrections.")
     path = find_recipe(name)
-    from napari_mediround.training.run import main
+    from napari_mediround.training.stages.run import main
 
     main(path, say)
 

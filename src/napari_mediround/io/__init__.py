@@ -10,10 +10,11 @@ from pathlib import Path
 from napari_mediround.domain.geometry import VIEWS
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError, SeriesChoiceError, UnreadableFileError, VolumeChoiceError
-from napari_mediround.io import dicom, limits
-from napari_mediround.io.dicom_files import DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
+from napari_mediround.io import limits
+from napari_mediround.io.dicom import reader
+from napari_mediround.io.dicom.instances import DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
 from napari_mediround.io.picture import PICTURE_SUFFIXES, read_picture
-from napari_mediround.io.volume import ITK_SUFFIXES, NIBABEL_SUFFIXES, read_itk, read_nifti
+from napari_mediround.io.volumes.volume import ITK_SUFFIXES, NIBABEL_SUFFIXES, read_itk, read_nifti
 
 __all__ = ["SeriesInfo", "list_series", "read_studies", "read_study"]
 
@@ -106,7 +107,7 @@ def list_series(path: str | PathLike) -> tuple[SeriesInfo, ...]:
     """
     path = _existing(path)
     with limits.quiet(), limits.refusal(path, _DAMAGED):
-        return dicom.list_series(path)
+        return reader.list_series(path)
 
 
 def _existing(path: str | PathLike) -> Path:
@@ -125,7 +126,7 @@ def _existing(path: str | PathLike) -> Path:
 def _read(path: Path, series: str | int | None, volume: int | None, view: str | None) -> Study:
     name = path.name.lower()
     if path.is_dir() or name.endswith(DICOM_SUFFIXES):
-        return dicom.read_dicom(path, series, volume, view)
+        return reader.read_dicom(path, series, volume, view)
     if name.endswith(NIBABEL_SUFFIXES):
         return read_nifti(path, volume, view)
     if name.endswith(ITK_SUFFIXES):
@@ -133,5 +134,5 @@ def _read(path: Path, series: str | int | None, volume: int | None, view: str | 
     if name.endswith(PICTURE_SUFFIXES):
         return read_picture(path, volume)
     if looks_like_dicom(path):
-        return dicom.read_dicom(path, series, volume, view)
+        return reader.read_dicom(path, series, volume, view)
     raise UnreadableFileError(path, "its format is not known here", f"Convert it; {_FORMATS}.")

@@ -18,8 +18,8 @@ from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import PALETTE
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import SettingsError
-from napari_mediround.io.files import write_whole
-from napari_mediround.io.volume import ITK_SUFFIXES, REVERSE_AXES, lps_to_ras
+from napari_mediround.files import write_whole
+from napari_mediround.io.volumes.volume import ITK_SUFFIXES, REVERSE_AXES, lps_to_ras
 
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from napari_mediround.errors import UnreadableFileError
+from napari_mediround.files import write_whole
 
 IMAGE, MASK, BOX, TARGET, REFERENCE = "IMAGE256", "MASK-ENCODE", "BOX-ENCODE", "MASK-DECODE", "REF-DECODE"
 _ASKED, _ANSWERED = (IMAGE, MASK, BOX), (TARGET, REFERENCE)
@@ -150,9 +151,8 @@ def write_mrmedseg(path: str | os.PathLike, dialogues: Iterable[MrDialogue]) -> 
         {"task": d.task, "base": d.base, "conversations": [half for t in d.turns for half in _halves(t)]}
         for d in dialogues
     ]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(json.dumps(entries, ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    text = json.dumps(entries, ensure_ascii=False, indent=1)
+    write_whole(path, lambda part: part.write_text(text, "utf-8"))
     return path
 
 

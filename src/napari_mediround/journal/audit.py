@@ -19,7 +19,7 @@ from napari_mediround.journal.entries import (
     kind_of,
     pack_mask,
 )
-from napari_mediround.journal.replay import Event, History
+from napari_mediround.journal.history import Event, History
 from napari_mediround.journal.store import Journal
 
 COLUMNS = (

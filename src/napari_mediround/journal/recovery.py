@@ -18,10 +18,10 @@ from sqlite3 import Connection
 
 from napari_mediround import __version__
 from napari_mediround.domain.mask import Mask
+from napari_mediround.files import replace_file, sync
 from napari_mediround.journal import schema
-from napari_mediround.journal.disk import replace_file, sync, sync_folder
 from napari_mediround.journal.entries import Recovered, body_to_entry, pack_mask
-from napari_mediround.journal.reading import DamageError, Row, finding_damage, read_mask, read_rows
+from napari_mediround.journal.rows import DamageError, Row, finding_damage, read_mask, read_rows
 
 
 def start(path: Path) -> None:
@@ -41,7 +41,7 @@ def recover(path: Path) -> str:
         if source.exists():
             shutil.copyfile(source, copy)
             sync(copy)
-    sync_folder(path.parent)
+    sync(path.parent)
     meta, rows, masks, why = _salvage(path)
     lost = sum(row[3] is None for row in masks.values())
     part, ready = (path.with_name(f"{path.name}.{end}") for end in ("part", "recovered"))
@@ -71,9 +71,9 @@ def finish(path: Path) -> None:
         return
     for end in ("-wal", "-shm"):
         path.with_name(path.name + end).unlink(missing_ok=True)
-    sync_folder(path.parent)
+    sync(path.parent)
     os.replace(ready, path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _salvage(path: Path) -> tuple[dict[str, str], list[Row], dict[str, tuple], str]:

@@ -23,11 +23,11 @@ from napari_mediround import __version__
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import JournalError, ProjectBusyError
-from napari_mediround.journal import reading, recovery, schema
+from napari_mediround.journal import recovery, rows, schema
 from napari_mediround.journal.entries import Entry, body_to_entry, entry_to_body, kind_of, pack_mask
-from napari_mediround.journal.places import fingerprint
-from napari_mediround.journal.reading import DamageError
-from napari_mediround.journal.replay import Event, History
+from napari_mediround.journal.history import Event, History
+from napari_mediround.journal.image_paths import fingerprint
+from napari_mediround.journal.rows import DamageError
 
 FILE = "journal.sqlite"
 LOCK = "journal.lock"
@@ -233,8 +233,8 @@ class Journal:
         JournalError
             When one is not what was written.
         """
-        load = cache(partial(reading.read_mask, self._link))
-        for row in reading.read_rows(self._link, case):
+        load = cache(partial(rows.read_mask, self._link))
+        for row in rows.read_rows(self._link, case):
             yield _row_to_event(row, load)
 
     def history(self, case: str) -> History:
@@ -294,7 +294,7 @@ class Journal:
 
     def strings(self) -> Iterator[tuple[int, str, str]]:
         """Yield every string in the file: number of its event (0 for none), where it stands, itself."""
-        yield from reading.read_strings(self._link)
+        yield from rows.read_strings(self._link)
 
     def _read(self, query: str) -> list[tuple]:
         with self._guard:
@@ -366,7 +366,7 @@ def _open_checked(path: Path) -> sqlite3.Connection:
     """Open a journal for writing; raises `DamageError` when its end is damaged."""
     if path.stat().st_size == 0:  # connecting would write to it
         raise DamageError("The journal is empty.")
-    with reading.finding_damage("The journal cannot be read"), ExitStack() as stack:
+    with rows.finding_damage("The journal cannot be read"), ExitStack() as stack:
         link = stack.enter_context(closing(schema.connect(path)))
         if schema.check_version(link) == 0:
             raise DamageError("The journal is empty.")
@@ -374,7 +374,7 @@ def _open_checked(path: Path) -> sqlite3.Connection:
         if "salt" not in dict(link.execute("SELECT key, value FROM meta")):
             raise DamageError("The journal has lost its salt.")
         (last,) = link.execute("SELECT max(seq) FROM events").fetchone()
-        for _ in reading.read_rows(link, after=max((last or 0) - CHECKED_AT_OPENING, 0)):
+        for _ in rows.read_rows(link, after=max((last or 0) - CHECKED_AT_OPENING, 0)):
             pass
         stack.pop_all()
     return link

@@ -18,12 +18,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from napari_mediround.errors import AdapterError
+from napari_mediround.files import write_whole
 from napari_mediround.model.mediround import MediRound
 
 NAME = "learned"
@@ -175,8 +177,8 @@ class Adapter:
 def hash_base(model: MediRound) -> str:
     """Return 16 hex digits of what an adapter stands on; `model` carries none.
 
-    Of the frozen language model only the first bytes of each tensor are read, so that this takes a moment. The
-    finder does not count: it works by name, beside what an adapter changes, so that adapters outlive it.
+    Of the frozen language model only the first bytes of each tensor are read, so that this takes a moment.
+    The finder does not count: it works by name, beside what an adapter changes, so that adapters outlive it.
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
@@ -198,13 +200,10 @@ def write_adapter(folder: Path, state: Mapping[str, Tensor], shape: AdapterShape
     """Write ``adapter.safetensors`` (float32) and ``card.json`` with its hash; through temporary names."""
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     content = save({n: v.detach().cpu().float().contiguous() for n, v in state.items()})
     card = {**card, "shape": asdict(shape), "sha256": hashlib.sha256(content).hexdigest()}
     for name, data in ((WEIGHTS, content), (CARD, json.dumps(card, indent=1, sort_keys=True).encode())):
-        temporary = folder / f".{name}.part"
-        temporary.write_bytes(data)
-        temporary.replace(folder / name)
+        write_whole(folder / name, partial(Path.write_bytes, data=data))
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], AdapterShape, dict]:

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
+from napari_mediround.model.click_maps import PromptMaps
 from napari_mediround.model.context import Context, Glance
+from napari_mediround.model.convert import is_transformers_sam, load_llava_projector, rename_transformers_sam
 from napari_mediround.model.heads import Corrector, Judge
 from napari_mediround.model.language import LanguageModel, build_random_language, load_language_folder
-from napari_mediround.model.maps import PromptMaps
 from napari_mediround.model.mediround import CorrectionSettings, MediRound
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
 from napari_mediround.model.tinyvit import TinyViT, fold_batch_norms
-from napari_mediround.model.upstream import is_transformers_sam, load_llava_projector, rename_transformers_sam
 from napari_mediround.model.vision import ClipVision, PooledVision
 from napari_mediround.weights import locate
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.files import write_whole
 from napari_mediround.model.finder import Finder
-from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prototypes import Landmarks
 
 WEIGHTS, CARD, LANDMARKS = "mediround.safetensors", "card.json", "landmarks"
 FINDER = "finder.safetensors"
@@ -89,7 +91,6 @@ def save_trained(model: MediRound, folder: Path, card: dict) -> None:
     """
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     state, names = trained_state(model), []
     if model.landmarks is not None:
         state, names = state | {LANDMARKS: model.landmarks.vectors}, list(model.landmarks.names)
@@ -111,9 +112,7 @@ def save_trained(model: MediRound, folder: Path, card: dict) -> None:
         shape, seen = model.finder.shape, hashlib.sha256(files[FINDER]).hexdigest()
         card["finder"] = {"names": list(model.finder.names), "shape": shape, "sha256": seen}
     for name, data in (*files.items(), (CARD, json.dumps(card, indent=1, sort_keys=True).encode())):
-        temporary = folder / f".{name}.part"
-        temporary.write_bytes(data)
-        temporary.replace(folder / name)
+        write_whole(folder / name, partial(Path.write_bytes, data=data))
 
 
 def load_trained(model: MediRound, folder: Path) -> dict:

@@ -12,47 +12,14 @@ features finer than the embedding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_mediround.model.features import Seen
 from napari_mediround.model.sam import CERTAIN
 
 _SCALE = 0.1  # the deviation of LiteMedSAM's embeddings, to which the context is added
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A plane as the mask decoder sees it; B planes.
-
-    Parameters
-    ----------
-    embedding : Tensor
-        (B, C, h, w), with its context.
-    detail : Tensor, optional
-        (B, D, H, W), finer; None for a model that looks no closer.
-    found : Tensor, optional
-        (B, E, h', w'), the finder's features; None for a model without one.
-    """
-
-    embedding: Tensor
-    detail: Tensor | None = None
-    found: Tensor | None = None
-
-    def take(self, rows: list[int]) -> Seen:
-        """Return some of the planes, in another order or repeatedly."""
-        return Seen(*(part if part is None else part[rows] for part in self._parts))
-
-    def split(self) -> list[Seen]:
-        """Return each plane for itself."""
-        rows = range(len(self.embedding))
-        return [self.take([row]) for row in rows]
-
-    @property
-    def _parts(self) -> tuple[Tensor | None, ...]:
-        return self.embedding, self.detail, self.found
 
 
 class Context(nn.Module):

@@ -13,6 +13,7 @@ Ronneberger et al., U-Net, 2015; Billot et al., SynthSeg, 2023: contrast varied 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,7 @@ class Finder(nn.Module):
         self.names, self.size = tuple(names), size
         self.shape = {"widths": list(widths), "layers": layers, "heads": heads, "size": size}
         self._rows = {name: row for row, name in enumerate(self.names)}
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.stem = _convolve(3, widths[0], 2, norms)
         self.down = nn.ModuleList(
             nn.Sequential(_convolve(a, b, 2, norms), _convolve(b, b, 1, norms)) for a, b in pairs
@@ -79,7 +80,7 @@ class Finder(nn.Module):
         return name in self._rows
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return features (B, C, h, w), h = size / 2, of planes (B, 3, size, size), grey values of any range."""
+        """Return features (B, C, h, w), h = size / 2, of planes (B, 3, size, size) of any grey values."""
         mean = pixels.mean((1, 2, 3), keepdim=True)
         levels = [self.stem((pixels - mean) / pixels.std((1, 2, 3), keepdim=True).clamp_min(1e-4))]
         for down in self.down:

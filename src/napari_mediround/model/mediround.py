@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
-from napari_mediround.model.context import Context, Glance, Seen, resize
+from napari_mediround.model.click_maps import PromptMaps
+from napari_mediround.model.context import Context, Glance, resize
+from napari_mediround.model.crop import Frame, find_frame
+from napari_mediround.model.features import Decoded, ImageFeatures, Seen
 from napari_mediround.model.finder import Finder
-from napari_mediround.model.framing import Frame, find_frame
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
-from napari_mediround.model.landmarks import Landmarks
 from napari_mediround.model.language import LanguageModel
-from napari_mediround.model.maps import PromptMaps
 from napari_mediround.model.prompt import PromptTemplate, Slot
+from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.model.sam import decode_masks, fit_to_square, fitted_shape, logits_to_plane
 from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale
 
@@ -52,70 +53,6 @@ class CorrectionSettings:
     threshold: float = 0.6
     keep_better: bool = True
     enabled: bool = True
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """An encoded image: all that later rounds need of it.
-
-    Parameters
-    ----------
-    embedding : Tensor
-        (1, C, h, w) of the segmentation encoder, for the framed part.
-    tokens : Tensor
-        (T, F) raw features for the language model, of that part.
-    image : ndarray
-        uint8 (H, W, 3), the whole plane.
-    frame : Frame
-        The part that the model looks at.
-    seen : Seen, optional
-        As the mask decoder sees it, where that is known already.
-    """
-
-    embedding: Tensor
-    tokens: Tensor
-    image: NDArray[np.uint8]
-    frame: Frame
-    seen: Seen | None = None
-
-    @property
-    def part(self) -> NDArray[np.uint8]:
-        """uint8 (h, w, 3): what lies in the frame."""
-        return self.frame.cut(self.image)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of the plane."""
-        return self.image.shape[:2]
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> ImageFeatures:
-        """Return them on another device."""
-        return replace(self, embedding=self.embedding.to(device, dtype), tokens=self.tokens.to(device))
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Masks as the decoder gives them, N of them.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (N, 4h, 4w), on the padded model square.
-    iou : Tensor
-        (N,), SAM's own estimate.
-    token : Tensor
-        (N, C), mask tokens.
-    quality : Tensor
-        (N,), judged IoU 0…1; empty before judging.
-    corrected : Tensor
-        bool (N,): the corrector's mask was kept.
-    """
-
-    logits: Tensor
-    iou: Tensor
-    token: Tensor
-    quality: Tensor
-    corrected: Tensor
 
 
 class MediRound(nn.Module):

@@ -8,13 +8,13 @@ from time import perf_counter
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.references import resolve_references
-from napari_mediround.domain.requests import asked_size, points, reply_plainly
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane, window_for_question
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
+from napari_mediround.questions.references import resolve_references
+from napari_mediround.questions.requests import asked_size, points, reply_plainly
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 

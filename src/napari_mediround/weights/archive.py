@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from napari_mediround.errors import MissingWeightsError, SettingsError, UnreadableFileError
+from napari_mediround.files import write_whole
 from napari_mediround.weights.registry import (
     MANIFEST,
     Weight,
@@ -73,19 +74,17 @@ def bundle(path: str | Path, names: tuple[str, ...] = ()) -> Path:
     if not chosen:
         raise MissingWeightsError("There is nothing to bundle yet. Run `mediround weights fetch` first.")
     index = {w.name: {n: {"size": s, "sha256": h} for n, (s, h) in _files_of(w).items()} for w in chosen}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # Stored, not deflated: weights do not compress.
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(_INDEX, json.dumps({"format": 1, "weights": index}, indent=1))
-            for name, listed in index.items():
-                for file in listed:
-                    archive.write(models_dir() / name / file, f"{name}/{file}")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, lambda part: _pack(part, index))
     return path
+
+
+def _pack(part: Path, index: dict[str, dict[str, dict]]) -> None:
+    """Write a pack of files; they are stored, not deflated, because weights do not compress."""
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_INDEX, json.dumps({"format": 1, "weights": index}, indent=1))
+        for name, listed in index.items():
+            for file in listed:
+                archive.write(models_dir() / name / file, f"{name}/{file}")
 
 
 def _refuse(path: Path, cause: str) -> UnreadableFileError:

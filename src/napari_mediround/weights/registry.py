@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +15,8 @@ from types import MappingProxyType
 import platformdirs
 
 from napari_mediround.errors import MissingWeightsError, SettingsError
+from napari_mediround.files import hash_file, write_whole
+from napari_mediround.settings import to_settings
 
 MANIFEST = "manifest.json"
 TENSOR_SUFFIXES = (".safetensors", ".bin")
@@ -136,20 +137,14 @@ class State:
     remedy: str = ""
 
 
-def _known(cls: type, table: Mapping, where: str) -> dict:
-    unknown = set(table) - {f.name for f in fields(cls)}
-    if unknown:
-        raise SettingsError(f"{where}: unknown key {', '.join(sorted(unknown))}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-
-
 def parse_registry(text: str) -> Mapping[str, Weight]:
     """Read a registry from TOML text. Raises as `load_registry`."""
     entries = {}
     for name, table in tomllib.loads(text).items():
         where = f"models.toml, {name}"
-        sources = tuple(Source(**_known(Source, s, where)) for s in table.pop("sources", ()))
-        entries[name] = Weight(name=name, sources=sources, **_known(Weight, table, where))
+        sources = tuple(to_settings(Source, s, where) for s in table.pop("sources", ()))
+        entry = to_settings(Weight, {"name": name, **table, "sources": sources}, where)
+        entries[name] = entry
     return MappingProxyType(entries)
 
 
@@ -190,15 +185,6 @@ def models_dir() -> Path:
     return cache_dir() / "models"
 
 
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits, reading it in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def write_manifest(folder: str | Path, origin: str = "") -> Path:
     """Write ``manifest.json``: size and sha256 of every other file under `folder`.
 
@@ -221,9 +207,8 @@ def write_manifest(folder: str | Path, origin: str = "") -> Path:
         for name in names
         if name != MANIFEST and not name.endswith(".part")
     }
-    part = folder / f"{MANIFEST}.{os.getpid()}.part"
-    part.write_text(json.dumps({"format": 1, "origin": origin, "files": listed}, indent=1) + "\n", "utf-8")
-    os.replace(part, folder / MANIFEST)
+    text = json.dumps({"format": 1, "origin": origin, "files": listed}, indent=1) + "\n"
+    write_whole(folder / MANIFEST, lambda part: part.write_text(text, "utf-8"))
     return folder / MANIFEST
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from napari_mediround.errors import MissingWeightsError, SettingsError
+from napari_mediround.files import replace_file
 from napari_mediround.weights.registry import (
     MANIFEST,
     Source,
@@ -80,7 +81,7 @@ def take(stream: BinaryIO, target: Path, size: int, sha256: str, what: str) -> N
                 "Delete it where it came from and fetch again."
             )
         os.chmod(part, 0o644)
-        os.replace(part, target)
+        replace_file(Path(part), target)
     finally:
         Path(part).unlink(missing_ok=True)
 
@@ -213,7 +214,7 @@ def finish(weight: Weight, say: Progress) -> None:
     if weight.convert and (folder / weight.file).is_file():
         say(f"{weight.name}: converting {weight.file} to safetensors, once (up to a minute)")
         require_space(folder, 6 * weight.size)
-        command = [sys.executable, "-m", "napari_mediround.weights.convert"]
+        command = [sys.executable, "-m", "napari_mediround.weights.gguf"]
         command += [str(folder / weight.file), str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
+from napari_mediround import files
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume
 from napari_mediround.errors import CancelledError, MismatchError, SettingsError
-from napari_mediround.io import files
 from napari_mediround.io.export import deidentify
 from napari_mediround.io.export.dicom_source import DicomSource, read_source
 from napari_mediround.io.export.formats import FORMATS, MEASUREMENTS, Format, Sources, guess_format
 from napari_mediround.io.export.measurements import check_measurements, write_measurements
-from napari_mediround.io.export.receipt import Receipt, compare, hash_file
+from napari_mediround.io.export.receipt import Receipt, compare, describe_file
 from napari_mediround.io.export.rtstruct import has_holes
 
 __all__ = ["FORMATS", "MEASUREMENTS", "Options", "Receipt", "export", "guess_format"]
@@ -180,7 +180,7 @@ def _write(
     options.step(f"Reading back with {form.reader} …")
     found = form.read(path, volume.geometry)
     checks, segments, dice = compare(volume, found, form.fields, form.exact, form.placed)
-    hashes = tuple(hash_file(file) for file in written if file.is_file())
+    hashes = tuple(describe_file(file) for file in written if file.is_file())
     return Receipt(form.title, hashes, form.reader, segments, checks, dice, notes), written
 
 
@@ -203,7 +203,7 @@ def _measure(volume: LabelledVolume, path: Path, options: Options) -> tuple[Rece
     written = write_measurements(volume, path, options.pixels)
     checks, segments = check_measurements(volume, path)
     notes = () if options.pixels is not None else ("No image was given: intensities are not measured.",)
-    hashes = tuple(hash_file(file) for file in written)
+    hashes = tuple(describe_file(file) for file in written)
     return Receipt("Measurements", hashes, "Python's csv", segments, checks, (), notes), written
 
 

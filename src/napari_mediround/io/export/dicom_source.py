@@ -13,9 +13,10 @@ from pydicom.valuerep import DA, TM
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import SettingsError, UnreadableFileError
-from napari_mediround.io import dicom_files, limits
-from napari_mediround.io.codes import read_uid
-from napari_mediround.io.dicom_frames import Frame, choose_volume, frames_of
+from napari_mediround.io import limits
+from napari_mediround.io.dicom import instances
+from napari_mediround.io.dicom.codes import read_uid
+from napari_mediround.io.dicom.frames import Frame, choose_volume, frames_of
 
 _NO_SERIES = "Open the image from its DICOM files, or export NIfTI or .seg.nrrd."
 _FAR = 0.25
@@ -87,7 +88,7 @@ def read_source(path: Path, grid: Geometry) -> DicomSource:
 def _files(path: Path, series_uid: str) -> list[Path]:
     if not path.is_dir():
         return [path]
-    series = {read_uid(uid): headers for uid, headers in dicom_files.scan(path).items()}
+    series = {read_uid(uid): headers for uid, headers in instances.scan(path).items()}
     if series_uid not in series:
         cause = "the series of the image is not in this folder"
         raise UnreadableFileError(path, cause, "Choose the folder that the image was opened from.")

@@ -18,12 +18,12 @@ from napari_mediround.errors import SettingsError
 from napari_mediround.io.export.dicom_seg import write_dicom_seg
 from napari_mediround.io.export.dicom_source import DicomSource
 from napari_mediround.io.export.nifti import read_back_nifti, write_nifti
-from napari_mediround.io.export.picture import read_back_picture, write_picture
+from napari_mediround.io.export.overlay import read_back_picture, write_picture
 from napari_mediround.io.export.rtstruct import write_rtstruct
 from napari_mediround.io.export.rtstruct_back import read_back_rtstruct
 from napari_mediround.io.export.seg_nrrd import write_seg_nrrd
-from napari_mediround.io.masks.dicom_seg import read_dicom_seg
 from napari_mediround.io.masks.label_map import read_seg_nrrd
+from napari_mediround.io.masks.seg_reader import read_dicom_seg
 
 _EVERY = ("value", "name", "code", "side", "colour", "origin", "tracking_uid")
 _DICOM = _EVERY[1:]

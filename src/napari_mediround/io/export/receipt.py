@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -13,6 +12,7 @@ from scipy.ndimage import find_objects
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
+from napari_mediround.files import hash_file
 
 PLACE_MM = 0.01
 """A corner may lie this far from where it should: NIfTI keeps its affine in single precision."""
@@ -113,13 +113,9 @@ class Receipt:
 PLACE = "largest distance of a corner, mm"
 
 
-def hash_file(path: Path) -> tuple[str, int, str]:
-    """Return a file's name, size and sha256."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(_PART):
-            digest.update(part)
-    return path.name, path.stat().st_size, digest.hexdigest()
+def describe_file(path: Path) -> tuple[str, int, str]:
+    """Return a file's name, size in bytes and sha256."""
+    return path.name, path.stat().st_size, hash_file(path)
 
 
 def compare(

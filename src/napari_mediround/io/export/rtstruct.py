@@ -28,7 +28,7 @@ from napari_mediround.io import limits
 from napari_mediround.io.coding import type_to_item
 from napari_mediround.io.export.dicom_seg import MAKER, NAME, SERIES_NUMBER
 from napari_mediround.io.export.dicom_source import DicomSource
-from napari_mediround.io.masks.rtstruct import STRUCTURE_SET
+from napari_mediround.io.masks.rtstruct_reader import STRUCTURE_SET
 
 _DECIMALS = 4
 _FROM_STUDY = (

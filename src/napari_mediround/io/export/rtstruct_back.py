@@ -11,7 +11,7 @@ import numpy as np
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.io.masks.rtstruct import fill_contour
+from napari_mediround.io.masks.rtstruct_reader import fill_contour
 
 _ROIS, _NUMBER, _NAME, _ORIGIN = (0x3006, 0x0020), (0x3006, 0x0022), (0x3006, 0x0026), (0x3006, 0x0036)
 _CONTOURS, _OF_ROI, _COLOUR = (0x3006, 0x0039), (0x3006, 0x0084), (0x3006, 0x002A)

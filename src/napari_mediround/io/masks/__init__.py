@@ -12,10 +12,10 @@ from napari_mediround.domain.rounds import Answer, Round, Target
 from napari_mediround.domain.segments import LabelledVolume
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.io.dicom_files import DICOM_SUFFIXES, looks_like_dicom, read_header
-from napari_mediround.io.masks.dicom_seg import read_dicom_seg
+from napari_mediround.io.dicom.instances import DICOM_SUFFIXES, looks_like_dicom, read_header
 from napari_mediround.io.masks.label_map import SEG_NRRD, read_label_map, read_seg_nrrd
-from napari_mediround.io.masks.rtstruct import read_rtstruct
+from napari_mediround.io.masks.rtstruct_reader import read_rtstruct
+from napari_mediround.io.masks.seg_reader import read_dicom_seg
 
 __all__ = ["read_masks", "volume_to_rounds"]
 

@@ -24,7 +24,7 @@ from napari_mediround.domain.segments import (
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits, read_study, tables
 from napari_mediround.io.coding import GENERAL_TYPES, read_origin
-from napari_mediround.io.itk_header import find_voxels
+from napari_mediround.io.volumes.itk_header import find_voxels
 
 SEG_NRRD = (".seg.nrrd", ".seg.nhdr")
 

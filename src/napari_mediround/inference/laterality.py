@@ -1,0 +1,89 @@
+"""Left and right: not the same name for the other side, not the same pixels. Knows no model.
+
+It asks whoever answers clicks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Target
+from napari_mediround.inference.components import depth_inside
+
+MOST_SHARED = 0.5
+"""Share of a mask on the mask of its other side from which on one of them must be wrong."""
+
+_OTHER_SIDE = re.compile(
+    r"\b(mirror\w*|(other|opposite) side|opposite|contralateral|counterpart|twin)\b", re.I
+)
+_SAME_AGAIN = re.compile(r"\b(again|not|redo|repeat|same side)\b|n['’]t\b", re.I)
+
+
+def hold_to_side(
+    names: Sequence[str], text: str, pointed_at: Sequence[str], anatomy: Anatomy
+) -> Sequence[str]:
+    """Return an answer's names; the mirror for one that repeats a mask whose other side was asked for.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the answer.
+    text : str
+        The question.
+    pointed_at : sequence of str
+        Structures of its references.
+    anatomy : Anatomy
+        Which structures mirror which.
+    """
+    if not _OTHER_SIDE.search(text) or _SAME_AGAIN.search(text):
+        return names
+    found = [anatomy.find(name) for name in names]
+    taken = {*pointed_at, *(one.name for one in found if one)}
+    return [
+        one.mirror if one and one.mirror and one.name in pointed_at and one.mirror not in taken else name
+        for one, name in zip(found, names, strict=True)
+    ]
+
+
+def keep_sides(
+    targets: Sequence[Target],
+    conversation: Conversation,
+    image: str,
+    anatomy: Anatomy,
+    refine: Callable[..., tuple[Mask, float]],
+) -> tuple[Target, ...]:
+    """Return targets on an image (its key), each off the latest mask of its other side there."""
+    kept = []
+    for target in targets:
+        structure = anatomy.find(target.structure)
+        other = structure and structure.mirror and conversation.latest(structure.mirror, image)
+        kept.append(leave_other_side(target, other, refine) if other else target)
+    return tuple(kept)
+
+
+def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[Mask, float]]) -> Target:
+    """Return a target that does not lie on the mask of its mirror structure, where that one is surer.
+
+    Parameters
+    ----------
+    target, other : Target
+        Of the two sides, on one plane.
+    refine : callable
+        As `Predictor.refine`; asked once, with a click outside where the two meet.
+    """
+    mask, taken = target.mask.to_array(), other.mask.to_array()
+    shared = mask & taken
+    surer = other.verdict in ("accepted", "corrected") or other.quality >= target.quality
+    if not surer or shared.sum() <= MOST_SHARED * mask.sum():
+        return target
+    depth = depth_inside(shared)
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    moved, quality = refine(np.array([[column + 0.5, row + 0.5]]), np.array([False]), previous=target.mask)
+    left = moved.to_array() & ~taken
+    return replace(target, mask=Mask.from_array(left), quality=quality, corrected=True)

@@ -1,0 +1,412 @@
+"""Arrays in, masks out: `set_image` once, `ask` often. Owns the model, its device and the caches.
+
+Image embeddings are kept in memory, then on disk, by content; the language model's key-value cache is kept
+from round to round. With and without them the masks are the same. Knows no file format and no Qt.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
+from napari_mediround.errors import MediRoundError, stop_if
+from napari_mediround.inference.cache import FeatureStore, Origin, Origins, hash_image, hash_weights
+from napari_mediround.inference.device import (
+    choose_device,
+    default_dtype,
+    describe_device,
+    is_out_of_memory,
+    precision,
+    release_memory,
+)
+from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.laterality import keep_sides
+from napari_mediround.inference.places import find_asked, see_structures
+from napari_mediround.inference.recheck import settle_references
+from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
+from napari_mediround.model.build import build_mediround
+from napari_mediround.model.crop import find_aspect, find_frame, whole_plane
+from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prompt import compose_answer, parse_answer, readable
+
+LOG = logging.getLogger(__name__)
+
+NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
+READ_AS = "Read as the {}: that is not sure. If something else is meant, say its name."
+
+
+class Predictor:
+    """A model with its device and caches; a `Segmenter`.
+
+    Parameters
+    ----------
+    model : MediRound
+        In evaluation mode.
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    cache_dir : Path, optional
+        Where image embeddings are kept between runs; None keeps them in memory only.
+    preset : str
+        Its name, for `describe`.
+    answer_limit, chat_limit : int
+        Most tokens of an answer with masks, of a chat answer.
+    masks_at_once : int
+        Masks decoded in one batch; falls to 1 where memory is short.
+    """
+
+    def __init__(
+        self,
+        model: MediRound,
+        device: str = "auto",
+        cache_dir: Path | None = None,
+        preset: str = "",
+        answer_limit: int = 64,
+        chat_limit: int = 96,
+        masks_at_once: int = 8,
+    ) -> None:
+        self.model, self.preset = model, preset
+        self.device = choose_device(device)
+        self.dtype = default_dtype(self.device)
+        self.anatomy = load_anatomy()
+        self.masks_at_once = masks_at_once
+        self._reader = DialogueReader(model, answer_limit, chat_limit)
+        self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
+        self._current = self._view = self._modality = ""
+        self._origins = Origins()
+        self._seen: tuple[ImageFeatures, Seen] | None = None
+        self._lock = threading.RLock()
+        self._notes: list[str] = []
+        self._move(self.device)
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str = "lite",
+        device: str = "auto",
+        adapter: Path | None = None,
+        cache_dir: Path | None = None,
+        weights_dir: Path | None = None,
+        seed: int = 0,
+    ) -> Predictor:
+        """Build a model from a preset.
+
+        Parameters
+        ----------
+        preset : str
+            "tiny" (random, for tests), "lite", "paper", or a TOML file.
+        device : str
+            "auto", "cuda", "mps" or "cpu".
+        adapter : Path, optional
+            Folder of trained MediRound weights instead of the bundled ones.
+        cache_dir : Path, optional
+            Where image embeddings are kept between runs.
+        weights_dir : Path, optional
+            A folder of the user's where model files are looked for first.
+        seed : int
+            Of weights that no file gives.
+
+        Raises
+        ------
+        MissingWeightsError
+            When a file is not on this machine.
+        SettingsError
+            When there is no such preset or device.
+        """
+        choose_device(device)
+        return cls(build_mediround(preset, seed, adapter, weights_dir=weights_dir), device, cache_dir, preset)
+
+    def describe(self) -> dict[str, str]:
+        """Return preset, device and precision in words."""
+        return {
+            "preset": self.preset,
+            "device": describe_device(self.device),
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
+
+    def change_device(self, device: str) -> None:
+        """Move the model; caches stay valid."""
+        with self._lock:
+            self._move(choose_device(device))
+            self.dtype = default_dtype(self.device)
+
+    def forget(self) -> None:
+        """Drop what is kept in memory: embeddings, key-value cache, features of references."""
+        with self._lock:
+            self._store.clear()
+            self._reader.forget()
+            self._seen = None
+
+    def set_image(
+        self,
+        image: NDArray[np.uint8],
+        view: str = "",
+        modality: str = "",
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> str:
+        """Encode a rendered plane, unless its embedding is kept already; return its key.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 (H, W, 3) in display order.
+        view : str
+            "axial", "coronal" or "sagittal" where the patient's sides are known, else "".
+        modality : str
+            DICOM's code where it is known, else "".
+        spacing_mm : tuple of float, optional
+            From row to row and from column to column, so that the model sees the body in its proportions.
+            None takes them as known from before, else as equal.
+
+        Raises
+        ------
+        ValueError
+            When it is not such an array.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
+            )
+        with self._lock:
+            key, aspect = hash_image(image), None if spacing_mm is None else find_aspect(spacing_mm)
+            encode = partial(self._encode, aspect=aspect or 1.0)
+            self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
+            self._current, self._view, self._modality = key, view, modality
+            return key
+
+    def features(self) -> ImageFeatures:
+        """Return what is known of the plane last set; raises `MediRoundError` when there is none."""
+        with self._lock:
+            return self._features(self._current)
+
+    def ask(
+        self,
+        text: str,
+        conversation: Conversation,
+        references: tuple[Reference, ...] = (),
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Answer one question about the image last set.
+
+        Parameters
+        ----------
+        text : str
+            The question as typed.
+        conversation : Conversation
+            The rounds before it.
+        references : tuple of Reference
+            What it points at, resolved.
+        cancelled : callable, optional
+            Asked between tokens and between masks.
+
+        Raises
+        ------
+        CancelledError
+            When `cancelled` said so; nothing changed.
+        MediRoundError
+            When no image is set, or a referenced image is no longer known.
+        """
+        with self._lock:
+            features = self._features(self._current)
+            raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
+            read, notes = self._careful(
+                lambda: settle_references(self.model, look, conversation, references, self._current)
+            )
+            asked = text, read, references
+            pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
+            pointed_at = [conversation.target(reference).structure for reference in references]
+            there = self._careful(lambda: find_asked(self.model, look, self._view, *asked, self._current))
+            seen = partial(see_structures, self.model, look, self._modality)
+            said, vectors = self._careful(
+                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there, seen)
+            )
+            stop_if(cancelled)
+            names, absent = parse_answer(said)
+            names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
+            if not names and not absent:
+                reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
+                stop_if(cancelled)
+                return Answer(reply, image=self._current, note=self._take_notes(notes))
+            notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
+            targets = self._segment(features, vectors, names, cancelled)
+            targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
+            if empty := [target.structure for target in targets if not target.mask.area]:
+                notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
+            canonical = compose_answer([t.structure for t in targets], absent)
+            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes(notes))
+
+    def refine(
+        self,
+        points_xy: NDArray | None = None,
+        positive: NDArray | None = None,
+        box_xyxy: NDArray | None = None,
+        previous: Mask | None = None,
+    ) -> tuple[Mask, float]:
+        """Answer clicks, a box or an earlier mask with a mask.
+
+        Parameters
+        ----------
+        points_xy : ndarray, optional
+            (P, 2) x, y in pixels of the plane last set.
+        positive : ndarray, optional
+            bool (P,): inside or outside the structure.
+        box_xyxy : ndarray, optional
+            (4,) half-open, pixels.
+        previous : Mask, optional
+            The mask to be made better: a prompt itself, and where it came from a question so is its vector.
+
+        Returns
+        -------
+        mask : Mask
+        quality : float
+            Judged IoU, 0…1.
+
+        Raises
+        ------
+        MediRoundError
+            When there is neither a click, a box nor a mask of a question.
+        """
+        with self._lock:
+            features, origin = self._features(self._current), self._origins.get((self._current, previous))
+            middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
+            if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
+                view, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
+                encode = partial(self._encode, aspect=aspect, whole=True)
+                features = self._careful(lambda: self._store.get_or_encode(view, image, encode, aspect))
+            if previous is not None and (origin is None or features.frame != origin.frame):
+                origin = origin_of_drawn(self.model, features, previous, origin)
+            if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
+                raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
+            prompts = points_xy, positive, box_xyxy, origin
+            decoded = self._careful(lambda: mend(self.model, self._looked_at(features), *prompts))
+            return self._keep(features, decoded, origin)
+
+    def _keep(self, features, decoded, origin, before=None) -> tuple[Mask, float]:
+        array = self.model.masks_on_plane(decoded.logits, features.frame)[0]
+        mask = Mask.from_array(array if before is None else parts_carried(array, before))
+        logits = decoded.logits[:, None]
+        origin = replace(origin or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
+        self._origins.keep(self._current, mask, origin)
+        return mask, float(decoded.quality[0])
+
+    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
+        """Find on the plane last set what a mask on a neighbouring plane is of; empty where nothing is left.
+
+        Returns and raises as `refine`.
+
+        Parameters
+        ----------
+        mask : Mask
+            On the neighbouring plane, not empty.
+        image : str
+            Key of that plane.
+        """
+        with self._lock:
+            features, origin = self._features(self._current), self._origins.get((image, mask))
+            decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
+            return self._keep(features, decoded, origin, mask)
+
+    def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
+        features, array = self._features(image), mask.to_array()
+        return self._careful(lambda: self.model.describe_reference(self._on_device(features), array))
+
+    def _segment(
+        self, features: ImageFeatures, vectors: torch.Tensor, names: list[str], cancelled
+    ) -> tuple[Target, ...]:
+        found: list[Target] = []
+        names = [self.anatomy.normalise(name) for name in names]
+        while len(found) < len(names):
+            stop_if(cancelled)
+            left, called = vectors[len(found) :], names[len(found) :]
+            decoded = self._careful(partial(self._segment_batch, features, left))
+            masks = self.model.masks_on_plane(decoded.logits, features.frame)
+            for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
+                mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
+                found.append(Target(name, mask, float(decoded.quality[k]), bool(decoded.corrected[k])))
+                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame)
+                self._origins.keep(self._current, mask, origin)
+        return tuple(found)
+
+    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
+        """Segment as many of the vectors as memory allows now, where the model is now."""
+        batch = vectors[: self.masks_at_once].to(self.device)
+        return self.model.segment(self._looked_at(features), batch)
+
+    def _features(self, key: str) -> ImageFeatures:
+        features = self._store.get(key)
+        if features is None:
+            raise MediRoundError(
+                "That image is no longer in memory. Show its plane and ask about it again."
+                if key
+                else "There is no image yet. Open one and choose its layer."
+            )
+        return features
+
+    def _on_device(self, features: ImageFeatures) -> ImageFeatures:
+        return features.to(self.device, torch.float32)
+
+    def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
+        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        here = self._on_device(features)
+        if self._seen is None or self._seen[0] is not features:
+            self._seen = features, self.model.see(here)
+        return replace(here, seen=self._seen[1])
+
+    def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
+        frame = whole_plane(image.shape[:2], aspect) if whole else find_frame(image, aspect)
+        return self.model.encode_image(image, frame)
+
+    def _take_notes(self, notes: list[str]) -> str:
+        """Return what is to be said about the device, then about this answer; those of none are gone."""
+        said, self._notes = " ".join([*self._notes, *notes]), []
+        return said
+
+    def _move(self, device: torch.device) -> None:
+        self._reader.forget()
+        self._seen = None
+        self._origins = self._origins.to(device)
+        self.model.to(device)
+        self.device = device
+
+    def _careful(self, work: Callable):
+        """Run `work`; where memory is short, try smaller batches, bfloat16, then the CPU, and say so."""
+        while True:
+            try:
+                with torch.no_grad(), precision(self.device, self.dtype):
+                    return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self._retreat():
+                    self._reader.forget()
+                    raise
+            self._reader.forget()
+            release_memory()
+
+    def _retreat(self) -> bool:
+        """Take the next step that needs less memory; False where there is none."""
+        name = describe_device(self.device)
+        if self.masks_at_once > 1:
+            self.masks_at_once = 1
+            note = f"{name} ran out of memory: masks are decoded one by one."
+        elif self.device.type == "cuda" and self.dtype == torch.float32:
+            self.dtype = torch.bfloat16
+            note = f"{name} ran out of memory: computing in bfloat16."
+        elif self.device.type != "cpu":
+            self._move(torch.device("cpu"))
+            self.dtype = torch.float32
+            note = f"{name} ran out of memory: computing on the CPU."
+        else:
+            return False
+        LOG.warning(note)
+        self._notes.append(note)
+        return True

@@ -1,0 +1,79 @@
+"""Whether a mask that a question points at lies where its structure is seen. Knows no words.
+
+Ours, not the paper's: its judge looks at the mask that is given, not at the ones that a question goes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Reference, Target
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.mediround import MediRound
+
+ELSEWHERE = "{} is not quite where the {} is seen; the question was read as if it were."
+
+
+def settle_references(
+    model: MediRound,
+    look: Callable[[], ImageFeatures],
+    conversation: Conversation,
+    references: Sequence[Reference],
+    image: str,
+) -> tuple[Conversation, list[str]]:
+    """Return the conversation to read, and a note for each reference whose mask in it is another one.
+
+    A proposal that nobody looked at gives way to what the model sees of the structure now, where it agrees
+    with that less than that is judged to agree with the truth. What a person accepted or drew stays, and so
+    does what may be there more than once (a lesion).
+
+    Parameters
+    ----------
+    model : MediRound
+    look : callable
+        Returns the plane asked about, as seen.
+    conversation, references
+        The rounds before the question, what it points at.
+    image : str
+        Key of the plane; masks on other planes stay.
+    """
+    anatomy, landmarks, notes = load_anatomy(), model.landmarks, []
+    if not references or landmarks is None or not model.correction.enabled:
+        return conversation, []
+    for reference in references:
+        round_, target = conversation.rounds[reference.round - 1], conversation.target(reference)
+        structure = anatomy.find(target.structure)
+        if target.verdict or round_.answer.image != image or structure is None or not structure.is_one:
+            continue
+        vector = landmarks.vector(target.structure)
+        if vector is None:
+            continue
+        seen, quality = _see(model, look(), vector[None])
+        if seen.area and _iou(target.mask, seen) < quality:
+            conversation = _put(conversation, reference, replace(target, mask=seen))
+            notes.append(ELSEWHERE.format(reference, target.structure))
+    return conversation, notes
+
+
+def _see(model: MediRound, features: ImageFeatures, vector: torch.Tensor) -> tuple[Mask, float]:
+    """Return what is seen of a structure by its landmark (1, C), and its judged IoU."""
+    found = model.segment(features, vector.to(features.embedding))
+    return Mask.from_array(model.masks_on_plane(found.logits, features.frame)[0]), float(found.quality[0])
+
+
+def _iou(one: Mask, other: Mask) -> float:
+    first, second = one.to_array(), other.to_array()
+    return float((first & second).sum() / max(1, (first | second).sum()))
+
+
+def _put(conversation: Conversation, reference: Reference, target: Target) -> Conversation:
+    round_ = conversation.rounds[reference.round - 1]
+    targets = [target if k == reference.target else t for k, t in enumerate(round_.targets, 1)]
+    answer = replace(round_.answer, targets=tuple(targets))
+    rounds = [replace(r, answer=answer) if r is round_ else r for r in conversation.rounds]
+    return replace(conversation, rounds=tuple(rounds))

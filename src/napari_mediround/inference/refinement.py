@@ -1,0 +1,184 @@
+"""A mask from clicks, a box or an earlier mask, in pixels of the plane. Knows no cache and no device.
+
+References
+----------
+Chen et al., FocalClick, CVPR 2022: of a mask that is corrected only the changed region with the click is
+taken over ("progressive merge"). Here the judge says whether that, or the whole new mask, is better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from napari_mediround.domain.anatomy import Structure
+from napari_mediround.domain.mask import Mask
+from napari_mediround.inference.cache import Origin
+from napari_mediround.model.click_maps import pixel_centres
+from napari_mediround.model.features import Decoded, ImageFeatures
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.sam import fit_to_square, mask_to_logits
+
+CARRY_GROWTH = 0.1
+"""How far a structure may reach beyond its box on the plane before, of the box's sides."""
+
+SPECK = 0.1
+"""Share of the largest part of a mask below which another part is no part of the structure."""
+
+REACH = 2
+"""Cells between a click and a changed region that still is the click's."""
+
+SPOT, MARGIN = 0.03, 1.0
+"""For a click that was not followed: deviation of the spot, of the plane's side; the least logit there."""
+
+
+def mend(
+    model: MediRound,
+    features: ImageFeatures,
+    points_xy: NDArray | None,
+    positive: NDArray | None,
+    box_xyxy: NDArray | None,
+    origin: Origin | None,
+) -> Decoded:
+    """Decode one mask and judge it.
+
+    Parameters
+    ----------
+    model : MediRound
+    features : ImageFeatures
+        Of the plane, where the model is.
+    points_xy, positive, box_xyxy
+        As in `Predictor.refine`.
+    origin : Origin, optional
+        Of the mask to be made better: its SEG vector, and its logits where there are clicks to change it.
+        There is a vector where there is neither click nor box.
+    """
+    points = boxes = None
+    if points_xy is not None and len(points_xy):
+        labels = torch.tensor(np.asarray(positive, np.int64), device=model.device)[None]
+        points = model.plane_to_square(np.asarray(points_xy, float), features.frame)[None], labels
+    if box_xyxy is not None:
+        corners = np.asarray(box_xyxy, float).reshape(2, 2)
+        boxes = model.plane_to_square(corners, features.frame).reshape(1, 4)
+    vector, logits = (None, None) if origin is None else (origin.vector, origin.logits)
+    if points is None or boxes is not None:  # as trained: only clicks change an earlier mask
+        logits = None
+    vector, logits = (x if x is None else x.to(model.device) for x in (vector, logits))
+    if points is None and boxes is None:
+        return model.segment(features, vector)  # as words were answered first
+    decoded = model.decode(model.see(features), vector, points, boxes, logits)
+    at, inside = (None, None) if points is None else (points[0][0] / model.size, points[1][0] == 1)
+    spoken = torch.zeros(1, model.channels, device=model.device) if vector is None else vector
+    candidates = [decoded]
+    if logits is not None:
+        candidates.append(replace(decoded, logits=change_near(logits[:, 0], decoded.logits, at, inside)))
+    if points is not None:
+        candidates = [replace(c, logits=follow_clicks(c.logits, at, inside)) for c in candidates]
+    judged = [replace(c, quality=model.judge_masks(spoken, features.embedding, c)) for c in candidates]
+    return max(judged, key=lambda one: float(one.quality))
+
+
+def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
+    """Decode on a plane what a mask on the plane beside it is of, and judge it.
+
+    In the box of the mask before something is always found, and judged too well where the structure has
+    ended. So what the words alone find there counts as much.
+    """
+    decoded = mend(model, features, None, None, box_to_carry(mask), origin)
+    if origin is None or origin.vector is None:
+        return decoded
+    by_words = model.segment(features, origin.vector.to(model.device))
+    return replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+
+
+def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> Tensor:
+    """Return a mask changed only in the regions that clicks asked for; `after` where there is none.
+
+    Parameters
+    ----------
+    before, after : Tensor
+        (1, h, w) logits.
+    at : Tensor
+        (P, 2) x, y of the clicks, 0…1 of the grid.
+    positive : Tensor
+        bool (P,). The last click asks for a change, and so does each that `before` does not do justice to.
+    """
+    height, width = before.shape[-2:]
+    x, y = _cells_at(at, before)
+    asking = (before[0, y, x] > 0) != positive
+    asking[-1] = True
+    clicked = np.zeros((height, width), bool)
+    clicked[y[asking].cpu(), x[asking].cpu()] = True
+    regions, _ = ndimage.label(((before > 0) != (after > 0))[0].cpu().numpy(), np.ones((3, 3)))
+    asked = np.unique(regions[ndimage.binary_dilation(clicked, iterations=REACH)])
+    inside = torch.from_numpy(np.isin(regions, asked[asked > 0])).to(before.device)
+    return torch.where(inside, after, before) if inside.any() else after
+
+
+def follow_clicks(logits: Tensor, at: Tensor, positive: Tensor) -> Tensor:
+    """Return logits (1, h, w) that say inside where a click says so, and outside where one says that.
+
+    Where they do not, a spot is added, just high enough: it takes along what was nearly as the click says.
+    The parameters are those of `change_near`.
+    """
+    x, y = pixel_centres(logits)
+    for (click_x, click_y), inside, column, row in zip(at, positive, *_cells_at(at, logits), strict=True):
+        sign = 1.0 if inside else -1.0
+        missing = MARGIN - sign * float(logits[0, row, column])
+        if missing > 0:
+            far = ((x - click_x) ** 2)[None] + ((y - click_y) ** 2)[:, None]
+            logits = logits + sign * missing * torch.exp(-far / (2 * SPOT**2))
+    return logits
+
+
+def _cells_at(at: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the column and row (P,) of places (P, 2), x and y in 0…1, on the grid of logits."""
+    height, width = logits.shape[-2:]
+    return (at[:, 0] * width).long().clamp(0, width - 1), (at[:, 1] * height).long().clamp(0, height - 1)
+
+
+def origin_of_drawn(
+    model: MediRound, features: ImageFeatures, mask: Mask, known: Origin | None = None
+) -> Origin:
+    """Return the origin of a mask that nobody decoded on these features: it is its own prompt.
+
+    What is known of its words stays.
+    """
+    array = torch.tensor(features.frame.cut(mask.to_array()), device=model.device)[None, None].float()
+    logits = mask_to_logits(fit_to_square(array, model.size)[:, 0])
+    return replace(known or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
+
+
+def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask (H, W), not empty, without the specks beside its largest part."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return (sizes >= SPECK * sizes.max())[parts] & mask
+
+
+def tidy(mask: NDArray[np.bool_], structure: Structure | None) -> NDArray[np.bool_]:
+    """Return a mask (H, W) without specks, if it is of what a body has one of: lesions are many."""
+    return main_parts(mask) if structure is not None and structure.is_one and mask.any() else mask
+
+
+def parts_carried(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:
+    """Return the parts of a mask (H, W) that lie on the mask of the plane before, specks of that aside."""
+    parts, count = ndimage.label(mask)
+    met = np.bincount(parts[main_parts(before.to_array())], minlength=count + 1) > 0
+    return met[parts] & mask
+
+
+def box_to_carry(mask: Mask) -> NDArray[np.float64]:
+    """Return where to look on the next plane, (4,) x0, y0, x1, y1: the box of the mask's main parts, grown.
+
+    With that of all parts a pixel in the spleen let the next planes of the liver have the whole spleen.
+    """
+    box = np.array(Mask.from_array(main_parts(mask.to_array())).box_xyxy, float)
+    grown = box + CARRY_GROWTH * np.array([-1, -1, 1, 1]) * np.tile(box[2:] - box[:2], 2)
+    return np.clip(grown, 0, np.tile(mask.shape[::-1], 2))

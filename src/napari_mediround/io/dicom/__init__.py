@@ -1,0 +1,1 @@
+"""DICOM in: series, instances, frames, codes."""

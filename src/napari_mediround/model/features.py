@@ -1,0 +1,104 @@
+"""What is known of an image between two steps of the figure: encoded, as the decoder sees it, decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mediround.model.crop import Frame
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A plane as the mask decoder sees it; B planes.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        (B, C, h, w), with its context.
+    detail : Tensor, optional
+        (B, D, H, W), finer; None for a model that looks no closer.
+    found : Tensor, optional
+        (B, E, h', w'), the finder's features; None for a model without one.
+    """
+
+    embedding: Tensor
+    detail: Tensor | None = None
+    found: Tensor | None = None
+
+    def take(self, rows: list[int]) -> Seen:
+        """Return some of the planes, in another order or repeatedly."""
+        parts = self.embedding, self.detail, self.found
+        return Seen(*(part if part is None else part[rows] for part in parts))
+
+    def split(self) -> list[Seen]:
+        """Return each plane for itself."""
+        return [self.take([row]) for row in range(len(self.embedding))]
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """An encoded image: all that later rounds need of it.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        (1, C, h, w) of the segmentation encoder, for the framed part.
+    tokens : Tensor
+        (T, F) raw features for the language model, of that part.
+    image : ndarray
+        uint8 (H, W, 3), the whole plane.
+    frame : Frame
+        The part that the model looks at.
+    seen : Seen, optional
+        As the mask decoder sees it, where that is known already.
+    """
+
+    embedding: Tensor
+    tokens: Tensor
+    image: NDArray[np.uint8]
+    frame: Frame
+    seen: Seen | None = None
+
+    @property
+    def part(self) -> NDArray[np.uint8]:
+        """uint8 (h, w, 3): what lies in the frame."""
+        return self.frame.cut(self.image)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the plane."""
+        return self.image.shape[:2]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> ImageFeatures:
+        """Return them on another device."""
+        return replace(self, embedding=self.embedding.to(device, dtype), tokens=self.tokens.to(device))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Masks as the decoder gives them, N of them.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (N, 4h, 4w), on the padded model square.
+    iou : Tensor
+        (N,), SAM's own estimate.
+    token : Tensor
+        (N, C), mask tokens.
+    quality : Tensor
+        (N,), judged IoU 0…1; empty before judging.
+    corrected : Tensor
+        bool (N,): the corrector's mask was kept.
+    """
+
+    logits: Tensor
+    iou: Tensor
+    token: Tensor
+    quality: Tensor
+    corrected: Tensor

@@ -1,0 +1,1 @@
+"""The chat dock: one conversation about one study."""

@@ -1,0 +1,253 @@
+"""From a question to a round: the turn on the worker, its cancel, its failures, and asking again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from napari_mediround.domain.rounds import Reference, Round
+from napari_mediround.errors import DanglingReferenceError, MediRoundError
+from napari_mediround.widget.chat.case import AcceptAll, Again, Carry, Case
+from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.chat.turn import Ask, Carried, Fetch, carry_on, explain, take_turn
+from napari_mediround.widget.chat.view import Action, Chip, Message
+from napari_mediround.widget.lazy_model import fetch_weights
+from napari_mediround.widget.worker import Job
+
+NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
+GONE = "The image of this chat is closed. Choose another at the top, or open it again."
+STALE = "The conversation went another way meanwhile, so this answer was not taken. Ask again."
+ELSEWHERE = "the conversation went another way meanwhile"
+CLOSED = "The image was closed meanwhile: the masks are kept, and come back with the image."
+
+
+class Asking:
+    """One question at a time.
+
+    Parameters
+    ----------
+    place : Workplace
+        Viewer, view, worker, model.
+    about : callable
+        Returns plane and window of the next question.
+    answered : callable
+        Called after each round.
+    """
+
+    def __init__(
+        self,
+        place: Workplace,
+        about: Callable[[], tuple[int, str | tuple[float, float] | None]],
+        answered: Callable[[], None],
+    ) -> None:
+        self._place, self._about, self._answered = place, about, answered
+        self._swaps: dict[str, Reference] = {}
+        self._swapped: tuple[Case | None, int] = (None, 0)
+        self._task: tuple[Job, Ask | Carried] | None = None
+        self._warm: tuple | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question is being answered or a mask carried."""
+        return self._task is not None
+
+    def ask(self, text: str) -> None:
+        """Ask about the image at hand."""
+        if self.busy:
+            self._place.view.restore_question(text)
+            return
+        if self._place.layer() is None:
+            self._place.say(Message(GONE if self._place.images else NO_IMAGE, is_error=True))
+            self._place.view.restore_question(text)
+            return
+        plane, window = self._about()
+        ask = Ask(self._place.case, text, plane, window, swaps=tuple(self._swaps_here().items()))
+        self._place.view.show_chips([], "")
+        self._start(ask)
+
+    def act(self, key: object) -> bool:
+        """Do what an action of the chat means; return whether it was one of these."""
+        if not isinstance(key, Fetch | Ask | Again | Carry):
+            return False
+        if self.busy:
+            return True
+        if isinstance(key, Fetch):
+            self._run(key.ask, fetch_weights, partial(self._on_fetched, key.ask))
+        elif isinstance(key, Ask):
+            self._start(key)
+        elif isinstance(key, Carry):
+            self.carry(key.value)
+        else:
+            round_ = self._place.case.conversation.rounds[key.index - 1]
+            references = round_.references if key.references is None else key.references
+            case, after = self._place.case, key.index - 1
+            self._start(Ask(case, round_.text, round_.plane, round_.window, references, after=after))
+        return True
+
+    def carry(self, value: int) -> None:
+        """Carry a mask through the stack, up and then down, until it stops; each plane is a round."""
+        case = self._place.case
+        if self.busy or case is None or case.session is None or value not in case.values:
+            return
+        if case.session.study.planes == 1:
+            self._place.say(Message("There is one plane only: nowhere to carry it."), case)
+        elif case.session.label(value).verdict == "rejected" or not case.session.label(value).mask.area:
+            self._place.say(Message("There is nothing to carry: choose a mask that is there."), case)
+        else:
+            self._carry(Carried(case, value, value))
+
+    def _carry(self, carried: Carried) -> None:
+        layer = carried.case.layer()
+        if layer is None:
+            self._end_carry(carried, "the image was closed")
+            return
+        work = partial(carry_on, self._place.segmenter, self._place.project, layer, carried)
+        job = self._place.submit(
+            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "carrying …"
+        )
+        self._task = (job, carried)
+
+    def _on_carried(self, carried: Carried, answered: tuple[Round | str, dict[str, str]]) -> None:
+        self._task = None
+        case, (found, model) = carried.case, answered
+        if isinstance(found, str):
+            carried = replace(
+                carried, latest=carried.source, steps=carried.steps[1:], stops=(*carried.stops, found)
+            )
+        else:
+            try:
+                step = case.session.add(found, model=model)
+            except (ValueError, MediRoundError) as error:
+                said = str(error) if isinstance(error, MediRoundError) else ELSEWHERE
+                self._end_carry(carried, said.rstrip("."))
+                return
+            value = case.session.label_of(Reference(len(case.conversation)))
+            carried = replace(carried, latest=value, values=(*carried.values, value))
+            self._place.take(case, step)
+        if carried.steps:
+            self._carry(carried)
+        else:
+            self._end_carry(carried, " and ".join(dict.fromkeys(carried.stops)))
+
+    def _on_carry_failed(self, carried: Carried, error: Exception) -> None:
+        self._task = None
+        self._place.say(explain(error), carried.case)
+
+    def _end_carry(self, carried: Carried, why: str) -> None:
+        labels = carried.case.session.state.labels  # without what was undone meanwhile
+        values = tuple(value for value in carried.values if value in labels)
+        name = labels[carried.source].name if carried.source in labels else "the mask"
+        planes, count = sorted(labels[value].plane for value in values), len(values)
+        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " nowhere"
+        accept = (Action(f"Accept all {count}", AcceptAll(values)),) if count else ()
+        self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
+        self._answered()
+
+    def cancel(self) -> bool:
+        """Drop the question that is being answered; it comes back into the input. Return whether one was."""
+        if self._task is None:
+            return False
+        if isinstance(self._task[1], Carried):
+            job, carried = self._task
+            self._place.cancel(job)
+            self._task = None
+            self._end_carry(carried, "it was cancelled; undo takes back plane by plane")
+            return True
+        job, ask = self._task
+        self._place.cancel(job)
+        self._end()
+        self._place.say(Message("Cancelled. Nothing has changed."), ask.case)
+        self._place.view.restore_question(ask.text)
+        return True
+
+    def _start(self, ask: Ask) -> None:
+        layer = ask.case.layer()
+        if layer is None:
+            self._place.say(Message(NO_IMAGE, is_error=True), ask.case)
+            return
+        work = partial(take_turn, self._place.segmenter, self._place.project, layer, ask)
+        self._run(ask, work, partial(self._on_round, ask))
+
+    def _run(self, ask: Ask, work: Callable[[Job], object], done: Callable[[object], None]) -> None:
+        ask.case.asked = ask.text
+        self._place.refresh(ask.case)
+        failed = partial(self._on_failed, ask)
+        self._task = (self._place.submit(work, done, failed, "waiting for the model …"), ask)
+
+    def _end(self) -> None:
+        self._task[1].case.asked = ""
+        self._task = None
+
+    def _on_fetched(self, ask: Ask, said: object) -> None:
+        self._end()
+        self._place.say(Message(str(said)), ask.case)
+        self._start(ask)
+
+    def _on_failed(self, ask: Ask, error: Exception) -> None:
+        self._end()
+        self._place.say(explain(error, ask), ask.case)
+        self._place.view.restore_question(ask.text)
+
+    def _on_round(self, ask: Ask, answered: tuple[Round, dict[str, str]]) -> None:
+        self._end()
+        case, (round_, model) = ask.case, answered
+        try:
+            step = case.session.add(round_, ask.after is not None, model)
+        except (ValueError, MediRoundError) as error:
+            text = str(error) if isinstance(error, MediRoundError) else STALE
+            self._place.say(Message(text, is_error=True), case)
+            self._place.view.restore_question(ask.text)
+            return
+        case.current = 0
+        self._place.take(case, step)
+        if case.layer() not in self._place.images:
+            self._place.say(Message(CLOSED), case)
+        self._answered()
+
+    # While the question is typed.
+
+    def edit(self, text: str) -> None:
+        """Show what a question points at, and look at its plane already."""
+        self._warm_up(text)
+        case = self._place.case
+        chips: list[Chip] = []
+        problem = ""
+        if case is not None and len(case.conversation) and text.strip():
+            try:
+                found, swaps = case.session.resolve(text, self._about()[0]), self._swaps_here()
+                chips = [case.chip(swaps.get(r.phrase, r)) for r in found]
+                self._swaps = {r.phrase: swaps[r.phrase] for r in found if r.phrase in swaps}
+            except DanglingReferenceError as error:
+                problem = str(error)
+        self._place.view.show_chips(chips, problem)
+
+    def swap(self, phrase: str, reference: Reference) -> None:
+        """Let a phrase of the question being typed point at another mask."""
+        self._swaps_here()[phrase] = Reference(reference.round, reference.target, phrase)
+
+    def _swaps_here(self) -> dict[str, Reference]:
+        """Return what was swapped; nothing once another image, round or branch is at hand."""
+        case = self._place.case
+        here = case, case.session.head if case is not None and case.session is not None else 0
+        if here != self._swapped:
+            self._swaps, self._swapped = {}, here
+        return self._swaps
+
+    def forget_plane(self) -> None:
+        """Look at the plane again when the next question is typed."""
+        self._warm = None
+
+    def _warm_up(self, text: str) -> None:
+        """Encode the plane while the user types, once the model is there and idle."""
+        case, layer = self._place.case, self._place.layer()
+        if not text or layer is None or self.busy or not self._place.segmenter.loaded:
+            return
+        warm = (case, *self._about())
+        if case.session is not None and case.data is layer.data and warm != self._warm:
+            self._warm = warm
+            self._place.submit(lambda job: case.session.prepare(*warm[1:]), _nothing, _nothing)
+
+
+def _nothing(result: object) -> None:
+    """Take no notice: a plane that could not be looked at is said by the question about it."""

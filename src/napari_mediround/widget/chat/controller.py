@@ -1,0 +1,381 @@
+"""One object that knows the viewer, the view and the worker: it hears both and hands on to its parts.
+
+Everything here and in the parts runs on the GUI's thread and takes no time, but for the functions that
+take a `Job`: those run on the worker and touch neither viewer nor view.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+from napari.layers import Image
+
+from napari_mediround.domain.study import Study
+from napari_mediround.domain.windows import WINDOWS
+from napari_mediround.errors import MediRoundError
+from napari_mediround.widget.chat.asking import Asking
+from napari_mediround.widget.chat.case import Case
+from napari_mediround.widget.chat.cases import Projects, project_of
+from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.chat.fixing import Fixing
+from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
+from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.chat.verdict_actions import Verdicts
+from napari_mediround.widget.chat.view import KEYS, REASON_KEYS, ChatView, Message
+from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.lazy_model import LazySegmenter
+from napari_mediround.widget.worker import Worker
+
+AUTOMATIC, AS_SHOWN = "automatic", "as shown in the viewer"
+
+
+class ChatController:
+    """The dock's logic.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+        A proxy of one will do.
+    view : ChatView
+        What the user sees.
+    worker : Worker
+        Where the model runs.
+    segmenter : LazySegmenter
+        The model.
+    project : Project, optional
+        Where the rounds are kept; by default a folder of the user's.
+    """
+
+    def __init__(
+        self,
+        viewer,
+        view: ChatView,
+        worker: Worker,
+        segmenter: LazySegmenter,
+        project: Project | None = None,
+    ) -> None:
+        self._viewer, self._view, self._worker, self._segmenter = viewer, view, worker, segmenter
+        self._place = place = Workplace(viewer, view, worker, segmenter, project or Project())
+        self._cases: weakref.WeakKeyDictionary[Image, dict[tuple, Case]] = weakref.WeakKeyDictionary()
+        self._plane, self._window, self._follow, self._started = 0, 0, True, False
+        self._heard: weakref.ref[Image] | None = None
+        self._verdicts = Verdicts(place)
+        self._fixing = Fixing(place, self._verdicts)
+        self._asking = Asking(place, self._about, self._verdicts.start_clock)
+        self._projects = Projects(place)
+        me = weakref.WeakMethod(self._on_key_pressed)
+        self.keys = ViewerKeys(viewer, lambda key: me() and me()(key))
+        for signal, slot in self._view_slots():
+            signal.connect(slot)
+        for emitter, slot in self._viewer_slots():
+            emitter.connect(slot)
+        place.show_status()
+        self._on_layers()
+        self.start()
+
+    @property
+    def workplace(self) -> Workplace:
+        """What this dock works with, for another dock beside it."""
+        return self._place
+
+    def start(self) -> None:
+        """Open the project, unless it is open."""
+        if not self._started:
+            self._started = True
+            self._place.refresh(self._place.case)  # cards of a session that was let go do nothing
+            self._projects.start()
+
+    def stop(self) -> None:
+        """Cancel what runs, let go of the model and of the project; the next question takes both again."""
+        self._fixing.drop()
+        self._asking.cancel()
+        self._place.cancel_all()
+        self._place.clear_away()
+        self._worker.stop()
+        self._segmenter.release()
+        self._asking.forget_plane()
+        self._close_project()
+        self._started = False
+
+    def disconnect(self) -> None:
+        """Listen to the viewer no more, and let go of the project."""
+        self._close_project()
+        self.keys.unbind()
+        self._listen_to(None)
+        for emitter, slot in self._viewer_slots():
+            emitter.disconnect(slot)
+
+    def _view_slots(self) -> tuple:
+        view = self._view
+        return (
+            (view.question_asked, self._asking.ask),
+            (view.question_edited, self._asking.edit),
+            (view.reference_chosen, self._asking.swap),
+            (view.cancel_asked, self._on_cancel_asked),
+            (view.project_chosen, self._on_project_chosen),
+            (view.image_chosen, self._on_image_chosen),
+            (view.volume_chosen, self._on_volume_chosen),
+            (view.plane_chosen, self._on_plane_chosen),
+            (view.follow_chosen, self._on_follow_chosen),
+            (view.window_chosen, self._on_window_chosen),
+            (view.action_chosen, self._on_action_chosen),
+            (view.device_chosen, self._on_device_chosen),
+            (view.step_chosen, self._on_step_chosen),
+            (view.mask_chosen, self._verdicts.choose),
+            (view.mask_hovered, self._place.highlight),
+            (view.tool_chosen, self._fixing.take),
+            (view.reason_chosen, self._fixing.end),
+            (view.key_pressed, self._on_key_pressed),
+        )
+
+    def _viewer_slots(self) -> tuple:
+        events, dims = self._viewer.layers.events, self._viewer.dims.events
+        listed = [(events.inserted, self._on_layers), (events.removed, self._on_layers)]
+        listed += [(events.reordered, self._on_layers), (events.renamed, self._on_layers)]
+        return (
+            *listed,
+            (dims.point, self._on_dims),
+            (dims.order, self._on_dims),
+            (dims.ndisplay, self._on_dims),
+        )
+
+    # What is asked about: project, image, volume, plane, window.
+
+    def _on_project_chosen(self, folder: str) -> None:
+        self._fixing.drop()
+        self._asking.cancel()
+        self._place.cancel_all()
+        for cases in self._cases.values():
+            for case in cases.values():
+                labels = case.labels()
+                if labels in list(self._viewer.layers):
+                    self._viewer.layers.remove(labels)
+        self._close_project()
+        self._cases.clear()
+        self._place.project = project_of(folder)
+        self._started = True
+        self._projects.start(reopen=True)
+        self._choose(self._place.layer())
+
+    def _close_project(self) -> None:
+        """Let go of the folder; sessions that are not kept there any more are read again from it."""
+        for cases in self._cases.values():
+            for case in cases.values():
+                case.session = None
+        self._place.project.close()
+
+    def _on_layers(self, event=None) -> None:
+        place = self._place
+        place.images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        self._fixing.check_layers()
+        layer, added = place.case and place.case.layer(), getattr(event, "value", None)
+        if (
+            isinstance(added, Image)
+            and added in place.images
+            and added is not layer
+            and not self._fixing.busy
+        ):
+            self._show(added)  # what was just opened is what is asked about
+        elif layer not in place.images and not (place.case and place.case.entries and self._stays()):
+            self._choose(place.images[-1] if place.images else None)
+        layer = place.case and place.case.layer()
+        names = [layer.name for layer in place.images]
+        self._view.show_images(names, place.images.index(layer) if layer in place.images else -1)
+
+    def _stays(self) -> bool:
+        """Whether the chat of a closed image stays: more is to come in it, or there is no other image."""
+        return self._asking.busy or not self._place.images
+
+    def _on_image_chosen(self, index: int) -> None:
+        self._show(self._place.images[index])
+
+    def _show(self, layer: Image) -> None:
+        """Choose an image, and bring it into view where the viewer shows nothing of it."""
+        self._choose(layer)
+        if self._place.case is None:
+            return
+        grid, point = self._place.case.grid, self._viewer.dims.point
+        layer.visible = True
+        if not layer_geometry.is_shown(layer, grid, point):
+            self._go_to(grid.geometry.shape[0] // 2)
+            self._viewer.reset_view()
+
+    def _choose(self, layer: Image | None, volume: tuple[int, ...] | None = None) -> None:
+        place = self._place
+        self._listen_to(layer)
+        try:
+            place.case = self._case_of(layer, volume) if layer is not None else None
+        except MediRoundError as error:
+            place.case = None
+            place.refresh(None)
+            place.say(Message(str(error), is_error=True))
+        else:
+            place.refresh(place.case)
+            if place.case is None and (offer := self._projects.offer()):
+                place.say(offer)
+        self._window = 0
+        self._view.show_windows(self._windows(), 0)
+        self._show_volume()
+        self._on_dims()
+        if place.case is not None:
+            place.lay_out(place.case)
+            self._projects.resume(place.case)
+
+    def _listen_to(self, layer: Image | None) -> None:
+        """Hear when the pixels of the image at hand are replaced."""
+        heard = self._heard and self._heard()
+        if heard is not None:
+            heard.events.data.disconnect(self._on_data)
+        self._heard = weakref.ref(layer) if layer is not None else None
+        if layer is not None:
+            layer.events.data.connect(self._on_data)
+
+    def _on_data(self, event=None) -> None:
+        """Begin a conversation of its own about pixels on another grid; others go on with theirs."""
+        layer, case = self._place.layer(), self._place.case
+        if layer is not None and not case.fits(layer):
+            self._choose(layer)
+
+    def _case_of(self, layer: Image, volume: tuple[int, ...] | None) -> Case:
+        if volume is None:
+            volume = layer_geometry.shown_volume(layer, self._viewer.dims.point)
+        grid = layer_geometry.layer_grid(layer, volume)
+        cases = self._cases.setdefault(layer, {})
+        if volume not in cases or cases[volume].grid != grid:
+            cases[volume] = Case(weakref.ref(layer), grid)
+        return cases[volume]
+
+    def _on_volume_chosen(self, number: int) -> None:
+        layer = self._place.layer()
+        if layer is not None:
+            volume = np.unravel_index(number, layer_geometry.leading_shape(layer))
+            volume = tuple(int(at) for at in volume)
+            for axis, at in enumerate(layer_geometry.volume_point(layer, volume)):
+                self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
+            self._choose(layer, volume)
+
+    def _show_volume(self) -> None:
+        layer = self._place.layer()
+        lengths = layer_geometry.leading_shape(layer) if layer is not None else ()
+        if not lengths:
+            self._view.show_volume(0, 1, "")
+            return
+        volume = self._place.case.grid.volume
+        shown = layer_geometry.shown_volume(layer, self._viewer.dims.point)
+        hint = "" if shown == volume else "the viewer shows another"
+        self._view.show_volume(int(np.ravel_multi_index(volume, lengths)), int(np.prod(lengths)), hint)
+
+    def _on_dims(self, event=None) -> None:
+        layer = self._place.layer()
+        if layer is None:
+            self._view.show_plane(0, 0, "", "")
+            return
+        grid = self._place.case.grid
+        if self._follow:
+            self._plane = layer_geometry.shown_plane(layer, grid, self._viewer.dims.point)
+        self._plane = min(self._plane, grid.geometry.shape[0] - 1)
+        self._show_plane()
+        self._show_volume()
+        self._fixing.look()
+
+    def _show_plane(self) -> None:
+        grid = self._place.case.grid
+        axis = grid.layer_axis() - grid.ndim - len(grid.volume) + self._viewer.dims.ndim
+        turned = grid.ndim == 3 and axis in self._viewer.dims.displayed
+        hints = ["The viewer is turned; questions go to this plane."] if turned else []
+        if not grid.geometry.oriented:
+            hints.append("The image does not say where left and right are.")
+        self._view.show_plane(self._plane, grid.geometry.shape[0], grid.geometry.plane_name, " ".join(hints))
+
+    def _on_plane_chosen(self, plane: int) -> None:
+        self._plane = plane
+        if self._follow:
+            self._go_to(plane)
+
+    def _go_to(self, plane: int) -> None:
+        """Let the viewer show a plane."""
+        layer = self._place.layer()
+        point = layer_geometry.plane_point(layer, self._place.case.grid, plane) if layer is not None else None
+        if point is not None:
+            self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
+
+    def _on_follow_chosen(self, follow: bool) -> None:
+        self._follow = follow
+        self._on_dims()
+
+    def _on_window_chosen(self, index: int) -> None:
+        self._window = index
+        layer, name = self._place.layer(), self._windows()[index]
+        if layer is not None and name in WINDOWS:
+            layer.contrast_limits = layer_geometry.contrast_limits(
+                layer.metadata[layer_geometry.STUDY_KEY], name
+            )
+
+    def _windows(self) -> tuple[str, ...]:
+        layer = self._place.layer()
+        if layer is None or layer.rgb:
+            return ()
+        study = layer.metadata.get(layer_geometry.STUDY_KEY)
+        presets = tuple(WINDOWS) if isinstance(study, Study) and study.modality == "CT" else ()
+        return (AUTOMATIC, AS_SHOWN, *presets)
+
+    def _about(self) -> tuple[int, str | tuple[float, float] | None]:
+        """Return plane and window of the next question."""
+        windows = self._windows()
+        name = windows[self._window] if windows else AUTOMATIC
+        if name == AS_SHOWN:
+            low, high = (float(limit) for limit in self._place.layer().contrast_limits)
+            return self._plane, ((low + high) / 2, high - low)
+        return self._plane, None if name == AUTOMATIC else name
+
+    # What is done.
+
+    def _on_cancel_asked(self) -> None:
+        if not (self._fixing.cancel() or self._asking.cancel()):
+            self._projects.cancel()
+
+    def _on_action_chosen(self, key: object) -> None:
+        if isinstance(key, int):
+            self._on_plane_chosen(key)
+            self._show_plane()
+        elif not (self._asking.act(key) or self._verdicts.act(key)):
+            self._projects.act(key)
+
+    def _on_step_chosen(self, step: str) -> None:
+        case = self._place.case
+        if self._fixing.busy:
+            self._step_in_fix(step)
+        elif step == "carry":
+            if case is not None and case.current:
+                self._asking.carry(case.current)
+        elif step == "fix":
+            if case is not None and case.current:
+                self._fixing.start(case, case.current, self._go_to)
+        else:
+            self._verdicts.take(step)
+
+    def _step_in_fix(self, step: str) -> None:
+        if step in ("undo", "redo"):
+            self._fixing.step_back(step)
+        elif step == "fix":
+            self._fixing.next_answered()
+        elif step == "reject":
+            self._fixing.drop()
+
+    def _on_key_pressed(self, key: str) -> None:
+        reasons = {letter: reason for reason, letter in REASON_KEYS.items()}
+        steps = {letter: step for step, letter in KEYS.items()}
+        if self._fixing.busy and key in reasons:
+            self._fixing.end(reasons[key])
+        elif key in steps:
+            self._on_step_chosen(steps[key])
+        elif key == QUESTION_KEY:
+            self._view.focus_question()
+
+    def _on_device_chosen(self, device: str) -> None:
+        self._place.submit(
+            lambda job: self._segmenter.change_device(device),
+            lambda _: self._place.show_status(),
+            lambda error: self._place.say(Message(str(error), is_error=True)),
+        )

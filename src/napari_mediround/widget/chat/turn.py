@@ -1,0 +1,169 @@
+"""One turn of a conversation about a layer: what it needs, how it runs on the worker, how it can fail.
+
+Touches neither viewer nor view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from napari.layers import Image
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.rounds import Reference, Round
+from napari_mediround.errors import DanglingReferenceError, MediRoundError, MissingWeightsError, stop_if
+from napari_mediround.session import Session
+from napari_mediround.widget.chat.case import Case
+from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.chat.view import Action, Message
+from napari_mediround.widget.layers.layer_geometry import study_from_layer
+from napari_mediround.widget.lazy_model import LazySegmenter, missing_weights
+from napari_mediround.widget.worker import Job
+
+SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question with all that it depends on, so that it can be asked again.
+
+    Parameters
+    ----------
+    case : Case
+        Which image and conversation.
+    text : str
+        The question.
+    plane : int
+        0-based, display order.
+    window : str, (level, width) or None
+        As in `Session.answer`.
+    references : tuple of Reference, optional
+        What it points at; None resolves the words.
+    swaps : tuple of (str, Reference)
+        Phrases that the user pointed at another mask than the words mean.
+    after : int, optional
+        As in `Session.answer`: the round replaces those after it on a branch of its own.
+    """
+
+    case: Case
+    text: str
+    plane: int
+    window: str | tuple[float, float] | None
+    references: tuple[Reference, ...] | None = None
+    swaps: tuple[tuple[str, Reference], ...] = ()
+    after: int | None = None
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A mask on its way through the stack.
+
+    Parameters
+    ----------
+    case : Case
+        Which image and conversation.
+    source, latest : int
+        Label values of the mask, and of the last one carried in this direction.
+    steps : tuple of int
+        Directions still to go, +1 and -1, the present one first.
+    values : tuple of int
+        Label values of all that was carried so far.
+    stops : tuple of str
+        Why it stopped in the directions that are done.
+    """
+
+    case: Case
+    source: int
+    latest: int
+    steps: tuple[int, ...] = (1, -1)
+    values: tuple[int, ...] = ()
+    stops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """The offer to fetch the weights and then to ask again."""
+
+    ask: Ask
+
+
+def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: Image, job: Job) -> Session:
+    """Return the case's session, on the worker; made or moved to the layer's pixels if need be.
+
+    A session made here has the rounds that the project knows of this image.
+
+    Raises
+    ------
+    MediRoundError
+        As `study_from_layer` and `Journal.open`, and when the job was cancelled.
+    """
+    if not case.fits(layer):
+        raise MediRoundError(SWAPPED)
+    if case.session is None:
+        study = study_from_layer(layer, case.grid.volume)
+        stop_if(job.cancelled)  # the project may be closed by now: it is not opened for nobody
+        case.session, case.data = Session(segmenter, study, load_anatomy(), project.open()), layer.data
+        project.remember(case.session.case, layer)
+    elif case.data is not layer.data:
+        study = study_from_layer(layer, case.grid.volume)
+        case.session, case.data = case.session.move_to(study), layer.data
+    return case.session
+
+
+def take_turn(
+    segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask, job: Job
+) -> tuple[Round, dict[str, str]]:
+    """Answer a question, on the worker; return the round and what answered, for the journal.
+
+    References are resolved before anything slow.
+
+    Raises
+    ------
+    MediRoundError
+        As `Session.answer`, `open_session` and the loading of the model.
+    """
+    session = open_session(segmenter, project, ask.case, layer, job)
+    references = ask.references
+    if references is None:
+        swaps = dict(ask.swaps)
+        references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.plane, ask.after))
+    _load(segmenter, job)
+    job.report(f"looking at plane {ask.plane} …")
+    round_ = session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
+    return round_, segmenter.describe()
+
+
+def _load(segmenter: LazySegmenter, job: Job) -> None:
+    if not segmenter.loaded:
+        job.report("loading the model …")
+        segmenter.load()
+
+
+def carry_on(
+    segmenter: LazySegmenter, project: Project, layer: Image, carried: Carried, job: Job
+) -> tuple[Round | str, dict[str, str]]:
+    """Carry a mask to the next plane, on the worker, or say why not; returns and raises as `take_turn`."""
+    session = open_session(segmenter, project, carried.case, layer, job)
+    _load(segmenter, job)
+    plane = session.label(carried.latest).plane + carried.steps[0]
+    job.report(f"carrying {session.label(carried.latest).name} to plane {plane} …")
+    found = session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
+    return found, segmenter.describe()
+
+
+def explain(error: Exception, ask: Ask | None = None) -> Message:
+    """Return a failure in words, with what can be done about it as buttons."""
+    if isinstance(error, MissingWeightsError) and ask is not None:
+        missing = missing_weights()
+        size = sum(weight.download for weight in missing) / 1e6
+        offer = (Action(f"Fetch weights ({size:.0f} MB download)", Fetch(ask)),) if missing else ()
+        names = ", ".join(f"{weight.name} ({weight.purpose})" for weight in missing)
+        text = f"The model's weights are not on this machine yet: {names}." if missing else str(error)
+        return Message(text, True, offer)
+    if isinstance(error, DanglingReferenceError) and ask is not None:
+        choices = (Action(ask.case.name_of(r), replace(ask, references=(r,))) for r in error.choices)
+        return Message(str(error), True, tuple(choices))
+    if isinstance(error, MediRoundError):
+        return Message(str(error), True)
+    what = f"Something failed inside MediRound ({type(error).__name__}: {error})."
+    return Message(f"{what} The conversation is as it was. The log says where; please report it.", True)

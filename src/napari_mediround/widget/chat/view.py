@@ -1,0 +1,249 @@
+"""What the controller says to a chat view, and what it hears: signals out, setters in. Knows no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from psygnal import SignalInstance
+
+from napari_mediround.questions.suggestions import Suggestion
+
+KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C"}
+"""The key of each step, free in every napari layer: C alone changes the contrast of an image."""
+
+REASON_KEYS = {"leak": "G", "miss": "H", "boundary": "J", "wrong side": "Q", "wrong reference": "W"}
+"""The key that ends a fix, by the reason it gives."""
+
+TOOLS = {"paint": "P", "erase": "E", "fill": "F", "inside": "K", "outside": "K", "box": "K"}
+"""What a mask can be fixed with: napari's own three, then what the model answers; K goes through those."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that can be done: a button's text, and what `action_chosen` carries."""
+
+    label: str
+    key: object
+
+
+@dataclass(frozen=True)
+class MaskLine:
+    """One mask of a reply.
+
+    Parameters
+    ----------
+    value : int
+        Its label value.
+    colour : str
+        Of that value, "#rrggbb".
+    structure : str
+        Its name.
+    quality : float
+        Judged, 0…1.
+    area : str
+        With its unit.
+    volume : str
+        Of this plane's slice of it, with its unit; "" where the image states no spacing.
+    corrected : bool
+        Whether the corrector's mask replaced the first one.
+    verdict : {"", "accepted", "corrected", "rejected"}
+        Of the user.
+    drawn : int
+        The number that the Labels layer shows, where it is another: that of what it was carried from.
+    """
+
+    value: int
+    colour: str
+    structure: str
+    quality: float
+    area: str
+    volume: str = ""
+    corrected: bool = False
+    verdict: str = ""
+    drawn: int = 0
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What a phrase of a question points at, and what it could point at instead.
+
+    Parameters
+    ----------
+    phrase : str
+        Of the question.
+    current : str
+        What it means ("1 liver [1]").
+    value : int
+        Of that mask, in the Labels layer.
+    choices : tuple of Action
+        The masks that it could mean; in the question being typed each key is a `Reference`, in a reply
+        what `action_chosen` carries.
+    """
+
+    phrase: str
+    current: str
+    value: int
+    choices: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, as shown in the chat."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a question.
+
+    Parameters
+    ----------
+    round : int
+        Its number.
+    plane : int
+        Asked about, 0-based, display order.
+    plane_name : str
+        "axial plane 46".
+    text : str
+        What the model says.
+    references : tuple of Chip
+        What the question pointed at.
+    masks : tuple of MaskLine
+        Empty when nothing was segmented.
+    notes : tuple of str
+        What the user should know of how it was computed.
+    seconds : float
+        From question to answer.
+    actions : tuple of Action
+        What else can be done with the round: ask it again, go on from it.
+    """
+
+    round: int
+    plane: int
+    plane_name: str
+    text: str
+    references: tuple[Chip, ...]
+    masks: tuple[MaskLine, ...]
+    notes: tuple[str, ...]
+    seconds: float
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line from the program rather than the model; `is_error` sets it apart."""
+
+    text: str
+    is_error: bool = False
+    actions: tuple[Action, ...] = ()
+
+
+Entry = Question | Reply | Message
+
+
+@dataclass(frozen=True)
+class FixState:
+    """The fix under way.
+
+    Parameters
+    ----------
+    name : str
+        Of the mask ("1 liver").
+    tool : str
+        One of `TOOLS`, or "" while none is in hand.
+    hint : str
+        What to do now, or why nothing can be drawn.
+    """
+
+    name: str
+    tool: str
+    hint: str
+
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+class ChatView(Protocol):
+    """A chat about one image at a time. The setters emit no signal."""
+
+    question_asked: SignalInstance
+    """(text)"""
+    question_edited: SignalInstance
+    """(text) at each change of the text being typed."""
+    cancel_asked: SignalInstance
+    """()"""
+    project_chosen: SignalInstance
+    """(folder)"""
+    image_chosen: SignalInstance
+    """(index) into the images last shown."""
+    volume_chosen: SignalInstance
+    """(index) of the volumes along time or channels."""
+    plane_chosen: SignalInstance
+    """(plane) 0-based."""
+    follow_chosen: SignalInstance
+    """(bool) whether the plane follows the viewer."""
+    window_chosen: SignalInstance
+    """(index) into the windows last shown."""
+    action_chosen: SignalInstance
+    """(key) of the `Action`."""
+    reference_chosen: SignalInstance
+    """(phrase, Reference) that it shall point at, in the question being typed."""
+    device_chosen: SignalInstance
+    """(name) of `DEVICES`."""
+    step_chosen: SignalInstance
+    """(step) of `KEYS`, for the current mask."""
+    mask_chosen: SignalInstance
+    """(value): make it the current mask."""
+    mask_hovered: SignalInstance
+    """(value) under the pointer, 0 when it has left."""
+    tool_chosen: SignalInstance
+    """(tool) of `TOOLS`."""
+    reason_chosen: SignalInstance
+    """(reason): end the fix; "" drops it."""
+    key_pressed: SignalInstance
+    """(key) "J", "Shift+U": a letter pressed in the view, but not in a text box."""
+
+    def show_project(self, name: str, hint: str) -> None:
+        """Show which project folder the rounds go to."""
+
+    def show_images(self, names: Sequence[str], current: int) -> None:
+        """List the images; -1 is none."""
+
+    def show_volume(self, volume: int, volumes: int, hint: str) -> None:
+        """Show which of several volumes is asked about; 1 hides the choice."""
+
+    def show_plane(self, plane: int, planes: int, name: str, hint: str) -> None:
+        """Show which plane is asked about."""
+
+    def show_windows(self, names: Sequence[str], current: int) -> None:
+        """List the windows; an empty list hides the choice."""
+
+    def show_entries(self, entries: Sequence[Entry]) -> None:
+        """Make the chat these entries; what has not changed stays as it is."""
+
+    def show_current(self, value: int, undo: str, redo: str) -> None:
+        """Show which mask the keys act on (0 is none) and what undo and redo would take ("" is nothing)."""
+
+    def show_chips(self, chips: Sequence[Chip], problem: str) -> None:
+        """Show what the text being typed points at, or why it points at nothing."""
+
+    def show_suggestions(self, suggestions: Sequence[Suggestion]) -> None:
+        """Offer questions."""
+
+    def show_fix(self, fix: FixState | None) -> None:
+        """Show the fix under way, or none."""
+
+    def show_busy(self, text: str) -> None:
+        """Show what is being done; "" when nothing is."""
+
+    def show_status(self, text: str) -> None:
+        """Show device, preset, adapter and queue."""
+
+    def restore_question(self, text: str) -> None:
+        """Put a question back into the input, unless something else was typed."""
+
+    def focus_question(self) -> None:
+        """Put the cursor into the input."""

@@ -1,0 +1,1 @@
+"""Napari layers and the grid of a study."""

@@ -1,0 +1,1 @@
+"""What napari finds in the manifest: reader, writer, sample."""

@@ -1,0 +1,1 @@
+"""Labelled images: collected, prepared, drawn and varied."""

@@ -1,0 +1,1 @@
+"""Dialogues about labelled planes, in words."""

@@ -1,0 +1,1 @@
+"""What the weights do on patients that they never saw."""

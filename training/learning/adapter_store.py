@@ -1,0 +1,297 @@
+"""The adapters of a project: kept with their cards, one of them live; used, rolled back, merged, passed on.
+
+A project has ``adapters/<name>/`` for each and ``adapters/live.json``, the history of what was live and
+why. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from napari_mediround.errors import AdapterError
+from napari_mediround.files import write_whole
+from napari_mediround.model.adapter import (
+    CARD,
+    WEIGHTS,
+    AdapterShape,
+    is_adapter,
+    read_adapter,
+    write_adapter,
+)
+
+FOLDER, LIVE = "adapters", "live.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One entry of the history.
+
+    Parameters
+    ----------
+    adapter : str
+        Live from then on; "" for none.
+    utc : str
+        When.
+    why : str
+        "won", "rolled back", or a person's reason.
+    """
+
+    adapter: str
+    utc: str
+    why: str
+
+
+class AdapterStore:
+    """The adapters of a project.
+
+    Parameters
+    ----------
+    project : Path
+        Its folder.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self.folder = Path(project) / FOLDER
+
+    def names(self) -> list[str]:
+        """Return the adapters, the first learned first."""
+        there = [p for p in self.folder.glob("*") if is_adapter(p)] if self.folder.exists() else []
+        return [p.name for p in sorted(there, key=lambda p: (self.card(p.name).get("made", ""), p.name))]
+
+    def path(self, name: str) -> Path:
+        """Return the folder of an adapter.
+
+        Raises
+        ------
+        AdapterError
+            When there is none of that name.
+        """
+        if not _NAME.fullmatch(name) or not is_adapter(self.folder / name):
+            known = ", ".join(self.names()) or "none yet; learn from corrections first"
+            raise AdapterError(f"There is no adapter {name!r} in this project. There are: {known}.")
+        return self.folder / name
+
+    def card(self, name: str) -> dict:
+        """Return the card of an adapter; `read_adapter` checks it against the weights."""
+        return json.loads((self.folder / name / CARD).read_text("utf-8"))
+
+    def history(self) -> list[Switch]:
+        """Return what was live, the first first.
+
+        Raises
+        ------
+        AdapterError
+            When the file is damaged.
+        """
+        path = self.folder / LIVE
+        if not path.exists():
+            return []
+        try:
+            return [Switch(**entry) for entry in json.loads(path.read_text("utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise AdapterError(
+                f"{path} is damaged ({error}). Delete it and choose an adapter again."
+            ) from error
+
+    @property
+    def live(self) -> str:
+        """The adapter that is live, "" for none."""
+        switches = self.history()
+        return switches[-1].adapter if switches else ""
+
+    @property
+    def live_path(self) -> Path | None:
+        """Its folder; None for none."""
+        return self.path(self.live) if self.live else None
+
+    def add(self, state: dict[str, Tensor], shape: AdapterShape, card: dict) -> str:
+        """Keep a new adapter; return its name, "a001" and on."""
+        numbers = [int(p.name[1:]) for p in self.folder.glob("a[0-9]*") if p.name[1:].isdigit()]
+        name = f"a{max(numbers, default=0) + 1:03d}"
+        write_adapter(self.folder / name, state, shape, {"made": _now(), **card, "name": name})
+        return name
+
+    def note(self, name: str, **fields) -> dict:
+        """Write fields into an adapter's card; the weights stay as they are. Returns the card."""
+        card = self.card(self.path(name).name) | fields
+        text = json.dumps(card, indent=1, sort_keys=True)
+        write_whole(self.folder / name / CARD, lambda part: part.write_text(text, "utf-8"))
+        return card
+
+    def use(self, name: str, reason: str = "") -> None:
+        """Let an adapter be live; "" is none.
+
+        Parameters
+        ----------
+        name : str
+            One of `names`, or "".
+        reason : str
+            Why, in a person's words; needed where the card does not say that it won.
+
+        Raises
+        ------
+        AdapterError
+            When it is damaged, or did not win and no reason is given.
+        """
+        if name:
+            _, _, card = read_adapter(self.path(name))
+            if not card.get("gate", {}).get("wins") and not reason.strip():
+                says = card.get("gate", {}).get("words", "It was not measured.")
+                raise AdapterError(
+                    f"{name} may not go live by itself: {says} Give a reason to use it all the same."
+                )
+        self._switch(name, reason.strip() or ("won" if name else "none chosen"))
+
+    def rollback(self) -> str:
+        """Go back to what was live before; return its name, "" for none.
+
+        Raises
+        ------
+        AdapterError
+            When nothing was live yet.
+        """
+        switches = self.history()
+        if not switches:
+            raise AdapterError("No adapter was live yet, so there is nothing to go back to.")
+        before = _before(switches)
+        if before:
+            read_adapter(self.path(before))
+        self._switch(before, "rolled back")
+        return before
+
+    def merge(self, names: Sequence[str], shares: Sequence[float] | None = None) -> str:
+        """Keep an adapter that changes the weights by the weighted sum of several; return its name.
+
+        Its rank is the sum of theirs, so the sum is exact. It has not been measured: a reason is needed to
+        use it, or `mediround adapters measure`.
+
+        Raises
+        ------
+        AdapterError
+            When they stand on different weights, sit in other places, or shares do not fit.
+        """
+        shares = list(shares or [1 / len(names)] * len(names))
+        if len(names) < 2 or len(shares) != len(names):
+            raise AdapterError("Name at least two adapters, and as many shares as adapters.")
+        parts = [read_adapter(self.path(name)) for name in names]
+        cards = [card for _, _, card in parts]
+        shapes = [shape for _, shape, _ in parts]
+        places = {
+            (tuple(sorted(state)), card.get("base"), shape.language_targets) for state, shape, card in parts
+        }
+        if len(places) > 1:
+            raise AdapterError(
+                "These adapters were learned on different weights or places and cannot be merged."
+            )
+        merged = {key: _merge(key, [state[key] for state, _, _ in parts], shares) for key in parts[0][0]}
+        ranks = sum(s.language_rank for s in shapes), sum(s.head_rank for s in shapes)
+        card = {"base": cards[0].get("base"), "merged": dict(zip(names, shares, strict=True))}
+        return self.add(merged, AdapterShape(*ranks, shapes[0].language_targets), card)
+
+    def weaken(self, name: str, share: float) -> str:
+        """Keep an adapter that changes the weights by a share of what another does; return its name.
+
+        Raises
+        ------
+        AdapterError
+            When it is damaged.
+        """
+        state, shape, card = read_adapter(self.path(name))
+        weak = {key: _merge(key, [tensor], [share]) for key, tensor in state.items()}
+        own = {k: v for k, v in card.items() if k not in ("name", "made", "sha256", "shape", "gate", "check")}
+        return self.add(weak, shape, {**own, "share": {name: share}})
+
+    def export(self, name: str, folder: Path) -> Path:
+        """Copy an adapter (safetensors and JSON) to a new folder, verified; return it.
+
+        Raises
+        ------
+        AdapterError
+            When it is damaged, or the folder exists already.
+        """
+        source, folder = self.path(name), Path(folder)
+        read_adapter(source)
+        if folder.exists():
+            raise AdapterError(f"{folder} exists already. Choose another name.")
+        folder.mkdir(parents=True)
+        for file in (WEIGHTS, CARD):
+            shutil.copyfile(source / file, folder / file)
+        read_adapter(folder)
+        return folder
+
+    def take_in(self, folder: Path) -> str:
+        """Copy an adapter from elsewhere into the project, verified; return its name.
+
+        Its gate does not count here: it must be measured on this project, or a person gives a reason.
+
+        Raises
+        ------
+        AdapterError
+            When it is missing or damaged.
+        """
+        state, shape, card = read_adapter(folder)
+        elsewhere = {"imported": True, "elsewhere": card.pop("gate", {})}
+        for key in ("name", "sha256", "shape"):
+            card.pop(key, None)
+        return self.add(state, shape, {**card, **elsewhere})
+
+    def _switch(self, name: str, why: str) -> None:
+        entries = [vars(s) for s in [*self.history(), Switch(name, _now(), why)]]
+        text = json.dumps(entries, indent=1) + "\n"
+        write_whole(self.folder / LIVE, lambda part: part.write_text(text, "utf-8"))
+
+
+def _before(switches: Sequence[Switch]) -> str:
+    """Return what was live before the last, going further back with every roll-back in a row."""
+    path: list[str] = [""]
+    for switch in switches:
+        if switch.why == "rolled back" and len(path) > 1:
+            path.pop()
+        else:
+            path.append(switch.adapter)
+    return path[-2] if len(path) > 1 else ""
+
+
+def _merge(key: str, tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Return LoRA's A one below the other and B side by side, B scaled: the product is the weighted sum.
+
+    α is twice the rank everywhere, so the scale is 2 before and after.
+    """
+    if "lora_A" in key:
+        return torch.cat(list(tensors), 0)
+    if "lora_B" in key:
+        return torch.cat([share * tensor for share, tensor in zip(shares, tensors, strict=True)], 1)
+    scale = math.prod(float(t[0]) ** share for share, t in zip(shares, tensors, strict=True))
+    return torch.tensor([scale, sum(share * float(t[1]) for share, t in zip(shares, tensors, strict=True))])
+
+
+def compare_cards(first: dict, second: dict) -> list[tuple[str, float | None, float | None]]:
+    """Return (what, first, second) for every number that both cards' gates measured, or one of them did."""
+    tables = [_numbers(card.get("gate", {}).get("new", {})) for card in (first, second)]
+    return [(key, tables[0].get(key), tables[1].get(key)) for key in dict.fromkeys([*tables[0], *tables[1]])]
+
+
+def _numbers(table: dict, place: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, value in table.items():
+        name = f"{place} {key}".strip()
+        if isinstance(value, dict):
+            found |= _numbers(value, name)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[name] = value
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,276 @@
+"""A round as the model learns it: the sequence that is read, the masks that are right, how much each counts.
+
+Embeddings come from whoever keeps them, so that a lesson never runs the image encoder twice. Knows no
+journal and no optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.domain.verdicts import Prompts
+from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.prompt import SEG, compose_answer
+from napari_mediround.model.sam import fit_to_square
+from napari_mediround.training.data.warping import View, warp
+from napari_mediround.training.evaluation.questioning import ask_by_name
+from napari_mediround.training.stages.prompts import PromptSettings
+
+Encode = Callable[[NDArray[np.uint8]], ImageFeatures]
+
+REASON_WEIGHTS = {
+    "": 1.0,
+    "boundary": 1.0,
+    "leak": 1.5,
+    "miss": 1.5,
+    "wrong side": 2.0,
+    "wrong reference": 0.0,
+}
+"""How much a corrected mask counts. With a wrong reference nobody knows what the mask should be called."""
+
+ACCEPTED_WEIGHT = 0.5
+WRONG_PIXELS = 2.0
+"""By how much more a pixel counts that the person changed."""
+
+CARRIED_PROMPTS = PromptSettings(click_share=0.25, box_share=0.25, correction_share=0.5)
+"""A carried mask came by box, not by words alone, and is not learned by them: others may bear its name."""
+
+
+@dataclass(frozen=True)
+class JudgedMask:
+    """One mask of an answer and what a person made of it.
+
+    Parameters
+    ----------
+    structure : str
+        As the model said it.
+    before, after : Mask
+        The model's, and as the person left it, whole: also where other masks were drawn over it.
+    verdict : str
+        "accepted", "corrected", "rejected", or "" for a mask that nobody judged.
+    reason : str
+        One of `domain.verdicts.REASONS`, or "".
+    prompts : Prompts
+        How it was mended.
+    seconds : float
+        The person's time.
+    """
+
+    structure: str
+    before: Mask
+    after: Mask
+    verdict: str = ""
+    reason: str = ""
+    prompts: Prompts = field(default_factory=Prompts)
+    seconds: float = 0.0
+
+    @property
+    def changed(self) -> int:
+        """How many pixels the person changed."""
+        return int((self.before.to_array() != self.after.to_array()).sum())
+
+    @property
+    def spoken(self) -> str:
+        """What the answer should have said; another side than was said where the side was wrong."""
+        anatomy = load_anatomy()
+        known = anatomy.find(self.structure)
+        wrong = self.verdict == "corrected" and self.reason == "wrong side"
+        return known.mirror if wrong and known and known.mirror else self.structure
+
+    @property
+    def weight(self) -> float:
+        """How much it counts in learning; 0 for what nobody found right."""
+        if self.verdict == "accepted":
+            return ACCEPTED_WEIGHT
+        if self.verdict != "corrected":
+            return 0.0
+        clicks = len(self.prompts.points_xy) + bool(self.prompts.box_xyxy) + bool(self.prompts.painted)
+        return REASON_WEIGHTS[self.reason] * min(2.0, 1.0 + 0.2 * clicks)
+
+
+@dataclass(frozen=True)
+class JudgedRound:
+    """One round with its verdicts.
+
+    Parameters
+    ----------
+    number : int
+        Of its event in the journal.
+    case, subject : str
+        Salted hashes of image and patient.
+    image : str
+        Key of the plane asked about.
+    images : mapping
+        Key to uint8 (H, W, 3), of this plane and of every plane that a reference lies on.
+    conversation : Conversation
+        The rounds before it, masks as they then were.
+    text : str
+        The question.
+    references : tuple of Reference
+        What it points at.
+    masks : tuple of JudgedMask
+        The answer's.
+    absent : tuple of str
+        Structures the answer called not visible.
+    adapter : str
+        That was live.
+    utc : str
+        When it was judged.
+    carried : bool
+        Its mask was carried from the plane beside it: nobody said its text.
+    """
+
+    number: int
+    case: str
+    subject: str
+    image: str
+    images: Mapping[str, NDArray[np.uint8]]
+    conversation: Conversation
+    text: str
+    references: tuple[Reference, ...]
+    masks: tuple[JudgedMask, ...]
+    absent: tuple[str, ...] = ()
+    adapter: str = ""
+    utc: str = ""
+    carried: bool = False
+
+    @property
+    def teaches(self) -> bool:
+        """Whether there is a mask in it to learn from."""
+        return any(mask.weight for mask in self.masks)
+
+    @property
+    def tests(self) -> bool:
+        """Whether it can be asked again and compared with a mask that is right."""
+        return self.teaches and not self.carried
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A round as tensors.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        float16 (C, g, g) of the plane.
+    pixels : Tensor
+        float16 (3, 4g, 4g): what that was encoded from.
+    pieces, raw : list, dict
+        The dialogue with the right answer, and the raw features of its slots.
+    supervised : list of int
+        Positions whose next piece is the answer's; empty where nobody knows the right words or asked.
+    segs : list of int
+        Positions that predict `[SEG]`, one for each mask.
+    names : list of str
+        What the masks are of.
+    masks : ndarray
+        bool (N, 4g, 4g), the right ones on the model's square.
+    refused : ndarray
+        bool (N, 4g, 4g), what a person rejected; empty masks elsewhere.
+    emphasis : ndarray
+        float32 (N, 4g, 4g), how much each pixel counts.
+    weights : ndarray
+        float32 (N,), how much each mask counts.
+    prompts : PromptSettings
+        Which prompts the masks are learned with.
+    """
+
+    embedding: Tensor
+    pixels: Tensor
+    pieces: list
+    raw: dict
+    supervised: list[int]
+    segs: list[int]
+    names: list[str]
+    masks: NDArray[np.bool_]
+    refused: NDArray[np.bool_]
+    emphasis: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    prompts: PromptSettings
+
+
+def fit_mask(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Bring a mask (H, W) of a plane to the model's square (side, side)."""
+    square = fit_to_square(torch.from_numpy(np.ascontiguousarray(mask))[None, None].float(), side)
+    return (square[0, 0] > 0.5).numpy()
+
+
+@torch.no_grad()
+def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesson:
+    """Turn a judged round into a lesson.
+
+    Of a carried mask only its name is read: its SEG vector came from the mask beside it, and its text is not
+    a question. It teaches no words.
+
+    Parameters
+    ----------
+    model : MediRound
+        Whose tokenizer, template and reference features are used.
+    round_ : JudgedRound
+        With at least one mask.
+    encode : callable
+        Plane to its features, kept ones where there are.
+    """
+    features = {key: encode(image) for key, image in round_.images.items()}
+    reader, own = DialogueReader(model, 1, 1), features[round_.image]
+    raw = {("image", round_.image): own.tokens}
+
+    def describe(key: str, mask: Mask) -> tuple[Tensor, Tensor]:
+        on_device = features[key].to(model.device, torch.float32)
+        return model.describe_reference(on_device, mask.to_array())
+
+    names = [mask.spoken for mask in round_.masks]
+    asked = round_.text, round_.conversation, round_.references
+    by_name = ask_by_name(names), Conversation(), ()
+    pieces = reader.compose(*(by_name if round_.carried else asked), round_.image, raw, describe)
+    answer = model.template.answer(model.language.encode, compose_answer(names, list(round_.absent)))
+    start, seg = len(pieces), model.language.new_ids[SEG]
+    segs = [start + i - 1 for i, piece in enumerate(answer) if piece == seg]
+    right = [m.verdict in ("accepted", "corrected") and m.reason != "wrong reference" for m in round_.masks]
+    sure = all(right) and not round_.carried
+    side = 4 * own.embedding.shape[-1]
+
+    def squares(chosen) -> NDArray[np.bool_]:
+        return np.stack([fit_mask(own.frame.cut(mask.to_array()), side) for mask in chosen])
+
+    before, after = squares(m.before for m in round_.masks), squares(m.after for m in round_.masks)
+    rejected = np.array([m.verdict == "rejected" for m in round_.masks])
+    return Lesson(
+        own.embedding[0].half().cpu(),
+        model.fit_pixels(own.part)[0].half().cpu(),
+        pieces + answer,
+        {name: value.cpu() for name, value in raw.items()},
+        list(range(start - 1, start + len(answer) - 1)) if sure else [],
+        segs,
+        names,
+        after,
+        before & rejected[:, None, None],
+        (1 + WRONG_PIXELS * (before ^ after)).astype(np.float32),
+        np.array([m.weight for m in round_.masks], np.float32),
+        CARRIED_PROMPTS if round_.carried else PromptSettings(),
+    )
+
+
+def bend_lesson(lesson: Lesson, rng: np.random.Generator) -> Lesson:
+    """Return a lesson whose plane and masks are bent alike; what is said of them stays."""
+    shown = np.stack([lesson.masks, lesson.emphasis > 1])
+    view = warp(View(lesson.embedding.float().numpy(), lesson.pixels.float().numpy(), shown), rng, 1.0)
+    masks, wrong = view.labels
+    return replace(
+        lesson,
+        embedding=torch.from_numpy(view.embedding).half(),
+        pixels=torch.from_numpy(view.pixels).half(),
+        masks=masks,
+        emphasis=(1 + WRONG_PIXELS * wrong).astype(np.float32),
+    )

@@ -1,0 +1,163 @@
+"""What a learning step computes: words, hidden states, masks. One `forward`, so that DDP and FSDP see it all.
+
+Knows no optimiser and no journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_mediround.model.context import resize
+from napari_mediround.model.features import Decoded, Seen
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.training.learning.samples import Lesson
+from napari_mediround.training.stages.losses import dice_loss, iou, mask_loss
+from napari_mediround.training.stages.prompts import decode_prompted
+
+
+@dataclass(frozen=True)
+class Item:
+    """One mask of a step.
+
+    Parameters
+    ----------
+    lesson : Lesson
+        Where it is from.
+    index : int
+        Which of the lesson's masks.
+    state : Tensor
+        (D,), the hidden state that predicts its `[SEG]`.
+    coarse : bool
+        With the embedding on half the grid, at a fifth of the time.
+    seed : tuple of int or None
+        Of the prompts that are drawn, as the lesson has them; None is words alone.
+    target : Tensor or None
+        (4g, 4g), 0…1, g of the grid decoded on: what the model said before it learned, to be said again; None
+        takes the lesson's mask.
+    """
+
+    lesson: Lesson
+    index: int
+    state: Tensor
+    coarse: bool = False
+    seed: tuple[int, ...] | None = None
+    target: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the language model makes of a lesson whose answer is given.
+
+    Parameters
+    ----------
+    states, vectors : Tensor
+        (N, D), predicting each `[SEG]`, and the SEG vectors (N, C) they give.
+    loss : Tensor
+        Cross entropy of the answer's tokens; 0 where nobody knows the right words.
+    right : float
+        Share of the answer's tokens that it would have said; 1 where nobody knows.
+    """
+
+    states: Tensor
+    vectors: Tensor
+    loss: Tensor
+    right: float
+
+
+class Stage(nn.Module):
+    """The steps of learning on a model.
+
+    Parameters
+    ----------
+    model : MediRound
+        With an adapter attached.
+    """
+
+    def __init__(self, model: MediRound) -> None:
+        super().__init__()
+        self.model = model
+        self._seen: dict[tuple[int, bool], tuple[Lesson, Seen]] = {}
+
+    def forward(self, what: str, *arguments):
+        """Do "read", "words", "masks" or "decode"; see the methods of these names."""
+        return getattr(self, what)(*arguments)
+
+    def read(self, lesson: Lesson) -> Read:
+        """Read one lesson, its answer given."""
+        model, language = self.model, self.model.language
+        hidden = language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
+        states = hidden[lesson.segs]
+        vectors = model.project_seg(states)
+        if not lesson.supervised:
+            return Read(states, vectors, hidden.sum() * 0, 1.0)
+        wanted = torch.tensor([lesson.pieces[p + 1] for p in lesson.supervised], device=hidden.device)
+        logits = language.logits(hidden[lesson.supervised]).float()
+        right = (logits.argmax(1) == wanted).float().mean().item()
+        return Read(states, vectors, F.cross_entropy(logits, wanted), right)
+
+    def words(self, lessons: Sequence[Lesson], aims: Sequence[Tensor]) -> Tensor:
+        """Return the loss (L,) of lessons in words; `aims` are the SEG vectors (N, C) each should keep."""
+        losses = []
+        for lesson, aim in zip(lessons, aims, strict=True):
+            read = self.read(lesson)
+            moved = (read.vectors - aim).pow(2).mean() / aim.var().clamp_min(1e-6)
+            losses.append(read.loss + moved)
+        return torch.stack(losses)
+
+    def masks(self, items: Sequence[Item]) -> tuple[Tensor, Tensor]:
+        """Return the loss and the Dice of each item, (I,) both."""
+        pairs = [self._mask(item) for item in items]
+        return torch.stack([loss for loss, _ in pairs]), torch.stack([dice for _, dice in pairs])
+
+    def _mask(self, item: Item) -> tuple[Tensor, Tensor]:
+        device, lesson = self.model.device, item.lesson
+        masks = lesson.masks[item.index][None]
+        emphasis = torch.from_numpy(lesson.emphasis[item.index])[None].to(device)
+        seen = self._see(lesson, item.coarse)
+        vectors = self.model.project_seg(item.state[None].to(device))
+        if item.seed is None:
+            decoded = self.model.decode(seen, vectors)
+        else:
+            rng = np.random.default_rng(item.seed)
+            decoded = decode_prompted(self.model, seen, vectors, masks, lesson.prompts, rng)
+        truth = torch.from_numpy(masks).to(device)
+        logits = resize(decoded.logits[:, None], truth.shape[-2:])[:, 0]
+        overlap = iou(logits.detach(), truth)
+        if item.target is not None:
+            loss = mask_loss(decoded.logits, item.target[None].to(device))[0]
+        else:
+            loss = _emphasised_loss(logits, truth, emphasis) + 0.1 * F.mse_loss(decoded.iou, overlap)
+        return loss, (2 * overlap / (1 + overlap))[0]
+
+    @torch.no_grad()
+    def _see(self, lesson: Lesson, coarse: bool) -> Seen:
+        """Return a lesson's plane as the decoder sees it, kept from step to step: learning changes it not."""
+        key = id(lesson), coarse
+        if key not in self._seen:
+            embedding = lesson.embedding[None].to(self.model.device).float()
+            pixels = lesson.pixels[None].to(self.model.device).float()
+            seen = self.model.look(F.avg_pool2d(embedding, 2) if coarse else embedding, pixels)
+            self._seen[key] = lesson, seen  # with the lesson, so that no other gets its id
+        return self._seen[key][1]
+
+    def decode(self, lesson: Lesson, states: Tensor, coarse: bool = False) -> tuple[Decoded, Tensor]:
+        """Decode all masks of a lesson from their words; return them with their judged logits (N,)."""
+        seen, vectors = self._see(lesson, coarse), self.model.project_seg(states.to(self.model.device))
+        decoded = self.model.decode(seen, vectors)
+        embedding = lesson.embedding[None].to(self.model.device).float()
+        if coarse:
+            embedding = F.avg_pool2d(embedding, 2)
+        judged = self.model.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)
+        return decoded, judged.float()
+
+
+def _emphasised_loss(logits: Tensor, truth: Tensor, emphasis: Tensor) -> Tensor:
+    """Return the paper's mask loss of one mask (1, h, w), each pixel's entropy weighted by `emphasis`."""
+    pixel = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
+    return 2.0 * (pixel * emphasis).sum() / emphasis.sum() + 0.5 * dice_loss(logits, truth)[0]

@@ -1,0 +1,130 @@
+"""What all stages of training share: steps, learning rates, a log, checkpoints. Knows no model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
+
+from napari_mediround.files import write_whole
+
+
+def half_precision(device: torch.device, wanted: bool) -> torch.autocast:
+    """Return a context in which products are made in bfloat16, where wanted."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    """Save a checkpoint whole or not at all."""
+    write_whole(path, lambda part: torch.save(state, part))
+
+
+class Descent:
+    """AdamW with a linear warm-up, then half a cosine to 0; gradients clipped to norm 1.
+
+    Parameters
+    ----------
+    groups : sequence of dict
+        Parameter groups as torch takes them: "params", "lr" and others.
+    steps, warmup : int
+        Of the schedule.
+    weight_decay : float
+        Of groups that do not name their own.
+    """
+
+    def __init__(self, groups: Sequence[dict], steps: int, warmup: int, weight_decay: float = 0.0) -> None:
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=weight_decay)
+        self.schedule = get_cosine_schedule_with_warmup(self.optimiser, warmup, steps)
+
+    def learn(self, loss: Tensor) -> None:
+        """Take one step down the gradient of a loss."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+
+
+class Loop(Descent):
+    """The steps of a stage; stopped and made again, the loop goes on from its last checkpoint.
+
+    The loop yields each step that is left, with a random generator of that step; its body calls `learn` once.
+    ``<path>.jsonl`` grows by the means of `log_every` steps. ``<path>.pt`` is saved every `save_every` steps
+    and at the end.
+
+    Parameters
+    ----------
+    path : Path
+        Folder and name of the stage, without an ending.
+    groups, steps, warmup, weight_decay
+        As in `Descent`.
+    seed : sequence of int
+        With the step's number the seed of its generator.
+    keep : callable
+        Returns what a checkpoint holds beside optimiser and step.
+    recall : callable
+        Given a checkpoint, takes it; returns False where it is of something else, and the stage begins anew.
+    save_every, log_every : int
+        Steps.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        groups: Sequence[dict],
+        steps: int,
+        warmup: int,
+        seed: Sequence[int],
+        keep: Callable[[], dict],
+        recall: Callable[[dict], bool],
+        weight_decay: float = 0.0,
+        save_every: int = 100,
+        log_every: int = 20,
+    ) -> None:
+        super().__init__(groups, steps, warmup, weight_decay)
+        self.start, self.steps, self._seed, self._keep = 0, steps, seed, keep
+        self._log, self._checkpoint = path.with_suffix(".jsonl"), path.with_suffix(".pt")
+        self._save_every, self._log_every = save_every, log_every
+        self._measured: list[dict[str, float]] = []
+        self._began = time.monotonic()
+        if self._checkpoint.exists():
+            device = self.optimiser.param_groups[0]["params"][0].device
+            saved = torch.load(self._checkpoint, map_location=device, weights_only=True)
+            if recall(saved):
+                self.optimiser.load_state_dict(saved["optimiser"])
+                self.start = saved["step"]
+                self.schedule.last_epoch = self.start
+
+    def __iter__(self) -> Iterator[tuple[int, np.random.Generator]]:
+        """Yield each step, from 0, and its random generator."""
+        for step in range(self.start, self.steps):
+            yield step, np.random.default_rng([*self._seed, step])
+            if (step + 1) % self._log_every == 0:
+                self._write_log(step + 1)
+            if (step + 1) % self._save_every == 0 or step + 1 == self.steps:
+                state = {**self._keep(), "optimiser": self.optimiser.state_dict(), "step": step + 1}
+                save_checkpoint(self._checkpoint, state)
+
+    def learn(self, loss: Tensor, **measures: float) -> None:
+        """Take one step; `measures` go into the log beside the loss."""
+        super().learn(loss)
+        self._measured.append({"loss": loss.item(), **measures})
+
+    def _write_log(self, step: int) -> None:
+        keys = dict.fromkeys(key for row in self._measured for key in row)
+        means = {k: round(float(np.mean([r[k] for r in self._measured if k in r])), 4) for k in keys}
+        line = {"step": step, **means, "seconds": round(time.monotonic() - self._began, 1)}
+        with open(self._log, "a") as file:
+            file.write(json.dumps(line) + "\n")
+        self._measured = []
+
+
+def mean_dice(ious: Tensor) -> float:
+    """Return the mean Dice of masks from their IoU, (N,)."""
+    return float((2 * ious / (1 + ious)).mean())
