@@ -6,12 +6,14 @@ import json
 
 import pytest
 import torch
+from scripted import make_plane
 
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, FINDER, load_trained, save_trained
 from napari_mediround.model.finder import Finder, fold_norms
+from napari_mediround.model.mediround import CorrectionSettings
 
 NAMES = ("liver", "left kidney", "right kidney")
 
@@ -82,3 +84,19 @@ def test_an_adapter_learned_without_a_finder_stands_on_the_same_base() -> None:
     before = hash_base(model)
     model.finder = tiny_finder()
     assert hash_base(model) == before
+
+
+@torch.no_grad()
+def test_what_the_finder_knows_gets_the_mask_that_is_judged_better() -> None:
+    model, plane = build_mediround("tiny"), make_plane()
+    vectors = torch.randn(3, model.channels)
+    model.finder = tiny_finder().eval()
+    features = model.encode_image(plane)
+    without, unknown = (model.segment(features, vectors, names) for names in ((), ("spleen",) * 3))
+    assert torch.equal(without.logits, unknown.logits)
+    model.judge_masks = lambda v, e, d: torch.full((len(d.logits),), float(len(d.logits) == 2))
+    model.correction = CorrectionSettings(enabled=False)
+    found = model.segment(features, vectors, ("liver", "spleen", "left kidney"))
+    changed = [not torch.equal(a, b) for a, b in zip(found.logits, without.logits, strict=True)]
+    assert changed == [True, False, True]
+    assert found.quality.tolist() == [1.0, 0.0, 1.0]

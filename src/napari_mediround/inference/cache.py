@@ -52,11 +52,19 @@ class Origin:
         (1, 1, 4h, 4w).
     frame : Frame
         The part of the plane that these are on.
+    name : str
+        Preferred name of the structure; "" where no question was asked.
     """
 
     vector: Tensor | None
     logits: Tensor
     frame: Frame
+    name: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, if there is one."""
+        return (self.name,) if self.name else ()
 
     def to(self, device: torch.device) -> Origin:
         """Return it on another device."""

@@ -329,19 +329,19 @@ class Predictor:
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._segment_batch, features, left))
+            decoded = self._careful(partial(self._segment_batch, features, left, called))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
                 mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
                 found.append(Target(name, mask, float(decoded.quality[k]), bool(decoded.corrected[k])))
-                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame)
+                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame, name)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor) -> Decoded:
+    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
         """Segment as many of the vectors as memory allows now, where the model is now."""
         batch = vectors[: self.masks_at_once].to(self.device)
-        return self.model.segment(self._looked_at(features), batch)
+        return self.model.segment(self._looked_at(features), batch, names[: self.masks_at_once])
 
     def _features(self, key: str) -> ImageFeatures:
         features = self._store.get(key)

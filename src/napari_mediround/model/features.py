@@ -102,3 +102,13 @@ class Decoded:
     token: Tensor
     quality: Tensor
     corrected: Tensor
+
+    def take_better(self, rows: Tensor, other: Decoded, kept: Tensor, corrected: bool = False) -> Decoded:
+        """Return the masks with those of `other` in `rows` (M,) where `kept`, bool (M,), says so."""
+        chosen = rows[kept]
+        parts = {name: getattr(self, name).clone() for name in ("logits", "iou", "token", "quality")}
+        for name, part in parts.items():
+            part[chosen] = getattr(other, name)[kept].to(part.dtype)
+        changed = self.corrected.clone()
+        changed[chosen] = corrected
+        return Decoded(**parts, corrected=changed)

@@ -32,6 +32,9 @@ from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.model.sam import decode_masks, fit_to_square, fitted_shape, logits_to_plane
 from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale
 
+FOUND_GAIN, FOUND_MORE = 2.0, 1.0
+"""What makes a mask prompt of the finder's logits: trained to be sure of little, they are too low for one."""
+
 _SAM_MEAN, _SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -301,7 +304,7 @@ class MediRound(nn.Module):
         """Return masks with their judged quality."""
         return replace(decoded, quality=self.judge_masks(vectors, features.embedding, decoded))
 
-    def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
+    def segment(self, features: ImageFeatures, vectors: Tensor, names: Sequence[str] = ()) -> Decoded:
         """Decode SEG vectors, judge the masks, correct the doubtful ones.
 
         Parameters
@@ -310,19 +313,37 @@ class MediRound(nn.Module):
             Of the image.
         vectors : Tensor
             (N, C) SEG vectors.
+        names : sequence of str, optional
+            N preferred names: what the finder knows is decoded from what it found, too, and the mask that
+            is judged better is kept.
         """
         settings, seen = self.correction, self.see(features)
         first = self.judged(vectors, features, self.decode(seen, vectors))
+        first = self._found(first, seen, features, vectors, names)
         rows = (first.quality <= settings.threshold).nonzero()[:, 0]
         if not settings.enabled or not len(rows):
             return first
         mended = self.corrector(vectors[rows])
         other = self.judged(mended, features, self.decode(seen, mended))
         kept = other.quality > (first.quality[rows] if settings.keep_better else -1)
-        logits, quality, corrected = first.logits.clone(), first.quality.clone(), first.corrected.clone()
-        chosen = rows[kept]
-        logits[chosen], quality[chosen], corrected[chosen] = other.logits[kept], other.quality[kept], True
-        return replace(first, logits=logits, quality=quality, corrected=corrected)
+        return first.take_better(rows, other, kept, corrected=True)
+
+    def _found(
+        self, first: Decoded, seen: Seen, features: ImageFeatures, vectors: Tensor, names: Sequence[str]
+    ) -> Decoded:
+        """Return masks with those from what the finder found in the place of those that are judged worse."""
+        known = [row for row, name in enumerate(names) if self.finder is not None and name in self.finder]
+        if not known:
+            return first
+        rows = torch.tensor(known, device=vectors.device)
+        spoken = vectors[rows]
+        size = 4 * seen.embedding.shape[-1]
+        prompts = (
+            FOUND_GAIN * self.finder.find(seen.found, [names[row] for row in known])[:, None] + FOUND_MORE
+        )
+        other = self.decode(seen, spoken, previous=resize(prompts, (size, size)))
+        other = self.judged(spoken, features, other)
+        return first.take_better(rows, other, other.quality > first.quality[rows])
 
     def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
         """Bring mask logits (N, 4h, 4w) to bool (N, H, W) of the plane."""
