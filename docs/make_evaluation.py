@@ -3,7 +3,9 @@
 ``python docs/make_evaluation.py REPORT.json …`` pools the outcomes that `mediround evaluate --full` wrote
 beside the reports, and writes evaluation.json (what the document needs of them), reliability.png and
 evaluation.md. Without reports it writes evaluation.md anew from evaluation.json, after a change of the text
-in evaluation.md.in. There ``{{name}}`` is a table below, and ``{{a.b.c}}`` a number of the findings.
+in evaluation.md.in. ``--new-hospital BEFORE.json AFTER.json`` takes two plain reports of sets never
+trained on, before and after a change of the weights. There ``{{name}}`` is a table below, and ``{{a.b.c}}`` a
+number of the findings.
 """
 
 from __future__ import annotations
@@ -39,6 +41,42 @@ def pool_reports(reports: list[Path]) -> dict:
         outcomes += read_outcomes(outcomes_path(path))
         runs.append({key: config[key] for key in RUN_KEYS})
     return {"runs": runs, "findings": find_all(outcomes)}
+
+
+def compare_reports(before: Path, after: Path) -> dict:
+    """Return {"structures", "sets", "before", "after"} of two reports of the same questions.
+
+    Raises
+    ------
+    ValueError
+        When the reports were not asked the same.
+    """
+    reports = [json.loads(path.read_text("utf-8")) for path in (before, after)]
+    asked = [{name: row["n"] for name, row in report["per_structure"].items()} for report in reports]
+    if asked[0] != asked[1]:
+        raise ValueError(f"{before} and {after} hold other questions; ask both the same.")
+    rows = {
+        name: {"n": row["n"], "subjects": row["subjects"], "before": old["dice"], "after": row["dice"]}
+        | {"low": row["dice_low"], "high": row["dice_high"]}
+        for (name, row), old in zip(
+            reports[1]["per_structure"].items(), reports[0]["per_structure"].values(), strict=True
+        )
+    }
+    sets: dict[str, list[dict]] = {}
+    for name, row in rows.items():
+        sets.setdefault(name.partition("/")[0], []).append(row)
+    means = {
+        name: {
+            when: sum(r[when] * r["n"] for r in own) / sum(r["n"] for r in own)
+            for when in ("before", "after")
+        }
+        for name, own in sets.items()
+    }
+    whole = {when: sum(m[when] for m in means.values()) / len(means) for when in ("before", "after")}
+    judged = {
+        f"auroc {when}": report["summary"]["judge_auroc"] for when, report in zip(whole, reports, strict=True)
+    }
+    return {"structures": rows, "sets": means, **whole, **judged}
 
 
 # Cells and rows
@@ -267,6 +305,26 @@ def tell_wording(findings: dict) -> str:
     )
 
 
+def tell_new_hospital(told: dict) -> str:
+    """Return each structure of each set that was never trained on, then the mean over the sets."""
+    rows = [
+        (
+            *name.split("/", 1),
+            str(row["n"]),
+            str(row["subjects"]),
+            show(row["before"]),
+            spread({"mean": row["after"], "low": row["low"], "high": row["high"]}),
+        )
+        for name, row in told["structures"].items()
+    ]
+    means = [
+        (name, "all its masks", "", "", show(m["before"]), show(m["after"]))
+        for name, m in told["sets"].items()
+    ]
+    last = ("**every set alike**", "", "", "", show(told["before"]), f"**{show(told['after'])}**")
+    return table("set|structure|>masks|>subjects|>without the finder|>with it", [*rows, *means, last])
+
+
 def tell_runs(data: dict) -> str:
     """Show what was run."""
     columns = "data|split|>cases|>of a set at most|>planes a volume|>structures a plane"
@@ -331,9 +389,11 @@ def render(text: str, data: dict) -> str:
         name = match[1].strip()
         if name == "runs":
             return tell_runs(data)
+        if name == "new hospital":
+            return tell_new_hospital(data["new_hospital"]) if "new_hospital" in data else NOTHING
         if name in TABLES:
             return TABLES[name](data["findings"])
-        value = data["findings"]
+        value = data if name.startswith("new_hospital.") else data["findings"]
         for key in name.split("."):
             value = value[key]
         return show(value)
@@ -382,12 +442,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", type=Path, nargs="*")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the document")
+    parser.add_argument("--new-hospital", type=Path, nargs=2, metavar=("BEFORE", "AFTER"))
     options = parser.parse_args()
     kept = options.out / "evaluation.json"
     if options.reports:
-        data = pool_reports(options.reports)
+        more = json.loads(kept.read_text("utf-8")).get("new_hospital") if kept.exists() else None
+        data = pool_reports(options.reports) | ({"new_hospital": more} if more else {})
         kept.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
         draw_reliability(data["findings"]["judge"]).save(options.out / "reliability.png")
+    if options.new_hospital:
+        data = json.loads(kept.read_text("utf-8")) | {"new_hospital": compare_reports(*options.new_hospital)}
+        kept.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
     data = json.loads(kept.read_text("utf-8"))
     text = (HERE / "evaluation.md.in").read_text("utf-8")
     (options.out / "evaluation.md").write_text(render(text, data), "utf-8")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.errors import MediRoundError
 from napari_mediround.files import write_whole
 from napari_mediround.model.crop import Frame
 from napari_mediround.model.features import ImageFeatures
@@ -34,7 +35,17 @@ def hash_weights(module: nn.Module) -> str:
 
 
 def hash_image(image: NDArray[np.uint8]) -> str:
-    """Return 32 hex digits of an image's content and shape."""
+    """Return 32 hex digits of an image's content and shape.
+
+    Raises
+    ------
+    ValueError
+        When the image is not uint8 (H, W, 3).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
+        )
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()[:32]
@@ -139,6 +150,23 @@ class FeatureStore:
             return None
         os.utime(path)
         self._remember(key, features)
+        return features
+
+    def require(self, key: str) -> ImageFeatures:
+        """Return the features of an image that must be in memory.
+
+        Raises
+        ------
+        MediRoundError
+            When they are not, or `key` is "": no image was set yet.
+        """
+        features = self.get(key)
+        if features is None:
+            raise MediRoundError(
+                "That image is no longer in memory. Show its plane and ask about it again."
+                if key
+                else "There is no image yet. Open one and choose its layer."
+            )
         return features
 
     def get_or_encode(

@@ -174,12 +174,8 @@ class Predictor:
         ValueError
             When it is not such an array.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
-            )
         with self._lock:
-            key, aspect = hash_image(image), None if spacing_mm is None else find_aspect(spacing_mm)
+            key, aspect = hash_image(image), spacing_mm and find_aspect(spacing_mm)
             encode = partial(self._encode, aspect=aspect or 1.0)
             self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             self._current, self._view, self._modality = key, view, modality
@@ -281,9 +277,9 @@ class Predictor:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
-                view, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
+                key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
                 encode = partial(self._encode, aspect=aspect, whole=True)
-                features = self._careful(lambda: self._store.get_or_encode(view, image, encode, aspect))
+                features = self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
@@ -324,8 +320,7 @@ class Predictor:
     def _segment(
         self, features: ImageFeatures, vectors: torch.Tensor, names: list[str], cancelled
     ) -> tuple[Target, ...]:
-        found: list[Target] = []
-        names = [self.anatomy.normalise(name) for name in names]
+        found, names = [], [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
@@ -344,14 +339,7 @@ class Predictor:
         return self.model.segment(self._looked_at(features), batch, names[: self.masks_at_once])
 
     def _features(self, key: str) -> ImageFeatures:
-        features = self._store.get(key)
-        if features is None:
-            raise MediRoundError(
-                "That image is no longer in memory. Show its plane and ask about it again."
-                if key
-                else "There is no image yet. Open one and choose its layer."
-            )
-        return features
+        return self._store.require(key)
 
     def _on_device(self, features: ImageFeatures) -> ImageFeatures:
         return features.to(self.device, torch.float32)
