@@ -145,9 +145,11 @@ def read_cases(folder: Path, split: str | None = None, view: str | None = None) 
 
 
 def modality_code(text: str) -> str:
-    """Return DICOM's code for a set's description ("CT", "MR", "US") or "" for photographs and the like."""
-    words = text.upper().replace("ULTRASOUND", "US").replace(",", " ").split()
-    return next((w for w in words if w in ("CT", "MR", "US", "MG")), "")
+    """Return DICOM's code for a set's description ("CT", "MR", "US", "DX") or "" for photographs and the like."""
+    words = text.upper().replace("ULTRASOUND", "US").replace("X-RAY", "DX").replace(",", " ").split()
+    if "DX" in words and "PANORAMIC" in words:
+        return "PX"
+    return next((w for w in words if w in ("CT", "MR", "US", "MG", "DX")), "")
 
 
 def choose_planes(labels: NDArray, count: int, min_px: int = 20) -> list[int]:
