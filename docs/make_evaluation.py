@@ -393,7 +393,9 @@ def render(text: str, data: dict) -> str:
             return tell_new_hospital(data["new_hospital"]) if "new_hospital" in data else NOTHING
         if name in TABLES:
             return TABLES[name](data["findings"])
-        value = data if name.startswith("new_hospital.") else data["findings"]
+        if name.startswith("new_hospital."):
+            return show(data.get("new_hospital", {}).get(name.partition(".")[2]))
+        value = data["findings"]
         for key in name.split("."):
             value = value[key]
         return show(value)

@@ -14,6 +14,7 @@ from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, FINDER, load_trained, save_trained
 from napari_mediround.model.finder import Finder, fold_norms
 from napari_mediround.model.mediround import CorrectionSettings
+from napari_mediround.model.prototypes import Landmarks
 
 NAMES = ("liver", "left kidney", "right kidney")
 
@@ -87,16 +88,28 @@ def test_an_adapter_learned_without_a_finder_stands_on_the_same_base() -> None:
 
 
 @torch.no_grad()
-def test_what_the_finder_knows_gets_the_mask_that_is_judged_better() -> None:
+def test_of_two_masks_the_one_judged_better_stays_and_a_new_structure_is_the_finders() -> None:
     model, plane = build_mediround("tiny"), make_plane()
-    vectors = torch.randn(3, model.channels)
+    vectors = torch.randn(4, model.channels)
     model.finder = tiny_finder().eval()
-    features = model.encode_image(plane)
-    without, unknown = (model.segment(features, vectors, names) for names in ((), ("spleen",) * 3))
-    assert torch.equal(without.logits, unknown.logits)
-    model.judge_masks = lambda v, e, d: torch.full((len(d.logits),), float(len(d.logits) == 2))
+    model.landmarks = Landmarks(("liver", "left kidney"), torch.randn(2, model.channels))
     model.correction = CorrectionSettings(enabled=False)
-    found = model.segment(features, vectors, ("liver", "spleen", "left kidney"))
+    features = model.encode_image(plane)
+    without, unknown = (model.segment(features, vectors, names) for names in ((), ("spleen",) * 4))
+    assert torch.equal(without.logits, unknown.logits)
+    judged = [torch.full((4,), 0.5), torch.tensor([0.9, 0.1, 0.2])]
+    model.judge_masks = lambda *_: judged.pop(0)
+    found = model.segment(features, vectors, ("liver", "spleen", "left kidney", "right kidney"))
     changed = [not torch.equal(a, b) for a, b in zip(found.logits, without.logits, strict=True)]
-    assert changed == [True, False, True]
-    assert found.quality.tolist() == [1.0, 0.0, 1.0]
+    assert changed == [True, False, False, True]  # the right kidney has no vector that means it
+    assert found.quality.tolist() == pytest.approx([0.9, 0.5, 0.5, 0.2])
+
+
+@torch.no_grad()
+def test_the_corrector_leaves_new_structures_alone() -> None:
+    model = build_mediround("tiny")
+    model.finder = tiny_finder().eval()
+    model.correction = CorrectionSettings(threshold=1.0)
+    model.corrector = None
+    found = model.segment(model.encode_image(make_plane()), torch.randn(1, model.channels), ("liver",))
+    assert not found.corrected.any()

@@ -317,12 +317,14 @@ class MediRound(nn.Module):
             N preferred names: what the finder knows is decoded from what it found, too, and the mask that
             is judged better is kept.
         """
-        settings, seen = self.correction, self.see(features)
+        settings, seen, names = self.correction, self.see(features), names or [""] * len(vectors)
         first = self.judged(vectors, features, self.decode(seen, vectors))
         first = self._found(first, seen, features, vectors, names)
-        rows = (first.quality <= settings.threshold).nonzero()[:, 0]
-        if not settings.enabled or not len(rows):
+        doubtful = (first.quality <= settings.threshold).tolist()
+        rows = [row for row, bad in enumerate(doubtful) if bad and not self._is_new(names[row])]
+        if not settings.enabled or not rows:
             return first
+        rows = torch.tensor(rows, device=vectors.device)
         mended = self.corrector(vectors[rows])
         other = self.judged(mended, features, self.decode(seen, mended))
         kept = other.quality > (first.quality[rows] if settings.keep_better else -1)
@@ -331,19 +333,26 @@ class MediRound(nn.Module):
     def _found(
         self, first: Decoded, seen: Seen, features: ImageFeatures, vectors: Tensor, names: Sequence[str]
     ) -> Decoded:
-        """Return masks with those from what the finder found in the place of those that are judged worse."""
+        """Return masks with those decoded from what the finder found, where these are judged better.
+
+        They are decoded without the SEG vector: on images unlike those that it learned it leads astray. What
+        never had a vector is always the finder's.
+        """
         known = [row for row, name in enumerate(names) if self.finder is not None and name in self.finder]
         if not known:
             return first
         rows = torch.tensor(known, device=vectors.device)
-        spoken = vectors[rows]
-        size = 4 * seen.embedding.shape[-1]
-        prompts = (
-            FOUND_GAIN * self.finder.find(seen.found, [names[row] for row in known])[:, None] + FOUND_MORE
-        )
-        other = self.decode(seen, spoken, previous=resize(prompts, (size, size)))
-        other = self.judged(spoken, features, other)
-        return first.take_better(rows, other, other.quality > first.quality[rows])
+        new = torch.tensor([self._is_new(names[row]) for row in known], device=vectors.device)
+        found = self.finder.find(seen.found, [names[row] for row in known])[:, None]
+        side = 4 * seen.embedding.shape[-1]
+        other = self.decode(seen, previous=resize(FOUND_GAIN * found + FOUND_MORE, (side, side)))
+        other = self.judged(vectors[rows] * ~new[:, None], features, other)
+        return first.take_better(rows, other, new | (other.quality > first.quality[rows]))
+
+    def _is_new(self, name: str) -> bool:
+        """Whether the finder alone knows a structure, so that its SEG vector means nothing."""
+        known = self.landmarks.names if self.landmarks is not None else ()
+        return self.finder is not None and name in self.finder and name not in known
 
     def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
         """Bring mask logits (N, 4h, 4w) to bool (N, H, W) of the plane."""
