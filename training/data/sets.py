@@ -145,7 +145,7 @@ def read_cases(folder: Path, split: str | None = None, view: str | None = None) 
 
 
 def modality_code(text: str) -> str:
-    """Return DICOM's code ("CT", "MR", "US", "DX", "PX") of a set's description, "" for photographs and the like."""
+    """Return DICOM's code of a set's description: "CT", "MR", "US", "DX", "PX", "MG"; "" for photographs."""
     words = text.upper().replace("ULTRASOUND", "US").replace("X-RAY", "DX").replace(",", " ").split()
     if "DX" in words and "PANORAMIC" in words:
         return "PX"
