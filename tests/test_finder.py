@@ -15,6 +15,7 @@ from napari_mediround.model.checkpoint import CARD, FINDER, load_trained, save_t
 from napari_mediround.model.finder import Finder, fold_norms
 from napari_mediround.model.mediround import CorrectionSettings
 from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.sam import CERTAIN
 
 NAMES = ("liver", "left kidney", "right kidney")
 
@@ -92,6 +93,7 @@ def test_of_two_masks_the_one_judged_better_stays_and_a_new_structure_is_the_fin
     model, plane = build_mediround("tiny"), make_plane()
     vectors = torch.randn(4, model.channels)
     model.finder = tiny_finder().eval()
+    model.finder.query.weight[:, -1] = 3.0  # something is there
     model.landmarks = Landmarks(("liver", "left kidney"), torch.randn(2, model.channels))
     model.correction = CorrectionSettings(enabled=False)
     features = model.encode_image(plane)
@@ -113,3 +115,15 @@ def test_the_corrector_leaves_new_structures_alone() -> None:
     model.corrector = None
     found = model.segment(model.encode_image(make_plane()), torch.randn(1, model.channels), ("liver",))
     assert not found.corrected.any()
+
+
+@torch.no_grad()
+def test_a_doubtful_mask_of_what_the_finder_does_not_see_is_none() -> None:
+    model = build_mediround("tiny")
+    model.finder = tiny_finder().eval()
+    model.finder.query.weight[:, :-1] = 0
+    model.finder.query.weight[:, -1] = torch.tensor([-3.0, 0.0, -3.0])  # liver, left kidney, right kidney
+    model.judge_masks = lambda v, e, d: torch.tensor([0.3, 0.3, 0.9])[: len(d.logits)]
+    features, vectors = model.encode_image(make_plane()), torch.randn(3, model.channels)
+    found = model.segment(features, vectors, ("liver", "left kidney", "right kidney"))
+    assert [bool((mask == -CERTAIN).all()) for mask in found.logits] == [True, False, False]

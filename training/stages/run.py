@@ -31,6 +31,7 @@ from napari_mediround.model.finder import fold_norms
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.settings import read_toml, to_settings
+from napari_mediround.training.data.pictures import load_shares
 from napari_mediround.training.data.planes import set_of
 from napari_mediround.training.data.prepare import encoded_rows, load_quotas
 from napari_mediround.training.stages.dense import DenseSettings, train_dense
@@ -239,8 +240,8 @@ def read_begun(folder: Path | None) -> dict:
 
 
 def find_origins(sets: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return origin and licence of the sets that ``datasets.toml`` knows."""
-    quotas = load_quotas()
+    """Return origin and licence of the sets that ``finder.toml`` and ``datasets.toml`` know."""
+    quotas = load_shares() | load_quotas()
     return {
         name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas
     }

@@ -235,8 +235,8 @@ class Predictor:
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes(notes))
             notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
-            targets = self._segment(features, vectors, names, cancelled)
-            targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
+            found = self._segment(features, vectors, names, cancelled)
+            targets = keep_sides(found, conversation, self._current, self.anatomy, self.refine)
             if empty := [target.structure for target in targets if not target.mask.area]:
                 notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
             canonical = compose_answer([t.structure for t in targets], absent)
@@ -315,7 +315,9 @@ class Predictor:
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features, array = self._features(image), mask.to_array()
-        return self._careful(lambda: self.model.describe_reference(self._on_device(features), array))
+        return self._careful(
+            lambda: self.model.describe_reference(features.to(self.device, torch.float32), array)
+        )
 
     def _segment(
         self, features: ImageFeatures, vectors: torch.Tensor, names: list[str], cancelled
@@ -329,7 +331,8 @@ class Predictor:
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
                 mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
                 found.append(Target(name, mask, float(decoded.quality[k]), bool(decoded.corrected[k])))
-                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame, name)
+                spoken = None if self.model.is_new(name) else vector[None]
+                origin = Origin(spoken, decoded.logits[k][None, None], features.frame, name)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
@@ -341,19 +344,16 @@ class Predictor:
     def _features(self, key: str) -> ImageFeatures:
         return self._store.require(key)
 
-    def _on_device(self, features: ImageFeatures) -> ImageFeatures:
-        return features.to(self.device, torch.float32)
-
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
         """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
-        here = self._on_device(features)
+        here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)
         return replace(here, seen=self._seen[1])
 
     def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
-        frame = whole_plane(image.shape[:2], aspect) if whole else find_frame(image, aspect)
-        return self.model.encode_image(image, frame)
+        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_frame, image)
+        return self.model.encode_image(image, find(aspect))
 
     def _take_notes(self, notes: list[str]) -> str:
         """Return what is to be said about the device, then about this answer; those of none are gone."""

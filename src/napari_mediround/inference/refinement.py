@@ -90,9 +90,10 @@ def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Orig
     ended. So what the words alone find there counts as much.
     """
     decoded = mend(model, features, None, None, box_to_carry(mask), origin)
-    if origin is None or origin.vector is None:
+    if origin is None or (origin.vector is None and not origin.names):
         return decoded
-    by_words = model.segment(features, origin.vector.to(model.device), origin.names)
+    vector = torch.zeros(1, model.channels) if origin.vector is None else origin.vector
+    by_words = model.segment(features, vector.to(model.device), origin.names)
     return replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -102,6 +102,10 @@ class Decoded:
     token: Tensor
     quality: Tensor
     corrected: Tensor
+
+    def take(self, rows: Tensor) -> Decoded:
+        """Return some of the masks."""
+        return Decoded(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def take_better(self, rows: Tensor, other: Decoded, kept: Tensor, corrected: bool = False) -> Decoded:
         """Return the masks with those of `other` in `rows` (M,) where `kept`, bool (M,), says so."""
