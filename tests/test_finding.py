@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.model.build import build_mediround
+from napari_mediround.model.checkpoint import CARD, WEIGHTS, save_trained
 from napari_mediround.training.data.disguise import disguise, move, window
 from napari_mediround.training.data.pictures import (
     Picture,
@@ -21,6 +23,7 @@ from napari_mediround.training.data.pictures import (
     read_pictures,
 )
 from napari_mediround.training.stages.finding import Album, FindingSettings, finding_loss, train_finder
+from napari_mediround.training.stages.run import main
 
 ANATOMY = load_anatomy()
 
@@ -160,3 +163,25 @@ def test_a_run_that_was_stopped_goes_on_and_learns(album: Album, tmp_path) -> No
     finder = train_finder(tmp_path, tmp_path / "run", replace(settings, steps=5))
     assert finder.names == tuple(album.names)
     assert torch.load(tmp_path / "run/finder.pt", weights_only=True)["step"] == 5
+
+
+def test_a_recipe_of_the_finder_alone_leaves_the_other_weights_as_they_were(album: Album, tmp_path) -> None:
+    model = build_mediround("tiny")
+    save_trained(model, tmp_path / "begun", {"recipe": "before"})
+    (tmp_path / "data/pictures").mkdir(parents=True)
+    for file in tmp_path.glob("*.npz"):
+        file.rename(tmp_path / "data/pictures" / file.name)
+    recipe = tmp_path / "recipe.toml"
+    places = {"begin": "begun", "data": "data", "out": "out"}
+    lines = [f"{key} = {(tmp_path / name).as_posix()!r}" for key, name in places.items()]
+    recipe.write_text(
+        "\n".join(["[run]", 'preset = "tiny"', *lines])
+        + "\n[finding]\nsteps = 2\nbatch = 2\nsize = 64\nworkers = 0\n"
+    )
+    folder = main(recipe)
+    card = json.loads((folder / CARD).read_text())
+    assert (folder / WEIGHTS).read_bytes() == (tmp_path / "begun" / WEIGHTS).read_bytes()
+    assert card["pictures_of_sets"] == {"polyp_endoscopy_kvasir": 1, "ts_ct_abdomen": 1}
+    assert card["data"]["ts_ct_abdomen"]["licence"] == "Apache-2.0"
+    assert card["begun_from"]["recipe"] == "before"
+    assert build_mediround("tiny", trained=folder).finder.names == tuple(album.names)

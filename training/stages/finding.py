@@ -50,12 +50,12 @@ class FindingSettings:
     seed : int
     """
 
-    steps: int = 9000
+    steps: int = 12000
     batch: int = 8
     rate: float = 2.5e-3
     query_rate: float = 1e-2
     decay: float = 0.02
-    size: int = 128
+    size: int = 160
     mean: float = 0.999
     without: tuple[str, ...] = ()
     workers: int = 1
