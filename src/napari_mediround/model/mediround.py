@@ -338,8 +338,9 @@ class MediRound(nn.Module):
     ) -> Decoded:
         """Return masks with those decoded from what the finder found, where these are judged better.
 
-        They are decoded without the SEG vector: on images unlike those that it learned it leads astray. What
-        never had a vector is always the finder's, and nothing where it sees nothing.
+        They are decoded without the SEG vector, which leads astray on images unlike those that it learned,
+        and the finder's own logits stay in them. What never had a vector is always the finder's, and nothing
+        where it sees nothing.
         """
         known = [row for row, name in enumerate(names) if self.finder is not None and name in self.finder]
         if not known:
@@ -348,7 +349,9 @@ class MediRound(nn.Module):
         new = torch.tensor([self.is_new(names[row]) for row in known], device=vectors.device)
         found = self.finder.find(seen.found, [names[row] for row in known])[:, None]
         side = 4 * seen.embedding.shape[-1]
-        other = self.decode(seen, previous=resize(FOUND_GAIN * found + FOUND_MORE, (side, side)))
+        found = resize(found, (side, side))
+        other = self.decode(seen, previous=FOUND_GAIN * found + FOUND_MORE)
+        other = replace(other, logits=other.logits + found[:, 0])
         other = self.judged(vectors[rows] * ~new[:, None], features, other)
         there = found.flatten(1).amax(1) >= FOUND_LEAST
         better = first.take_better(rows, other, there & (new | (other.quality > first.quality[rows])))
