@@ -42,6 +42,8 @@ class FakeSegmenter:
         What `set_image` was given.
     views : list of (str, str)
         View and modality that came with each image.
+    spacings : list of (float, float)
+        Spacing that came with each image.
     asked : list of (str, tuple of Reference)
         What `ask` was given.
     refined, carried : list of tuple
@@ -58,6 +60,7 @@ class FakeSegmenter:
         self.gate, self.error, self.quality = gate, error, quality
         self.images: list[NDArray] = []
         self.views: list[tuple[str, str]] = []
+        self.spacings: list[tuple[float, float] | None] = []
         self.asked: list[tuple[str, tuple[Reference, ...]]] = []
         self.refined: list[tuple] = []
         self.carried: list[tuple] = []
@@ -65,10 +68,17 @@ class FakeSegmenter:
         self.device = "cpu"
         self.absent: set[str] = set()
 
-    def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
+    def set_image(
+        self,
+        image: NDArray[np.uint8],
+        view: str = "",
+        modality: str = "",
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> str:
         """Remember the plane."""
         self.images.append(image)
         self.views.append((view, modality))
+        self.spacings.append(spacing_mm)
         return f"{zlib.crc32(np.ascontiguousarray(image).tobytes()):08x}"
 
     def ask(

@@ -26,7 +26,7 @@ RIGHT = Mask.from_array(np.pad(np.ones((6, 8), bool), ((9, 9), (12, 12))))
 class Named(FakeSegmenter):
     """Answers like the fake, and names image and adapter as the real one does."""
 
-    def set_image(self, image, view="", modality=""):
+    def set_image(self, image, view="", modality="", spacing_mm=None):
         """Return the key that the model would."""
         super().set_image(image)
         return hash_image(image)

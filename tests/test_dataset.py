@@ -130,6 +130,8 @@ def test_synthesised_contrast_separates_tissues_and_follows_the_seed():
         ("ultrasound B-mode", "US"),
         ("CT axial slice, 8-bit", "CT"),
         ("dermoscopy RGB", ""),
+        ("X-ray, X-ray chest, frontal", "DX"),
+        ("X-ray, X-ray dental panoramic", "PX"),
     ],
 )
 def test_modalities_are_read_from_descriptions(text, code):

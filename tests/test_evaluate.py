@@ -32,7 +32,7 @@ class Reader:
         self.values = {spoken_name(name): k for k, name in enumerate(NAMES, 1)}
         self.reply, self.encoded, self.asked = answer or self.perfect, 0, []
 
-    def set_image(self, image, view: str = "", modality: str = "") -> str:
+    def set_image(self, image, view: str = "", modality: str = "", spacing_mm=None) -> str:
         """Count the planes."""
         self.image, self.encoded = image, self.encoded + 1
         return str(self.encoded)

@@ -9,7 +9,7 @@ import torch
 from napari_mediround.inference.cache import FeatureStore
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.crop import MARGIN, find_frame, whole_plane
+from napari_mediround.model.crop import MARGIN, find_aspect, find_frame, whole_plane
 
 Y, X = np.ogrid[:256, :256]
 BODY = ((Y - 130) / 50) ** 2 + ((X - 110) / 70) ** 2 <= 1
@@ -110,3 +110,43 @@ def test_features_on_disk_keep_their_frame(tmp_path, predictor: Predictor) -> No
     again = FeatureStore("encoder", tmp_path)
     assert part != whole
     assert [again.get(key, image).frame for key in ("part", "whole")] == [part, whole]
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.98, 0.66), (0.5, 3.0), (4.0, 0.9)])
+def test_a_part_of_long_pixels_is_seen_in_the_bodys_proportions_and_masks_come_back(spacing) -> None:
+    frame = find_frame(picture(BODY), find_aspect(spacing))
+    height, width = (n * s for n, s in zip(frame._size, spacing, strict=True))
+    assert frame.inner[0] / frame.inner[1] == pytest.approx(height / width, rel=0.02)
+    part = frame.cut(BODY)
+    assert part.shape == frame.inner
+    assert np.array_equal(frame.place(part[None])[0], BODY)  # no pixel is lost on the way
+
+
+def test_pixels_of_odd_or_nearly_square_spacing_count_as_square() -> None:
+    assert [find_aspect(s) for s in ((1.0, 1.01), (1.0, 0.001), (30.0, 1.0))] == [1.0, 1.0, 1.0]
+
+
+def test_a_squeezed_copy_is_seen_as_the_square_one(predictor: Predictor) -> None:
+    """The same body in pixels of 2 × 1 mm: every other row is left out, and the model sees what it saw."""
+    grey = (100 + 60 * np.cos(Y / 40) + 60 * np.cos(X / 50)).astype(np.uint8)
+    image = np.repeat(grey[..., None], 3, 2)
+    squares = [
+        predictor.model.fit_pixels(whole_plane(shown.shape[:2], aspect).cut(shown))
+        for shown, aspect in ((image, 1.0), (image[::2], 2.0), (image[::2], 1.0))
+    ]
+    right, wrong = (float((square - squares[0]).abs().mean()) for square in squares[1:])
+    assert right < 0.02 < wrong
+    click = predictor.model.plane_to_square(np.array([[40.0, 30.0]]), whole_plane((128, 256), 2.0))
+    assert torch.allclose(
+        click, predictor.model.plane_to_square(np.array([[40.0, 60.0]]), whole_plane((256, 256)))
+    )
+
+
+def test_the_same_picture_in_other_proportions_is_encoded_anew_and_kept_on_disk(tmp_path, predictor) -> None:
+    image = picture(BODY)
+    store = FeatureStore("encoder", tmp_path)
+    for aspect in (1.0, 1.5, None):
+        frame = whole_plane(image.shape[:2], aspect or 1.0)
+        with torch.no_grad():
+            store.get_or_encode("key", image, lambda i, f=frame: predictor.model.encode_image(i, f), aspect)
+    assert FeatureStore("encoder", tmp_path).get("key", image).frame.aspect == 1.5

@@ -23,7 +23,7 @@ class Drawing:
     def __init__(self, first: Mask, step: float = 3.0) -> None:
         self.first, self.step, self.clicked = first, step, []
 
-    def set_image(self, image, view: str = "", modality: str = "") -> str:
+    def set_image(self, image, view: str = "", modality: str = "", spacing_mm=None) -> str:
         """Take any image."""
         return ""
 

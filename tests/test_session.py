@@ -32,6 +32,7 @@ def test_thesegmenter_sees_the_plane_that_was_asked_about(session):
     assert image.shape == (24, 32, 3)
     assert np.abs(image[..., 0] - expected).max() <= 1
     assert session.segmenter.views[-1] == ("axial", "CT")
+    assert session.segmenter.spacings[-1] == session.study.geometry.spacing_mm[1:]
 
 
 def test_the_question_chooses_the_window_unless_one_is_given(session):

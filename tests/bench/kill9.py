@@ -73,7 +73,7 @@ class Drawer:
     def __init__(self) -> None:
         self.asked = 0
 
-    def set_image(self, image: np.ndarray, view: str = "", modality: str = "") -> str:
+    def set_image(self, image: np.ndarray, view: str = "", modality: str = "", spacing_mm=None) -> str:
         """Take any plane."""
         return "0" * 32
 

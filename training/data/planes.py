@@ -19,7 +19,10 @@ from napari_mediround.training.data.prepare import encoded_rows, scale_plane
 from napari_mediround.training.data.warping import View, warp
 from napari_mediround.training.dialogues.draw import absent_names, foreign_names
 
-WHOLES = ("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs")
+WHOLES = (
+    *("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs"),
+    *("brain tumour", "breast lesion", "liver mass", "teeth", "intervertebral disc"),
+)
 """Structures that are the union of their parts, so that labels of the parts give the whole."""
 
 

@@ -20,7 +20,7 @@ from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import read_study
-from napari_mediround.model.crop import find_frame
+from napari_mediround.model.crop import find_aspect, find_frame
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class LabelledPlane:
         As the set says.
     view : str
         "axial", "coronal", "sagittal" or, where that is not known, "".
+    spacing_mm : tuple of float
+        From row to row and from column to column; equal where it is not known.
     mirrored : bool
         Whether augmentation flipped left and right, so that side words in `names` are to be swapped.
     """
@@ -57,6 +59,7 @@ class LabelledPlane:
     modality: str
     view: str = ""
     mirrored: bool = False
+    spacing_mm: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,11 @@ def read_cases(folder: Path, split: str | None = None, view: str | None = None) 
 
 
 def modality_code(text: str) -> str:
-    """Return DICOM's code for a set's description ("CT", "MR", "US") or "" for photographs and the like."""
-    words = text.upper().replace("ULTRASOUND", "US").replace(",", " ").split()
-    return next((w for w in words if w in ("CT", "MR", "US", "MG")), "")
+    """Return DICOM's code of a set's description: "CT", "MR", "US", "DX", "PX", "MG"; "" for photographs."""
+    words = text.upper().replace("ULTRASOUND", "US").replace("X-RAY", "DX").replace(",", " ").split()
+    if "DX" in words and "PANORAMIC" in words:
+        return "PX"
+    return next((w for w in words if w in ("CT", "MR", "US", "MG", "DX")), "")
 
 
 def choose_planes(labels: NDArray, count: int, min_px: int = 20) -> list[int]:
@@ -168,13 +173,15 @@ def case_planes(case: Case, planes: int, min_px: int = 20) -> Iterator[LabelledP
             case.split,
             case.modality,
             case.geometry.plane_name.removeprefix("oblique "),
+            spacing_mm=case.geometry.spacing_mm[1:],
         )
 
 
 def frame_plane(plane: LabelledPlane) -> LabelledPlane:
     """Return the part of a plane that the model looks at."""
-    frame = find_frame(plane.image)
-    return replace(plane, image=frame.cut(plane.image), labels=frame.cut(plane.labels))
+    frame = find_frame(plane.image, find_aspect(plane.spacing_mm))
+    image, labels = frame.cut(plane.image), frame.cut(plane.labels)
+    return replace(plane, image=image, labels=labels, spacing_mm=(1.0, 1.0))
 
 
 def fit_plane(plane: LabelledPlane, size: int) -> LabelledPlane:

@@ -179,7 +179,7 @@ def ask_plane(segmenter: Predictor, plane: LabelledPlane, settings: Settings) ->
     truths = visible_structures(plane, settings.min_px)
     if not truths:
         return
-    segmenter.set_image(plane.image, plane.view if plane.oriented else "", plane.modality)
+    segmenter.set_image(plane.image, plane.view if plane.oriented else "", plane.modality, plane.spacing_mm)
     rng = np.random.default_rng([settings.seed, zlib.crc32(plane.source.encode())])
     conversation, number = Conversation(), int(plane.source.rpartition("/")[2])
     for name in rng.permutation(sorted(truths))[: settings.structures].tolist():

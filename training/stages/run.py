@@ -1,15 +1,15 @@
 """Train from a recipe: the stages in order; each can be stopped and goes on where it was.
 
-``mediround train RECIPE`` runs it. A recipe is a TOML file: ``[run]`` says where and from what; ``[dense]``,
-``[pixels]``, ``[text]``, ``[joint]`` and ``[judging]`` hold the settings of the stages of the same names. The
-data are the planes that `training.data.prepare` drew; nothing here knows a patient.
+``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[dense]``,
+``[pixels]``, ``[text]``, ``[joint]``, ``[finding]`` and ``[judging]`` hold the settings of the stages of the
+same names. Knows no patient: the data are what `training.data.prepare` and `training.data.pictures` drew.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,15 @@ from napari_mediround.model.checkpoint import (
     save_trained,
     trained_state,
 )
+from napari_mediround.model.finder import fold_norms
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prototypes import Landmarks
 from napari_mediround.settings import read_toml, to_settings
+from napari_mediround.training.data.pictures import load_shares
 from napari_mediround.training.data.planes import set_of
 from napari_mediround.training.data.prepare import encoded_rows, load_quotas
 from napari_mediround.training.stages.dense import DenseSettings, train_dense
+from napari_mediround.training.stages.finding import PICTURES, Album, FindingSettings, train_finder
 from napari_mediround.training.stages.joint import JointSettings, collect_landmarks, train_joint
 from napari_mediround.training.stages.judging import JudgingSettings, train_judging
 from napari_mediround.training.stages.pixels import DECODER_PARTS, PixelSettings, train_pixels
@@ -44,6 +47,7 @@ STAGES = {
     "pixels": PixelSettings,
     "text": TextSettings,
     "joint": JointSettings,
+    "finding": FindingSettings,
     "judging": JudgingSettings,
 }
 
@@ -59,7 +63,7 @@ class RunSettings:
     preset : str
         Preset whose model is trained.
     data : str
-        Folder that `training.data.prepare` wrote.
+        Folder that `training.data.prepare` wrote, and `training.data.pictures` for the finder.
     out : str
         Folder for checkpoints, logs and the weights (``out/weights``).
     device : str
@@ -155,9 +159,14 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     run: RunSettings = recipe["run"]
     out, data = Path(run.out), Path(run.data)
     out.mkdir(parents=True, exist_ok=True)
-    if not (data / "planes.json").exists():
+    if set(recipe) - {"run", "finding"} and not (data / "planes.json").exists():
         raise SettingsError(
             f"{data} holds no prepared planes. Run: python -m napari_mediround.training.data.prepare "
+            f"{data} FOLDER_OF_SETS"
+        )
+    if "finding" in recipe and not (data / PICTURES).is_dir():
+        raise SettingsError(
+            f"{data} holds no pictures. Run: python -m napari_mediround.training.data.pictures "
             f"{data} FOLDER_OF_SETS"
         )
     if run.threads:
@@ -188,6 +197,10 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         train_joint(model, data, out, recipe["joint"])
         load_stage(model, out / "joint.pt")
         model.landmarks = collect_landmarks(model, out / "bank.pt")
+    if "finding" in recipe:
+        say("the finder: every plane in ever other clothes")
+        finder = train_finder(data / PICTURES, out, recipe["finding"], model.device)
+        model.finder = fold_norms(finder).to(model.device)
     if run.keep:  # before stage 2, as the judge is to know the masks that are given
         average_with(model, before, run.keep)
     metrics: dict[str, float] = {}
@@ -195,7 +208,11 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         say("stage 2: judge and corrector")
         metrics = train_judging(model, data, out, recipe["judging"])
     folder = out / "weights"
-    save_trained(model, folder, make_card(Path(path), run, begin, data, metrics))
+    card = make_card(Path(path), run, begin, data, metrics)
+    if "finding" in recipe:
+        card["pictures_of_sets"] = Album(data / PICTURES, recipe["finding"]).count()
+        card["data"] |= find_origins(card["pictures_of_sets"])
+    save_trained(model, folder, card)
     say(f"weights: {folder}")
     return folder
 
@@ -222,12 +239,21 @@ def read_begun(folder: Path | None) -> dict:
     return {key: value for key, value in card.items() if key != "landmarks"}
 
 
+def find_origins(sets: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return origin and licence of the sets that ``finder.toml`` and ``datasets.toml`` know."""
+    quotas = load_shares() | load_quotas()
+    return {
+        name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas
+    }
+
+
 def make_card(
     path: Path, run: RunSettings, begin: Path | None, data: Path, metrics: dict[str, float]
 ) -> dict:
-    """Return the card of a run: recipe, data, base hashes, metrics, the card of the weights begun from."""
-    planes = json.loads((data / "planes.json").read_text())
-    table = [planes[row] for row in encoded_rows(data)]
+    """Return the card of a run: recipe, data, bases by hash, metrics, and the card of what it began from."""
+    prepared = (data / "planes.json").exists()
+    planes = json.loads((data / "planes.json").read_text()) if prepared else []
+    table = [planes[row] for row in encoded_rows(data)] if prepared else []
     preset = read_preset(run.preset)
     bases = {}
     for section in ("image", "language"):
@@ -239,16 +265,12 @@ def make_card(
     for entry in table:
         name = set_of(entry)
         sets[name] = sets.get(name, 0) + 1
-    quotas = load_quotas()
-    origins = {
-        name: {key: quotas[name][key] for key in ("origin", "licence")} for name in sets if name in quotas
-    }
     return {
         "preset": run.preset,
         "recipe": path.read_text(),
         "bases": bases,
         "planes_of_sets": sets,
-        "data": origins,
+        "data": find_origins(sets),
         "metrics_of_training": metrics,
         "begun_from": read_begun(begin),
         "made": time.strftime("%Y-%m-%d", time.gmtime()),

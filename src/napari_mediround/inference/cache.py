@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.errors import MediRoundError
 from napari_mediround.files import write_whole
 from napari_mediround.model.crop import Frame
 from napari_mediround.model.features import ImageFeatures
@@ -34,7 +35,17 @@ def hash_weights(module: nn.Module) -> str:
 
 
 def hash_image(image: NDArray[np.uint8]) -> str:
-    """Return 32 hex digits of an image's content and shape."""
+    """Return 32 hex digits of an image's content and shape.
+
+    Raises
+    ------
+    ValueError
+        When the image is not uint8 (H, W, 3).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
+        )
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()[:32]
@@ -51,12 +62,20 @@ class Origin:
     logits : Tensor
         (1, 1, 4h, 4w) mask logits of the decoder.
     frame : Frame
-        The part of the plane that the logits cover.
+        The part of the plane that these are on.
+    name : str
+        Preferred name of the structure; "" where no question was asked.
     """
 
     vector: Tensor | None
     logits: Tensor
     frame: Frame
+    name: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, if there is one."""
+        return (self.name,) if self.name else ()
 
     def to(self, device: torch.device) -> Origin:
         """Return it on another device."""
@@ -123,7 +142,8 @@ class FeatureStore:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 kept = (torch.from_numpy(arrays[n]) for n in ("embedding", "tokens"))
                 top, bottom, left, right = arrays["frame"].tolist()
-                frame = Frame(image.shape[:2], slice(top, bottom), slice(left, right))
+                aspect = float(arrays["aspect"]) if "aspect" in arrays else 1.0  # older files know none
+                frame = Frame(image.shape[:2], slice(top, bottom), slice(left, right), aspect)
                 features = ImageFeatures(*kept, image, frame)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start
@@ -132,8 +152,29 @@ class FeatureStore:
         self._remember(key, features)
         return features
 
+    def require(self, key: str) -> ImageFeatures:
+        """Return the features of an image that must be in memory.
+
+        Raises
+        ------
+        MediRoundError
+            When they are not, or `key` is "": no image was set yet.
+        """
+        features = self.get(key)
+        if features is None:
+            raise MediRoundError(
+                "That image is no longer in memory. Show its plane and ask about it again."
+                if key
+                else "There is no image yet. Open one and choose its layer."
+            )
+        return features
+
     def get_or_encode(
-        self, key: str, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], ImageFeatures]
+        self,
+        key: str,
+        image: NDArray[np.uint8],
+        encode: Callable[[NDArray[np.uint8]], ImageFeatures],
+        aspect: float | None = None,
     ) -> ImageFeatures:
         """Return the features of an image or of a view of it; encode what is not kept.
 
@@ -144,9 +185,13 @@ class FeatureStore:
         image : ndarray
             uint8 (H, W, 3), the image to encode.
         encode : callable
-            Takes the image and returns its features.
+            Takes it and returns the features.
+        aspect : float, optional
+            Height over width of a pixel: what was kept of the same picture in other proportions is encoded
+            anew. Whatever is kept will do where it is not given.
         """
-        if self.get(key, image) is None:
+        kept = self.get(key, image)
+        if kept is None or aspect not in (None, kept.frame.aspect):
             self.put(key, encode(image))
         return self.get(key)
 
@@ -161,6 +206,7 @@ class FeatureStore:
             "embedding": features.embedding.float().cpu().numpy(),
             "tokens": features.tokens.cpu().numpy(),
             "frame": np.array([rows.start, rows.stop, columns.start, columns.stop]),
+            "aspect": np.array(features.frame.aspect),
         }
         write_whole(path, lambda part: _save_arrays(part, arrays))
         self._trim()

@@ -36,15 +36,13 @@ from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
 from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.features import ImageFeatures, Seen
+from napari_mediround.model.crop import find_aspect, find_frame, whole_plane
+from napari_mediround.model.features import Decoded, ImageFeatures, Seen
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import compose_answer, parse_answer, plain_question, readable
 
 LOG = logging.getLogger(__name__)
 
-IMAGE_GONE = "That image is no longer in memory. Show its plane and ask about it again."
-NO_IMAGE = "There is no image yet. Open one and choose its layer."
 NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
 READ_AS = "Read as the {}: that is not sure. If something else is meant, say its name."
 
@@ -150,8 +148,14 @@ class Predictor:
             self._reader.forget()
             self._seen = None
 
-    def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
-        """Encode a rendered plane, unless its embedding is cached, and return its key.
+    def set_image(
+        self,
+        image: NDArray[np.uint8],
+        view: str = "",
+        modality: str = "",
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> str:
+        """Encode a rendered plane, unless its embedding is kept already; return its key.
 
         Parameters
         ----------
@@ -160,20 +164,20 @@ class Predictor:
         view : str
             "axial", "coronal" or "sagittal" if the patient's sides are known, else "".
         modality : str
-            DICOM's code if it is known, else "".
+            DICOM's code where it is known, else "".
+        spacing_mm : tuple of float, optional
+            From row to row and from column to column, so that the model sees the body in its proportions.
+            None takes them as known from before, else as equal.
 
         Raises
         ------
         ValueError
             When the image has another type or shape.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
-            )
         with self._lock:
-            key = hash_image(image)
-            self._careful(lambda: self._store.get_or_encode(key, image, self.model.encode_image))
+            key, aspect = hash_image(image), spacing_mm and find_aspect(spacing_mm)
+            encode = partial(self._encode, aspect=aspect or 1.0)
+            self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             self._current, self._view, self._modality = key, view, modality
             return key
 
@@ -283,9 +287,9 @@ class Predictor:
             features, origin = self._features(self._current), self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
-                view, image = f"{self._current}-whole", features.image
-                encode = partial(self.model.encode_image, frame=whole_plane(image.shape[:2]))
-                features = self._careful(lambda: self._store.get_or_encode(view, image, encode))
+                key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
+                encode = partial(self._encode, aspect=aspect, whole=True)
+                features = self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
@@ -326,35 +330,38 @@ class Predictor:
         )
 
     def _segment(self, features: ImageFeatures, vectors, names: list[str], cancelled) -> tuple[Target, ...]:
-        found: list[Target] = []
-        names = [self.anatomy.normalise(name) for name in names]
+        found, names = [], [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._decode, features, left))
+            decoded = self._careful(partial(self._segment_batch, features, left, called))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
                 mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
                 found.append(Target(name, mask, float(decoded.quality[k]), bool(decoded.corrected[k])))
-                origin = Origin(vector[None], decoded.logits[k][None, None], features.frame)
+                spoken = None if self.model.is_new(name) else vector[None]
+                origin = Origin(spoken, decoded.logits[k][None, None], features.frame, name)
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _decode(self, features: ImageFeatures, vectors: torch.Tensor):
-        return self.model.segment(self._looked_at(features), vectors[: self.masks_at_once].to(self.device))
+    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
+        """Segment as many of the vectors as memory allows now, where the model is now."""
+        batch = vectors[: self.masks_at_once].to(self.device)
+        return self.model.segment(self._looked_at(features), batch, names[: self.masks_at_once])
 
     def _features(self, key: str) -> ImageFeatures:
-        features = self._store.get(key)
-        if features is None:
-            raise MediRoundError(IMAGE_GONE if key else NO_IMAGE)
-        return features
+        return self._store.require(key)
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with their decoder features, which are kept for one plane (6 MB in `lite`)."""
+        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
         here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)
         return replace(here, seen=self._seen[1])
+
+    def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
+        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_frame, image)
+        return self.model.encode_image(image, find(aspect))
 
     def _take_notes(self, notes: list[str]) -> str:
         said, self._notes = " ".join([*self._notes, *notes]), []

@@ -70,7 +70,7 @@ def mend(
         logits = None
     vector, logits = (x if x is None else x.to(model.device) for x in (vector, logits))
     if points is None and boxes is None:
-        return model.segment(features, vector)  # as words were answered first
+        return model.segment(features, vector, origin.names)  # as words were answered first
     decoded = model.decode(model.see(features), vector, points, boxes, logits)
     at, inside = (None, None) if points is None else (points[0][0] / model.size, points[1][0] == 1)
     spoken = torch.zeros(1, model.channels, device=model.device) if vector is None else vector
@@ -90,9 +90,10 @@ def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Orig
     past the end of the structure. The quality is therefore the mean with that of the words alone.
     """
     decoded = mend(model, features, None, None, box_to_carry(mask), origin)
-    if origin is None or origin.vector is None:
+    if origin is None or (origin.vector is None and not origin.names):
         return decoded
-    by_words = model.segment(features, origin.vector.to(model.device))
+    vector = torch.zeros(1, model.channels) if origin.vector is None else origin.vector
+    by_words = model.segment(features, vector.to(model.device), origin.names)
     return replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
 
 

@@ -179,10 +179,13 @@ class Adapter:
 def hash_base(model: MediRound) -> str:
     """Return 16 hex digits of the weights that an adapter belongs to; `model` has no adapter.
 
-    Reads only the first bytes of each tensor of the frozen language model, to be fast.
+    Of the frozen language model only the first bytes of each tensor are read, so that this takes a moment.
+    The finder does not count: it works by name, beside what an adapter changes, so that adapters outlive it.
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
+        if name.startswith("finder."):
+            continue
         content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
         frozen = name.startswith("language.") and not ("lora_" in name or "trainable_tokens" in name)
         digest.update(f"{name} {tuple(value.shape)}".encode())

@@ -1,5 +1,7 @@
 """Trained MediRound weights as a folder: ``mediround.safetensors`` and ``card.json`` that explains it.
 
+A finder, where there is one, has a file of its own beside them, ``finder.safetensors``.
+
 Only what was trained is stored: projectors, context, first look, prompt maps, prompt encoder, decoder, judge,
 corrector, LoRA and token rows; the bases are named by hash. Knows no recipe.
 """
@@ -16,10 +18,12 @@ from torch import Tensor
 
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.files import write_whole
+from napari_mediround.model.finder import Finder
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prototypes import Landmarks
 
 WEIGHTS, CARD, LANDMARKS = "mediround.safetensors", "card.json", "landmarks"
+FINDER = "finder.safetensors"
 PARTS = (
     "image_projector",
     "box_encoder",
@@ -94,7 +98,16 @@ def save_trained(model: MediRound, folder: Path, card: dict) -> None:
         "parameters": sum(t.numel() for t in tensors.values()),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    for name, data in ((WEIGHTS, content), (CARD, json.dumps(card, indent=1, sort_keys=True).encode())):
+    files = {WEIGHTS: content}
+    if model.finder is not None:
+        found = {
+            name: value.detach().cpu().half().contiguous()
+            for name, value in model.finder.state_dict().items()
+        }
+        files[FINDER] = save(found)
+        shape, seen = model.finder.shape, hashlib.sha256(files[FINDER]).hexdigest()
+        card["finder"] = {"names": list(model.finder.names), "shape": shape, "sha256": seen}
+    for name, data in (*files.items(), (CARD, json.dumps(card, indent=1, sort_keys=True).encode())):
         write_whole(folder / name, partial(Path.write_bytes, data=data))
 
 
@@ -129,4 +142,29 @@ def load_trained(model: MediRound, folder: Path) -> dict:
         if vectors.shape != (len(names), model.channels):
             raise MissingWeightsError(f"{folder / CARD} names other landmarks. Install again.")
         model.landmarks = Landmarks(tuple(map(str, names)), vectors.float())
+    model.finder = load_finder(folder, card["finder"]).to(model.device) if "finder" in card else None
     return card
+
+
+def load_finder(folder: Path, card: dict) -> Finder:
+    """Return the finder of a folder, in evaluation mode; `card` is its part of the folder's card.
+
+    Raises
+    ------
+    MissingWeightsError
+        When its file is missing, damaged or of another shape.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        content = (folder / FINDER).read_bytes()
+        if hashlib.sha256(content).hexdigest() != card["sha256"]:
+            raise ValueError("its hash is not the card's")
+        finder = Finder(tuple(map(str, card["names"])), **card["shape"])
+        finder.load_state_dict({name: value.float() for name, value in load(content).items()})
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise MissingWeightsError(
+            f"{folder / FINDER} is damaged or missing ({error}). Install again."
+        ) from error
+    return finder.eval()

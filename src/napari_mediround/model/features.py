@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -21,21 +21,23 @@ class Seen:
     embedding : Tensor
         (B, C, h, w) embedding with the context added.
     detail : Tensor, optional
-        (B, D, H, W) features on a finer grid; None for a model without them.
+        (B, D, H, W), finer; None for a model that looks no closer.
+    found : Tensor, optional
+        (B, E, h', w'), the finder's features; None for a model without one.
     """
 
     embedding: Tensor
     detail: Tensor | None = None
+    found: Tensor | None = None
 
     def take(self, rows: list[int]) -> Seen:
-        """Return selected planes, in any order, also repeatedly."""
-        return Seen(self.embedding[rows], None if self.detail is None else self.detail[rows])
+        """Return some of the planes, in another order or repeatedly."""
+        parts = self.embedding, self.detail, self.found
+        return Seen(*(part if part is None else part[rows] for part in parts))
 
     def split(self) -> list[Seen]:
-        """Return each plane on its own."""
-        count = len(self.embedding)
-        details = [None] * count if self.detail is None else self.detail.split(1)
-        return [Seen(*pair) for pair in zip(self.embedding.split(1), details, strict=True)]
+        """Return each plane for itself."""
+        return [self.take([row]) for row in range(len(self.embedding))]
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,17 @@ class Decoded:
     token: Tensor
     quality: Tensor
     corrected: Tensor
+
+    def take(self, rows: Tensor) -> Decoded:
+        """Return some of the masks."""
+        return Decoded(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def take_better(self, rows: Tensor, other: Decoded, kept: Tensor, corrected: bool = False) -> Decoded:
+        """Return the masks with those of `other` in `rows` (M,) where `kept`, bool (M,), says so."""
+        chosen = rows[kept]
+        parts = {name: getattr(self, name).clone() for name in ("logits", "iou", "token", "quality")}
+        for name, part in parts.items():
+            part[chosen] = getattr(other, name)[kept].to(part.dtype)
+        changed = self.corrected.clone()
+        changed[chosen] = corrected
+        return Decoded(**parts, corrected=changed)

@@ -24,12 +24,19 @@ from napari_mediround.model.click_maps import PromptMaps
 from napari_mediround.model.context import Context, Glance, resize
 from napari_mediround.model.crop import Frame, find_frame
 from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.finder import Finder
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.language import LanguageModel
 from napari_mediround.model.prompt import PromptTemplate, Slot
 from napari_mediround.model.prototypes import Landmarks
-from napari_mediround.model.sam import decode_masks, fit_to_square, fitted_shape, logits_to_plane
+from napari_mediround.model.sam import CERTAIN, decode_masks, fit_to_square, fitted_shape, logits_to_plane
 from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale
+
+FOUND_GAIN, FOUND_MORE = 2.0, 1.0
+"""What makes a mask prompt of the finder's logits: trained to be sure of little, they are too low for one."""
+FOUND_LEAST = -0.5
+"""Highest logit of the finder on a plane below which it does not see a structure: 98 of 100 present ones of
+subjects kept from training are above, four of five structures of other parts of the body below."""
 
 _SAM_MEAN, _SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -129,6 +136,7 @@ class MediRound(nn.Module):
         self.context, self.glance, self.maps = context, glance, maps
         self.prompt_encoder, self.mask_decoder = prompt_encoder, mask_decoder
         self.landmarks: Landmarks | None = None  # come with trained weights
+        self.finder: Finder | None = None  # comes with trained weights
         self.judge, self.corrector = judge, corrector
         self.template, self.size, self.channels, self.normalise = template, size, channels, normalise
         self.correction = correction or CorrectionSettings()
@@ -162,8 +170,12 @@ class MediRound(nn.Module):
         return self._normalise(self._pixels(image))
 
     def see(self, features: ImageFeatures) -> Seen:
-        """Return the decoder features of an encoded plane."""
-        return features.seen or self.look(features.embedding, self.fit_pixels(features.part))
+        """Return an encoded plane as the mask decoder sees it."""
+        if features.seen is not None:
+            return features.seen
+        pixels = self.fit_pixels(features.part)
+        seen = self.look(features.embedding, pixels)
+        return seen if self.finder is None else replace(seen, found=self.finder.look(pixels))
 
     def look(self, embedding: Tensor, pixels: Tensor) -> Seen:
         """Return the decoder features of planes.
@@ -299,7 +311,7 @@ class MediRound(nn.Module):
         """Return masks with their judged quality."""
         return replace(decoded, quality=self.judge_masks(vectors, features.embedding, decoded))
 
-    def segment(self, features: ImageFeatures, vectors: Tensor) -> Decoded:
+    def segment(self, features: ImageFeatures, vectors: Tensor, names: Sequence[str] = ()) -> Decoded:
         """Decode SEG vectors, judge the masks, correct the doubtful ones.
 
         Parameters
@@ -308,19 +320,52 @@ class MediRound(nn.Module):
             Features of the image.
         vectors : Tensor
             (N, C) SEG vectors.
+        names : sequence of str, optional
+            N preferred names: what the finder knows is decoded from what it found, too, and the mask that
+            is judged better is kept.
         """
-        settings, seen = self.correction, self.see(features)
+        settings, seen, names = self.correction, self.see(features), names or [""] * len(vectors)
         first = self.judged(vectors, features, self.decode(seen, vectors))
-        rows = (first.quality <= settings.threshold).nonzero()[:, 0]
-        if not settings.enabled or not len(rows):
+        first = self._found(first, seen, features, vectors, names)
+        doubtful = (first.quality <= settings.threshold).tolist()
+        rows = [row for row, bad in enumerate(doubtful) if bad and not self.is_new(names[row])]
+        if not settings.enabled or not rows:
             return first
+        rows = torch.tensor(rows, device=vectors.device)
         mended = self.corrector(vectors[rows])
         other = self.judged(mended, features, self.decode(seen, mended))
         kept = other.quality > (first.quality[rows] if settings.keep_better else -1)
-        logits, quality, corrected = first.logits.clone(), first.quality.clone(), first.corrected.clone()
-        chosen = rows[kept]
-        logits[chosen], quality[chosen], corrected[chosen] = other.logits[kept], other.quality[kept], True
-        return replace(first, logits=logits, quality=quality, corrected=corrected)
+        return first.take_better(rows, other, kept, corrected=True)
+
+    def _found(
+        self, first: Decoded, seen: Seen, features: ImageFeatures, vectors: Tensor, names: Sequence[str]
+    ) -> Decoded:
+        """Return masks with those decoded from what the finder found, where these are judged better.
+
+        They are decoded without the SEG vector, which leads astray on images unlike those that it learned,
+        and the finder's own logits stay in them. What never had a vector is always the finder's, and nothing
+        where it sees nothing.
+        """
+        known = [row for row, name in enumerate(names) if self.finder is not None and name in self.finder]
+        if not known:
+            return first
+        rows = torch.tensor(known, device=vectors.device)
+        new = torch.tensor([self.is_new(names[row]) for row in known], device=vectors.device)
+        found = self.finder.find(seen.found, [names[row] for row in known])[:, None]
+        side = 4 * seen.embedding.shape[-1]
+        found = resize(found, (side, side))
+        other = self.decode(seen, previous=FOUND_GAIN * found + FOUND_MORE)
+        other = replace(other, logits=other.logits + found[:, 0])
+        other = self.judged(vectors[rows] * ~new[:, None], features, other)
+        there = found.flatten(1).amax(1) >= FOUND_LEAST
+        better = first.take_better(rows, other, there & (new | (other.quality > first.quality[rows])))
+        nothing = replace(better, logits=torch.full_like(better.logits, -CERTAIN))
+        return better.take_better(rows, nothing.take(rows), new & ~there)
+
+    def is_new(self, name: str) -> bool:
+        """Whether the finder alone knows a structure, so that its SEG vector means nothing."""
+        known = self.landmarks.names if self.landmarks is not None else ()
+        return self.finder is not None and name in self.finder and name not in known
 
     def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
         """Return mask logits (N, 4h, 4w) as masks of the plane, bool (N, H, W)."""
@@ -328,6 +373,7 @@ class MediRound(nn.Module):
         return frame.place((part > 0).cpu().numpy())
 
     def plane_to_square(self, xy: NDArray, frame: Frame) -> Tensor:
-        """Convert coordinates (…, 2), x and y in pixels of the plane, to pixels of the model square."""
-        scaled = (np.asarray(xy, np.float32) - frame.offset_xy) * square_scale(frame.inner, self.size)
+        """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
+        inside = (np.asarray(xy, np.float32) - frame.offset_xy) * frame.scale_xy
+        scaled = inside * square_scale(frame.inner, self.size)
         return torch.tensor(scaled, dtype=torch.float32, device=self.device)

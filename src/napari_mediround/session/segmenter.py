@@ -15,11 +15,17 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference
 class Segmenter(Protocol):
     """`set_image` once, `ask` often."""
 
-    def set_image(self, image: NDArray[np.uint8], view: str = "", modality: str = "") -> str:
+    def set_image(
+        self,
+        image: NDArray[np.uint8],
+        view: str = "",
+        modality: str = "",
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> str:
         """Take a rendered plane, uint8 (H, W, 3) in display order; return its key.
 
         `view` is "axial", "coronal" or "sagittal" where the patient's sides are known, `modality` DICOM's
-        code where that is.
+        code where that is; `spacing_mm` is from row to row and from column to column.
         """
 
     def ask(

@@ -94,7 +94,8 @@ class Session(Answering, Record):
         self._check_plane(plane)
         view = self.study.geometry.plane_name.removeprefix("oblique ")
         rendered = render_plane(self.study, plane, window)
-        key = self.segmenter.set_image(rendered, view, self.study.modality)
+        spacing = self.study.geometry.spacing_mm[1:]
+        key = self.segmenter.set_image(rendered, view, self.study.modality, spacing)
         self._images.add(key)
         return key
 

@@ -136,9 +136,15 @@ class LazySegmenter:
         self._segmenter = None
         gc.unfreeze()
 
-    def set_image(self, image: NDArray, view: str = "", modality: str = "") -> str:
+    def set_image(
+        self,
+        image: NDArray,
+        view: str = "",
+        modality: str = "",
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> str:
         """As `Segmenter.set_image`."""
-        return self.load().set_image(image, view, modality)
+        return self.load().set_image(image, view, modality, spacing_mm)
 
     def ask(
         self,
