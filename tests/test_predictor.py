@@ -111,7 +111,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
                 patched.setattr(dialogue, "KNOWN", 1e-99)  # of a random model
                 answer = ask(predictor, Conversation(), "the bag that holds lunch").rounds[0].answer
             told += answer.targets
-            assert (f"Read as the {wanted}" in answer.note) == (sure != 1e-99)
+            assert (f"I took this to mean the {wanted}" in answer.note) == (sure != 1e-99)
         assert [target.structure for target in told] == [wanted] * 2
         assert told[0].mask == told[1].mask
 
@@ -125,7 +125,7 @@ def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, mo
     script_answers(predictor, "The ovary [SEG].")
     answer = ask(predictor, Conversation(), question).rounds[0].answer
     assert answer.targets[0].structure == "ovary"
-    assert ("Read as the ovary" in answer.note) == ("ovary" not in question)
+    assert ("I took this to mean the ovary" in answer.note) == ("ovary" not in question)
 
 
 def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor, monkeypatch):
@@ -325,7 +325,7 @@ def test_an_empty_mask_is_said_and_can_be_fixed(predictor, monkeypatch):
             lambda logits, frame: np.zeros((len(logits), *frame.shape), bool),
         )
         answer = predictor.ask("The liver?", Conversation())
-    assert "Nothing was found of the liver" in answer.note
+    assert "I found no liver" in answer.note
     mask, _ = predictor.refine(np.array([[20.0, 20.0]]), np.array([True]), None, answer.targets[0].mask)
     assert mask.shape == (48, 64)
 
@@ -419,4 +419,4 @@ def test_of_a_kind_what_is_seen_best_is_meant(predictor, monkeypatch, sees, mean
         script_answers(predictor, "The tumour [SEG].")
         answer = ask(predictor, Conversation(), "Segment the tumour.").rounds[0].answer
         assert [target.structure for target in answer.targets] == [said]
-        assert ("Read as the" in answer.note) == (said == meant)
+        assert ("I took this to mean the" in answer.note) == (said == meant)

@@ -30,7 +30,7 @@ from napari_mediround.inference.device import (
     precision,
     release_memory,
 )
-from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.dialogue import NOTHING_FOUND, READ_AS, DialogueReader
 from napari_mediround.inference.laterality import keep_sides
 from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
@@ -42,9 +42,6 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import compose_answer, parse_answer, plain_question, readable
 
 LOG = logging.getLogger(__name__)
-
-NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
-READ_AS = "Read as the {}: that is not sure. If something else is meant, say its name."
 
 
 class Predictor:
@@ -129,11 +126,8 @@ class Predictor:
 
     def describe(self) -> dict[str, str]:
         """Return preset, device and precision in words."""
-        return {
-            "preset": self.preset,
-            "device": describe_device(self.device),
-            "precision": str(self.dtype).removeprefix("torch."),
-        }
+        precision = str(self.dtype).removeprefix("torch.")
+        return {"preset": self.preset, "device": describe_device(self.device), "precision": precision}
 
     def change_device(self, device: str) -> None:
         """Move the model to another device. Caches stay valid."""
@@ -184,7 +178,7 @@ class Predictor:
     def features(self) -> ImageFeatures:
         """Return the features of the plane last set; raises `MediRoundError` if there is none."""
         with self._lock:
-            return self._features(self._current)
+            return self._store.require(self._current)
 
     def ask(
         self,
@@ -218,7 +212,7 @@ class Predictor:
             When no image is set, or a referenced image is no longer known.
         """
         with self._lock:
-            features = self._features(self._current)
+            features = self._store.require(self._current)
             raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
             asked = conversation, references, self._current
             read, notes = self._careful(partial(settle_references, self.model, look, *asked))
@@ -230,8 +224,8 @@ class Predictor:
             place = partial(find_asked, self.model, look, self._view, *asked, self._current)
             there = structures or self._careful(place)
             seen = partial(see_structures, self.model, look, self._modality)
-            answer = partial(self._reader.answer, pieces, raw, cancelled, text, pointed_at, there, seen)
-            said, vectors = self._careful(answer)
+            asked = pieces, raw, cancelled, text, pointed_at, there, seen
+            said, vectors = self._careful(partial(self._reader.answer, *asked))
             stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
@@ -243,7 +237,7 @@ class Predictor:
             targets = self._segment(features, vectors, names, cancelled)
             targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
             if empty := [t.structure for t in targets if not t.mask.area]:
-                notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
+                notes.append(NOTHING_FOUND.format(" and no ".join(empty)))
             said = readable(compose_answer([t.structure for t in targets], absent))
             return Answer(said, targets, tuple(absent), self._current, self._take_notes(notes))
 
@@ -284,7 +278,10 @@ class Predictor:
             When there is no click, no box, and no mask that a question asked for.
         """
         with self._lock:
-            features, origin = self._features(self._current), self._origins.get((self._current, previous))
+            features, origin = (
+                self._store.require(self._current),
+                self._origins.get((self._current, previous)),
+            )
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
                 key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
@@ -319,12 +316,12 @@ class Predictor:
             Key of that plane.
         """
         with self._lock:
-            features, origin = self._features(self._current), self._origins.get((image, mask))
+            features, origin = self._store.require(self._current), self._origins.get((image, mask))
             decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
             return self._keep(features, decoded, origin, mask)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
-        features, array = self._features(image), mask.to_array()
+        features, array = self._store.require(image), mask.to_array()
         return self._careful(
             lambda: self.model.describe_reference(features.to(self.device, torch.float32), array)
         )
@@ -345,12 +342,8 @@ class Predictor:
         return tuple(found)
 
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
-        """Segment as many of the vectors as memory allows now, where the model is now."""
         batch = vectors[: self.masks_at_once].to(self.device)
         return self.model.segment(self._looked_at(features), batch, names[: self.masks_at_once])
-
-    def _features(self, key: str) -> ImageFeatures:
-        return self._store.require(key)
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
         """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
