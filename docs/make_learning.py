@@ -24,8 +24,8 @@ from scipy import ndimage
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import render_plane, window_for_question
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.domain.windows import choose_window, render_plane
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Journal
 from napari_mediround.session import Session
@@ -115,7 +115,7 @@ def ask_later(asked: Sequence[Question]) -> list[JudgedRound]:
     rounds = []
     for question in asked:
         text = ask_by_name([question.name])
-        image = render_plane(question.case.study, question.plane, window_for_question(text))
+        image = render_plane(question.case.study, question.plane, choose_window(question.case.study, text))
         empty, wanted = (Mask.from_array(a) for a in (np.zeros_like(question.truth), question.truth))
         masks, key = (JudgedMask(question.name, empty, wanted, "corrected"),), hash_image(image)
         place = 0, question.case.source, question.subject, key, {key: image}
@@ -155,22 +155,24 @@ def write_document(numbers: dict, path: Path) -> None:
         if key in old.get(part, {})
     ]
     many, name = len(folds) > 1, numbers["set"]
+    untouched = f"{old['untouched']['n']} masks of {len(numbers['others'])} other sets"
     lines = [
-        f"Set `{name}`, {numbers['weights']} weights of preset `{numbers['preset']}`,",
-        f"{numbers['made']}." + (f" {len(folds)} times, each patient tested once." if many else ""),
-        f"{annotated['corrected']} of {annotated['asked']} masks asked for",
-        f"came and were corrected, with {annotated['clicks']} clicks and by painting. Learned in",
-        f"{'at most ' if many else ''}{max(f['seconds'] for f in folds):.0f} s on {numbers['device']}.",
-        f"{old['touched']['n']} masks of {old['touched']['patients']} other patients were asked for before",
-        "and after.",
-        f"Untouched: {old['untouched']['n']} masks of {', '.join(numbers['others'])}.",
+        f"Measured on {numbers['made']} with the {numbers['weights']} weights of `{numbers['preset']}`, on "
+        f"{numbers['device']}.",
+        f"The annotator asked for {annotated['asked']} masks and corrected {annotated['corrected']}, with "
+        f"{annotated['clicks']} clicks and by painting.",
+        f"Learning took {'at most ' if many else ''}{max(f['seconds'] for f in folds):.0f} s.",
+        f"Before and after, {old['touched']['n']} masks of {old['touched']['patients']} other patients were "
+        "asked for.",
+        f"*Untouched* are {untouched}.",
         "",
         "| | before | after | change |",
         "|---|---|---|---|",
         *rows,
         "",
-        f"Clicks after are **{ratio:.2f}** of before; a mask that never got there counts {MOST_CLICKS}.",
-        "Gate:",
+        f"After learning **{ratio:.2f}** of the clicks were needed; a mask that never got there counts "
+        f"{MOST_CLICKS}.",
+        "What the gate decided:",
         "",
         *(f"- {f['words']}" for f in folds),
         "",

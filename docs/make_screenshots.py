@@ -26,8 +26,8 @@ from napari_mediround.widget.learning.learning_dock import LearningDock
 from napari_mediround.widget.plugin.layer_reader import read_layers
 from napari_mediround.widget.plugin.sample import open_ct_abdomen
 
-ROUNDS = ("Segment the liver and the spleen", "Outline the vessel between [1.1] and [1.2]")
-TYPED = "Segment the organ behind [1.1]"
+ROUNDS = ("Segment the liver and the spleen", "Outline the vessel between [1] and [2]")
+TYPED = "Segment the organ behind [1]"
 TIMEOUT_SECONDS = 300.0
 
 

@@ -50,6 +50,8 @@ class FakeSegmenter:
         What `refine` and `carry` were given.
     started : threading.Event
         Set when `ask` begins.
+    absent : set of str
+        Names that it does not find.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class FakeSegmenter:
         self.carried: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
+        self.absent: set[str] = set()
 
     def set_image(
         self,
@@ -84,6 +87,8 @@ class FakeSegmenter:
         conversation: Conversation,
         references: tuple[Reference, ...],
         cancelled: Callable[[], bool] | None = None,
+        structures: tuple[str, ...] = (),
+        chat: bool = True,
     ) -> Answer:
         """Answer with one disc for each structure joined by "and" or a comma; "hello" is chat."""
         self.asked.append((text, references))
@@ -95,9 +100,17 @@ class FakeSegmenter:
             raise self.error
         if text.lower().startswith("hello"):
             return Answer("Hello.")
-        names = [" ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)]
-        targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in names)
-        return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets)
+        names = list(structures) or [
+            " ".join(ASKING.sub(" ", part.lower()).split()) for part in re.split(r",| and ", text)
+        ]
+        absent = tuple(name for name in names if name in self.absent)
+        found = (name for name in names if name not in absent)
+        targets = tuple(Target(name or "it", self.disc(name), self.quality) for name in found)
+        return Answer(f"Here: {', '.join(t.structure for t in targets)}.", targets, absent)
+
+    def chat(self, text, conversation, cancelled=None) -> str:
+        """Answer freely."""
+        return "Hello."
 
     def disc(self, name: str) -> Mask:
         """Return the disc of a name on the plane last set."""
@@ -171,6 +184,7 @@ class FakeView:
     image_chosen = Signal(int)
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
+    modality_chosen = Signal(int)
     window_chosen = Signal(int)
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
@@ -218,6 +232,10 @@ class FakeView:
         """Remember the windows."""
         self.windows = list(names)
 
+    def show_modalities(self, names, current) -> None:
+        """Remember the modalities."""
+        self.modalities, self.modality = list(names), current
+
     def show_entries(self, entries) -> None:
         """Remember the chat."""
         self.entries = list(entries)
@@ -226,7 +244,7 @@ class FakeView:
         """Remember what the question points at."""
         self.chips, self.problem = list(chips), problem
 
-    def show_busy(self, text) -> None:
+    def show_busy(self, text, done=0, steps=0) -> None:
         """Remember what is being done."""
         self.busy = text
 

@@ -12,7 +12,7 @@ from test_adapter import learn_something
 
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import AdapterError
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.model.adapter import Adapter, hash_base, read_adapter, write_adapter
 from napari_mediround.model.build import build_mediround
 

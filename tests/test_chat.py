@@ -11,14 +11,24 @@ import pytest
 from fakes import FakeSegmenter, make_volume
 from napari.layers import Labels
 from napari.utils._proxies import PublicOnlyProxy
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QPushButton, QToolButton
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QToolButton,
+    QWidget,
+)
 
 from napari_mediround.domain.rounds import Reference
 from napari_mediround.journal import Journal
 from napari_mediround.widget.chat.chat_dock import ChatDock
 from napari_mediround.widget.chat.view import Action, Chip, Message, Question
 from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.qt.cards import MaskRow
 from napari_mediround.widget.qt.chat_panel import ChatPanel
 
 
@@ -69,12 +79,12 @@ def test_enter_asks_and_the_reply_shows_structure_quality_area_and_reference(ope
     shown = texts(dock)
     for words in (
         "Round 1",
-        "1 liver",
+        "liver",
         "quality 0.90",
         "mm²",
         "“[1]” → 1 liver",
         "fake · cpu",
-        "not a medical",
+        "Not a medical device",
     ):
         assert words in shown
     assert dock.panel.question.line.text() == ""
@@ -122,10 +132,10 @@ def test_the_gui_goes_on_while_the_model_works(open_dock, qtbot):
     fake.describe = lambda: threads.append(threading.current_thread()) or {"preset": "fake"}
     type_and_enter(qtbot, dock, "segment the liver")
     qtbot.waitUntil(fake.started.is_set)
-    qtbot.waitUntil(lambda: "looking at plane 2" in dock.panel.busy.label.text())
+    qtbot.waitUntil(lambda: "Looking at plane 2" in dock.panel.busy.label.text())
     fake.gate.set()
     qtbot.waitUntil(lambda: dock.panel.is_idle)
-    assert "1 liver" in texts(dock)
+    assert "liver" in texts(dock)
 
 
 @pytest.mark.parametrize("how", ["removed from the window", "window closed"])
@@ -165,12 +175,14 @@ def test_arrow_up_brings_back_earlier_questions(open_dock, qtbot):
         assert line.text() == text
 
 
-def test_undo_takes_back_one_round_in_napari(open_dock, qtbot):
+def test_napari_s_own_undo_changes_no_mask_and_the_key_of_the_dock_takes_back_a_round(open_dock, qtbot):
     viewer, dock = open_dock()
     ask(qtbot, dock, "segment the liver")
     ask(qtbot, dock, "segment the spleen and the pancreas")
     (labels,) = masks(viewer)
     labels.undo()
+    assert np.unique(labels.data).tolist() == [0, 1, 2, 3], "the layer shows what the record holds"
+    dock.panel.key_pressed.emit("U")
     assert np.unique(labels.data).tolist() == [0, 1]
 
 
@@ -224,3 +236,39 @@ def test_opening_the_dock_imports_no_torch(open_dock):
         pytest.skip("another test has imported it")
     open_dock()
     assert "torch" not in sys.modules
+
+
+@pytest.mark.parametrize("width", [1024, 1280])
+def test_long_names_and_text_without_spaces_leave_the_dock_its_width(open_dock, qtbot, width):
+    viewer, dock = open_dock()
+    with qtbot.waitExposed(dock):
+        viewer.window._qt_window.show()
+    viewer.window.resize(width, 720)
+    viewer.layers[0].name = "n" * 300
+    wide = dock.panel.width()
+    QApplication.clipboard().setText("y" * 1990)
+    dock.panel.question.line.paste()
+    assert dock.panel.question.line.text() == "y" * 1990
+    dock.panel.question.line.clear()
+    ask(qtbot, dock, "segment the " + "x" * 1980)
+    dock.panel.show_busy("z" * 500)
+    dock.panel.show_status("s" * 500)
+    dock.panel.show_chips([], "p" * 500)
+    dock.panel.show_project("q" * 300, "")
+    dock.panel.show_plane(3, 20, "oblique sagittal", "turned " * 20)
+    QApplication.processEvents()
+    assert dock.panel.width() == wide
+    for child in dock.panel.findChildren(QWidget):
+        inside = not isinstance(child.parent(), QComboBox | QSpinBox | QLineEdit) and child.isVisible()
+        if inside and not child.isWindow():
+            right = child.mapTo(dock.panel, QPoint(child.width(), 0)).x()
+            assert right <= dock.panel.width(), (type(child), child.objectName(), right)
+
+
+def test_a_click_on_a_number_puts_it_into_the_question(open_dock, qtbot):
+    _, dock = open_dock()
+    ask(qtbot, dock, "segment the liver")
+    dock.panel.question.line.setText("the vessel next to")
+    (row,) = dock.panel.rounds.findChildren(MaskRow)
+    qtbot.mouseClick(row.number, Qt.MouseButton.LeftButton)
+    assert dock.panel.question.line.text() == "the vessel next to [1]"

@@ -220,10 +220,10 @@ def test_a_later_round_that_fails_says_which(image: Path, segmenter: FakeSegment
 def test_rounds_before_one_that_fails_are_shown_and_written(
     image: Path, segmenter: FakeSegmenter, monkeypatch, tmp_path: Path, capsys, stop: BaseException, code: int
 ) -> None:
-    def answer(text: str, *rest: object):
+    def answer(text: str, *rest: object, **named: object):
         if "spleen" in text:
             raise stop
-        return FakeSegmenter.ask(segmenter, text, *rest)
+        return FakeSegmenter.ask(segmenter, text, *rest, **named)
 
     monkeypatch.setattr(segmenter, "ask", answer)
     out, rounds = tmp_path / "l.nii.gz", tmp_path / "r.json"

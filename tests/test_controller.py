@@ -7,13 +7,15 @@ import pytest
 from desk import Desk
 from fakes import FakeSegmenter, make_volume
 
+from napari_mediround.domain.hounsfield import judge_modality
 from napari_mediround.domain.rounds import Reference
+from napari_mediround.domain.units import area_in_words
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.journal.entries import RoundAsked
-from napari_mediround.widget.chat import turn
-from napari_mediround.widget.chat.controller import AS_SHOWN, AUTOMATIC
+from napari_mediround.widget.chat import asking, turn
 from napari_mediround.widget.chat.turn import Fetch
 from napari_mediround.widget.chat.view import Message, Question, Reply
+from napari_mediround.widget.chat.window_choice import AS_SHOWN, AUTOMATIC
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def test_a_question_gives_a_reply_and_a_labels_layer(desk):
     (labels,) = desk.labels
     assert np.array_equal(labels.data, desk.session.label_volume())
     assert labels.features["name"].tolist() == ["background", "1 liver", "2 spleen"]
-    assert reply.masks[0].area == f"{(labels.data == 1).sum() * 0.25:,.0f} mm²"
+    assert reply.masks[0].area == area_in_words((labels.data == 1).sum() * 0.25)
 
 
 def test_later_rounds_go_to_the_same_layer_and_overwrite_nothing(desk):
@@ -48,7 +50,9 @@ def test_later_rounds_go_to_the_same_layer_and_overwrite_nothing(desk):
     desk.ask("segment the spleen")
     (labels,) = desk.labels
     assert (labels.data[before > 0] == before[before > 0]).all()
-    assert desk.view.entries[3].notes == ("100% of 2 liver lies under earlier labels, which stay.",)
+    assert desk.view.entries[3].notes == (
+        "100% of 2 liver is hidden under earlier masks, which keep their pixels.",
+    )
     assert 3 in labels.data
 
 
@@ -79,13 +83,13 @@ def test_a_turned_viewer_is_said(desk):
 
 def test_what_a_question_points_at_is_shown_and_can_be_changed(desk):
     desk.ask("segment the liver and the spleen")
-    desk.view.question_edited.emit("what is next to [1.2]")
+    desk.view.question_edited.emit("what is next to [2]")
     (chip,) = desk.view.chips
-    assert chip.current == "2 spleen [1.2]"
-    assert [choice.label for choice in chip.choices] == ["1 liver [1.1]", "2 spleen [1.2]"]
+    assert chip.current == "2 spleen"
+    assert [choice.label for choice in chip.choices] == ["1 liver, plane 2", "2 spleen, plane 2"]
     desk.view.reference_chosen.emit(chip.phrase, chip.choices[0].key)
-    reply = desk.ask("what is next to [1.2]")
-    assert [(c.phrase, c.current, c.value) for c in reply.references] == [("[1.2]", "1 liver", 1)]
+    reply = desk.ask("what is next to [2]")
+    assert [(c.phrase, c.current, c.value) for c in reply.references] == [("[2]", "1 liver", 1)]
     assert desk.view.chips == []
 
 
@@ -318,16 +322,16 @@ def test_what_a_phrase_was_swapped_for_holds_for_that_question_alone(desk):
     desk.view.question_edited.emit(question)
     desk.view.reference_chosen.emit("it", Reference(1, 1))
     desk.view.question_edited.emit(question)
-    assert desk.view.chips[0].current == "1 liver [1]"
+    assert desk.view.chips[0].current == "1 liver"
     desk.press("U")
     desk.view.question_edited.emit(question)
     desk.press("Shift+U")
     desk.view.question_edited.emit(question)
-    assert desk.view.chips[0].current == "2 spleen [2]"
+    assert desk.view.chips[0].current == "2 spleen"
     desk.view.reference_chosen.emit("it", Reference(1, 1))
     desk.view.question_edited.emit("something else")
     desk.view.question_edited.emit(question)
-    assert desk.view.chips[0].current == "2 spleen [2]"
+    assert desk.view.chips[0].current == "2 spleen"
     desk.view.reference_chosen.emit("it", Reference(1, 1))
     reply = desk.ask(question)
     assert reply.references[0].current == "1 liver"
@@ -402,3 +406,53 @@ def test_an_image_closed_with_its_chat_gives_way_to_the_one_that_is_there(desk):
     assert desk.view.image == 0
     desk.ask("segment the spleen")
     assert desk.replies[-1].text.startswith("Here")
+
+
+def test_an_image_of_no_stated_modality_can_be_taken_for_another(desk):
+    assert desk.view.modalities == []
+    study = make_volume((3, 8, 8))
+    unsaid = judge_modality(replace(study, modality="", notes=("3 voxels were not finite numbers",)))
+    desk.open(unsaid)
+    desk.view.image_chosen.emit(1)
+    assert [e.text for e in desk.view.entries] == ["About this image: 3 voxels were not finite numbers."]
+    assert desk.view.modalities[desk.view.modality] == "not known"
+    assert desk.view.windows == [AUTOMATIC, AS_SHOWN]
+    desk.ask("segment the liver")
+    grey = desk.segmenter.load().images[-1]
+    desk.view.modality_chosen.emit(desk.view.modalities.index("CT"))
+    assert desk.view.modalities[desk.view.modality] == "CT"
+    assert "lung" in desk.view.windows
+    assert desk.ask("segment the spleen").round == 2
+    assert not np.array_equal(desk.segmenter.load().images[-1], grey), "seen through the CT window"
+    desk.view.modality_chosen.emit(0)
+    desk.ask("segment the spleen")
+    assert np.array_equal(desk.segmenter.load().images[-1], grey)
+    assert len([e for e in desk.view.entries if "About this image" in getattr(e, "text", "")]) == 1
+
+
+def test_the_seconds_of_a_reply_count_from_enter(desk, monkeypatch):
+    monkeypatch.setattr(asking, "perf_counter", lambda: 100.0)
+    monkeypatch.setattr(turn, "perf_counter", lambda: 112.5)
+    assert desk.ask("segment the liver").seconds == 12.5
+
+
+def test_a_carried_mask_offers_no_other_reference(desk):
+    desk.ask("segment the liver")
+    desk.press("Shift+C")
+    assert len(desk.replies) > 1
+    assert not any(reply.references for reply in desk.replies[1:])
+
+
+def test_accept_all_goes_once_it_is_used_and_comes_back_when_it_is_undone(desk):
+    def offered():
+        return [a.label for e in desk.view.entries if isinstance(e, Message) for a in e.actions]
+
+    desk.ask("segment the liver")
+    desk.press("Shift+C")
+    (label,) = offered()
+    assert label.startswith("Accept all")
+    (key,) = [a.key for e in desk.view.entries if isinstance(e, Message) for a in e.actions]
+    desk.view.action_chosen.emit(key)
+    assert offered() == []
+    desk.press("U")
+    assert offered() == [label]

@@ -154,7 +154,7 @@ def test_a_round_without_a_verdict_is_not_there_but_stands_in_the_dialogue(proje
     session.reject(2, reason="wrong reference")
     (round_,), _ = read(journal)
     assert len(round_.conversation) == 1
-    assert str(round_.references[0]) == "[1]"
+    assert str(round_.references[0]) == "[1.1]"
     assert round_.masks[0].verdict == "rejected"
     assert not round_.teaches
 

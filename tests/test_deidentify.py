@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+
+import numpy as np
 import pydicom
 import pytest
+from canaries import check_copies
 from exports import FRAME, SERIES, STUDY, write_series
 from pydicom.dataset import Dataset
 from test_export import GRID, make_discs
 
+from napari_mediround.domain.geometry import Geometry
 from napari_mediround.errors import SettingsError
-from napari_mediround.io.export import Options, export
+from napari_mediround.io.export import FORMATS, Options, export
 from napari_mediround.io.export.deidentify import deidentify, remap_uid
+from napari_mediround.io.export.stored import own_bits
 
 PRIVATE = ("Doe", "PID-8842", "19600102", "20260102", "secret", "Hidden", "mole", SERIES, STUDY, FRAME)
 
@@ -119,3 +125,55 @@ def test_names_are_cleaned_in_every_format(tmp_path):
     assert "Jane" not in table
     with pytest.raises(SettingsError, match="de-identified"):
         export(make_discs(), tmp_path / "b.nii.gz", options=Options(with_images=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_canary_passes(tmp_path):
+    planted, files, refused, faults = check_copies(tmp_path, 4000)
+    assert faults == []
+    assert planted >= 4000
+    assert refused <= files // 10
+
+
+@pytest.mark.parametrize(("kind", "stored", "high", "value", "left"), [
+    ("u2", 12, 11, 0xF123, 0x123), ("u2", 16, 15, 0xF123, 0xF123), ("u2", 12, 15, 0xF12F, 0xF120),
+    ("i2", 12, 11, 0x7123, 0x123), ("i2", 12, 11, 0x0FFF, -1), ("i2", 16, 15, -3, -3),
+    ("u1", 7, 6, 0xFF, 0x7F),
+])  # fmt: skip
+def test_bits_that_are_not_the_images_are_cleared(kind, stored, high, value, left):
+    pixels = np.array([value]).astype(kind)
+    assert own_bits(pixels, stored, high, 8 * pixels.itemsize)[0] == left
+    with pytest.raises(ValueError, match="bits"):
+        own_bits(pixels, 8 * pixels.itemsize + 1, high, 8 * pixels.itemsize)
+
+
+def test_overlays_go_and_are_said(tmp_path):
+    series = write_series(tmp_path / "series", GRID)
+    for file in series.iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.add_new(0x60000022, "LO", "Hidden")
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        dataset.PixelData = np.full(GRID.shape[1:], 0x8123, "<u2").tobytes()
+        dataset.save_as(file)
+    receipt = export(
+        make_discs(), tmp_path / "a.dcm", options=Options(dicom=series, key="k" * 32, with_images=True)
+    )
+    for file in (tmp_path / "a_images").iterdir():
+        dataset = pydicom.dcmread(file)
+        assert (dataset.pixel_array == 0x123).all()
+        assert not any(tag.group == 0x6000 for tag in list(dataset.keys()))
+    assert any("Overlays" in note and f"{GRID.shape[0]} images" in note for note in receipt.notes)
+
+
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_masks_of_every_format_hold_no_name_of_the_person(tmp_path, form):
+    grid = Geometry((1, *GRID.shape[1:]), GRID.affine, True, SERIES, STUDY, FRAME) if form == "png" else GRID
+    series = write_series(tmp_path / "series", grid, StudyDescription="Hidden", PatientComments="Hidden")
+    masks = make_discs(grid, overlapping=False)
+    path = tmp_path / "out" / f"a{FORMATS[form].suffixes[0]}"
+    export(masks, path, form, Options(dicom=series, key="k" * 32))
+    for file in path.parent.iterdir():
+        raw = file.read_bytes()
+        raw += gzip.decompress(raw) if file.name.endswith(".gz") else b""
+        assert [word for word in PRIVATE if word.encode() in raw] == []
+        assert not any(s.tracking_uid.encode() in raw for s in masks.segments)

@@ -12,8 +12,11 @@ import typer.main
 ROOT = Path(__file__).parent.parent
 CLI = (ROOT / "docs/cli.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[p.name for p in DOCUMENTS])
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "training/README.md"]
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
+by_document = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=[str(p.relative_to(ROOT)) for p in DOCUMENTS]
+)
 
 
 def commands() -> Iterator[tuple[str, object]]:
@@ -65,7 +68,34 @@ def test_a_command_that_is_named_exists(document: Path) -> None:
         assert first != "weights" or not second or f"{first} {second}" in known
 
 
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a document's headings."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @by_document
 def test_a_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
-        assert (document.parent / target).exists(), f"{document.name} links to {target}, which is not there"
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text("utf-8")):
+        place = document.parent / target if target else document
+        assert place.exists(), f"{document.name} links to {target}, which is not there"
+        assert not anchor or anchor in anchors_of(place), f"{document.name} links to {target}#{anchor}"
+
+
+@by_document
+def test_a_line_of_prose_fits_on_the_screen(document: Path) -> None:
+    generated = r"<!-- measured .*?<!-- end -->"
+    for line in re.sub(generated, "", document.read_text("utf-8"), flags=re.DOTALL).splitlines():
+        assert len(line) <= 120 or line.startswith("|"), f"{document.name}: {line}"
+
+
+@pytest.mark.parametrize("document", [ROOT / "docs/architecture.md", ROOT / "training/README.md"])
+def test_a_file_that_is_named_exists(document: Path) -> None:
+    named = re.findall(r"`([\w/.]+\.(?:py|toml|yaml))`", document.read_text("utf-8"))
+    files = [
+        p
+        for folder in ("src", "training", "resources", "tests", "docs")
+        for p in (ROOT / folder).rglob("*.*")
+    ]
+    assert [name for name in named if not any(str(file).endswith(f"/{name}") for file in files)] == []
+    assert len(named) > 10

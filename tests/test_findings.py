@@ -167,12 +167,12 @@ def test_chat_is_counted_against_the_base_model() -> None:
 def test_an_aim_is_reached_held_not_held_or_not_measured() -> None:
     aims = {row["name"]: row for row in judge_aims(findings.find_all([outcome(0.75, true=300)]))}
     assert len(aims) == len(AIMS)
-    assert aims["text only, structures ≥ 200 px: mean Dice"]["word"] == "held"
+    assert aims["by words alone, structures ≥ 200 px: mean Dice"]["word"] == "held"
     assert aims["a mask when one is asked for"]["word"] == "held"
-    assert aims["wrong side"]["word"] == "not measured"
+    assert aims["a mask on the wrong side"]["word"] == "not measured"
     ece = {"judge": {"ece": {"value": 0.2}, "auroc": {"value": 0.95}}}
     aims = {row["name"]: row["word"] for row in judge_aims(ece)}
-    assert (aims["judge: ECE"], aims["judge: AUROC for Dice < 0.7"]) == ("not held", "reached")
+    assert (aims["judge: calibration error"], aims["judge: AUROC for Dice < 0.7"]) == ("not held", "reached")
 
 
 def test_nothing_asked_finds_nothing() -> None:

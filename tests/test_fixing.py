@@ -9,6 +9,8 @@ from napari.layers import Shapes
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import JournalError
 from napari_mediround.widget.chat.asking import CLOSED
+from napari_mediround.widget.chat.keys import QUESTION_KEY
+from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS
 from napari_mediround.widget.layers.layer_geometry import FIXED_KEY
 
 
@@ -39,7 +41,7 @@ def layer_is_the_session(desk):
 def test_the_mask_is_painted_alone_and_the_reason_ends_it(desk):
     before = desk.session.label(1).mask
     layer = begin(desk)
-    assert (desk.view.fix.name, desk.view.fix.tool, str(layer.mode)) == ("1 liver", "paint", "paint")
+    assert (desk.view.fix.name, desk.view.fix.tool, str(layer.mode)) == ("1 liver", "inside", "pan_zoom")
     assert np.array_equal(layer.data[2] == 1, before.to_array())
     assert 1 not in desk.mask_layer.data, "or what is erased would still be seen"
     paint(layer)
@@ -67,6 +69,8 @@ def test_a_dropped_fix_leaves_everything_as_it_was(desk):
     states = desk.mask_layer.data.copy()
     paint(begin(desk))
     desk.press("N")
+    assert "Esc" in desk.view.fix.hint, "N rejects a mask, and does not drop a fix"
+    desk.press("Escape")
     assert np.array_equal(desk.mask_layer.data, states)
     assert (desk.view.fix, len(desk.labels)) == (None, 1)
 
@@ -87,8 +91,9 @@ def test_undo_takes_back_strokes_while_the_mask_is_fixed(desk):
 def test_clicks_are_answered_by_the_model_from_where_they_are_seen(desk):
     fake = desk.segmenter.load()
     begin(desk)
-    desk.press("K")
     assert desk.view.fix.tool == "inside"
+    desk.press("K")
+    assert desk.view.fix.tool == "outside"
     desk.controller._fixing.click(3.5, 20.5, True)
     desk.controller._fixing.click(16.5, 12.5, False)
     desk.worker.run()
@@ -146,7 +151,7 @@ def test_a_mask_is_drawn_on_its_own_plane_only(desk):
     assert "plane 2" in desk.view.fix.hint
     desk.viewer.dims.set_point(0, 6.0)
     assert layer.editable
-    assert str(layer.mode) == "paint"
+    assert desk.view.fix.tool == "inside"
     desk.viewer.dims.order = (1, 0, 2)
     assert not layer.editable
 
@@ -195,7 +200,7 @@ def test_a_question_during_a_fix_leaves_the_mask_hidden(desk):
     begin(desk)
     desk.ask("segment the aorta")
     assert 1 not in desk.mask_layer.data
-    desk.press("N")
+    desk.press("Escape")
     assert layer_is_the_session(desk)
 
 
@@ -260,7 +265,7 @@ def test_napari_s_own_keys_undo_a_click_too(desk):
     (undo,) = [action for key, action in desk.mask_layer.keymap.items() if str(key) == "Ctrl+Z"]
     undo(desk.mask_layer)
     assert len(desk.replies) == 1, "the round of the mask that is being fixed is not undone under it"
-    desk.press("N")
+    desk.press("Escape")
     undo(desk.mask_layer)
     assert not desk.replies
 
@@ -269,7 +274,7 @@ def test_a_click_that_is_not_answered_yet_is_no_verdict_and_undo_takes_it_back(d
     layer = begin(desk)
     desk.controller._fixing.click(3.5, 20.5, True)
     desk.view.reason_chosen.emit("miss")
-    assert "still looks" in desk.view.entries[-1].text
+    assert "still processing" in desk.view.entries[-1].text
     desk.view.step_chosen.emit("undo")
     desk.worker.run()
     assert not layer.data[2, 20, 3]
@@ -281,7 +286,7 @@ def test_a_click_that_is_not_answered_yet_is_no_verdict_and_undo_takes_it_back(d
 def test_the_layer_says_which_mask_it_does_not_show(desk):
     begin(desk)
     assert desk.mask_layer.metadata[FIXED_KEY] == "1 liver"
-    desk.press("N")
+    desk.press("Escape")
     assert not desk.mask_layer.metadata[FIXED_KEY]
 
 
@@ -299,3 +304,62 @@ def test_a_click_that_changes_nothing_is_undone_too(desk):
     desk.worker.run()
     assert fake.refined[-1][0].tolist() == [[28.5, 3.5]]
     assert layer.data[2, 3, 28]
+
+
+def reasons(desk):
+    return [e.entry.reason for e in desk.session.journal.events() if hasattr(e.entry, "reason")]
+
+
+@pytest.mark.parametrize("key", ["Enter", "J"])
+def test_a_fix_ends_without_a_reason(desk, key):
+    paint(begin(desk))
+    desk.press(key)
+    assert (desk.view.fix, desk.session.label(1).verdict, reasons(desk)) == (None, "corrected", [""])
+
+
+def test_no_key_of_a_step_is_that_of_a_reason():
+    keys = [*KEYS.values(), *REASON_KEYS.values(), QUESTION_KEY, DONE_KEY, DROP_KEY]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_question_key_is_the_question_s_during_a_fix_too(desk):
+    paint(begin(desk))
+    desk.press("Q")
+    assert desk.view.focused == 1
+    assert desk.view.fix is not None
+
+
+def test_esc_takes_back_a_click_that_waits_and_then_drops_the_fix(desk):
+    begin(desk)
+    desk.controller._fixing.click(3.5, 20.5, True)
+    desk.press("Escape")
+    assert desk.view.fix is not None
+    desk.press("Escape")
+    assert desk.view.fix is None
+
+
+def test_enter_on_the_layer_of_a_fix_ends_it(desk):
+    layer = begin(desk)
+    paint(layer)
+    (end,) = [action for key, action in layer.keymap.items() if str(key) == "Enter"]
+    end(layer)
+    assert desk.session.label(1).verdict == "corrected"
+
+
+def test_the_quality_is_that_of_the_model_s_new_mask(desk):
+    begin(desk)
+    desk.segmenter.load().quality = 0.55
+    desk.controller._fixing.click(3.5, 20.5, True)
+    desk.worker.run()
+    desk.press("Enter")
+    assert desk.replies[0].masks[0].quality == 0.55
+    assert desk.session.conversation.rounds[0].targets[0].quality == 0.55
+    desk.press("U")
+    assert desk.replies[0].masks[0].quality == 0.9
+
+
+def test_a_mask_that_was_painted_has_no_quality_and_is_not_corrected_by_the_model(desk):
+    paint(begin(desk))
+    desk.press("Enter")
+    mask = desk.replies[0].masks[0]
+    assert (mask.quality, mask.corrected, mask.verdict) == (None, False, "corrected")

@@ -90,3 +90,10 @@ def test_a_nrrd_file_must_be_one(tmp_path):
     path = write(tmp_path / "a.mha").rename(tmp_path / "a.nrrd")
     with pytest.raises(UnreadableFileError, match="no NRRD file"):
         read_study(path)
+
+
+def test_voxels_packed_by_bzip2_are_refused_by_name(tmp_path):
+    head = "NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: bzip2\n\n"
+    (tmp_path / "a.nrrd").write_bytes(head.encode() + b"BZh9")
+    with pytest.raises(UnreadableFileError, match="bzip2, which is not read here"):
+        read_study(tmp_path / "a.nrrd")

@@ -110,13 +110,16 @@ def test_one_volume_of_a_film_is_taken_and_the_viewer_says_which():
         film, scale=(1, 2, 3, 0.5, 0.5), translate=(0, 10, 0, 0, 0), units=("s", "s", "mm", "mm", "mm")
     )
     assert layer_geometry.leading_shape(layer) == (2, 3)
-    assert layer_geometry.shown_volume(layer, (1, 14, 0, 0, 0)) == (1, 2)
-    assert layer_geometry.volume_point(layer, (1, 2)) == (1, 14)
+    viewer = ViewerModel()
+    viewer.add_layer(layer)
+    viewer.dims.point = (1, 14, 9, 0, 0)
+    assert layer_geometry.shown_volume(layer, viewer.dims) == (1, 2)
+    assert layer_geometry.volume_point(layer, viewer.dims, (1, 2)) == (1, 14)
     study, grid = layer_geometry.study_from_layer(layer, (1, 2)), layer_geometry.layer_grid(layer, (1, 2))
     assert np.array_equal(study.pixels, film[1, 2])
     assert study.geometry.spacing_mm == (3, 0.5, 0.5)
-    assert layer_geometry.plane_point(layer, grid, 3) == (-3, 9.0)
-    assert layer_geometry.shown_plane(layer, grid, (0, 0, 9, 0, 0)) == 3
+    assert layer_geometry.plane_point(layer, grid, viewer.dims, 3) == (-3, 9.0)
+    assert layer_geometry.shown_plane(layer, grid, viewer.dims) == 3
 
 
 def test_a_layer_with_one_axis_is_refused_in_words():
@@ -145,6 +148,6 @@ def test_the_plane_follows_the_viewer_and_the_viewer_the_plane(layer):
     viewer.add_layer(layer)
     grid = layer_geometry.layer_grid(layer)
     for plane in range(4):
-        axis, point = layer_geometry.plane_point(layer, grid, plane)
+        axis, point = layer_geometry.plane_point(layer, grid, viewer.dims, plane)
         viewer.dims.set_point(axis + viewer.dims.ndim, point)
-        assert layer_geometry.shown_plane(layer, grid, viewer.dims.point) == plane
+        assert layer_geometry.shown_plane(layer, grid, viewer.dims) == plane

@@ -23,13 +23,14 @@ FOLDERS = {
 
 # A module imports only from layers above its own, or from its own.
 LAYERS = (
-    ("__init__", "errors", "files", "resources", "settings", "weights"),
+    ("__init__", "errors", "files", "libraries", "resources", "settings", "weights"),
     ("domain",),
     ("questions",),
     ("io",),
     ("journal",),
     ("model",),
     ("inference",),
+    ("adapted",),
     ("session",),
     ("training",),
     ("cli",),
@@ -40,6 +41,7 @@ HEAVY = {"torch", "transformers", "peft", "segment_anything", "safetensors", "ac
 GUI = {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}
 WITHOUT = {
     "errors": HEAVY | GUI | {"numpy"},
+    "libraries": HEAVY | GUI | {"numpy"},
     "files": HEAVY | GUI | {"numpy"},
     "settings": HEAVY | GUI | {"numpy", "pydantic"},
     "weights": HEAVY | GUI,
@@ -221,3 +223,24 @@ def test_the_command_line_starts_without_the_model_or_numpy() -> None:
         "assert not {'torch', 'transformers', 'numpy', 'napari'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd="/")
+
+
+THREADED = ("model", "inference", "weights", "widget", "training.learning")
+LATE = ("transformers", "peft", "accelerate", "huggingface_hub")
+OURS = tuple(f"{NAME}.{part}" for part in ("model", "inference", "training"))
+
+
+@pytest.mark.parametrize(
+    ("module", "path"), [(m, p) for m, p in MODULES if m.removeprefix(f"{NAME}.").startswith(THREADED)]
+)
+def test_what_a_thread_imports_late_takes_its_turn(module: str, path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.With)]
+    turns = [block for block in blocks if "one_at_a_time" in ast.unparse(block.items[0])]
+    in_turn = {node for turn in turns for node in ast.walk(turn)}
+    own_process = module == f"{NAME}.weights.gguf"
+    for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and not own_process):
+        for node in (n for n in ast.walk(function) if isinstance(n, (ast.Import, ast.ImportFrom))):
+            name = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            large = name.split(".")[0] in LATE or (name.startswith(OURS) and module.split(".")[1] == "widget")
+            assert not large or node in in_turn, f"{module}:{node.lineno} imports {name} out of turn"

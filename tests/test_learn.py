@@ -9,7 +9,7 @@ from filelock import FileLock
 from lessons import carry, make_rounds
 
 from napari_mediround.errors import CancelledError, MediRoundError, SettingsError, TooFewCorrectionsError
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.journal import Journal
 from napari_mediround.model.build import build_mediround
 from napari_mediround.training.learning import learn

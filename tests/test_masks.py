@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -130,22 +131,31 @@ def test_contours_of_other_images_are_refused(tmp_path):
         read_masks(tmp_path / "a.dcm", Geometry((2, 20, 24), GRID.affine))
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    """Write a structure of circles (z, radius) round (32, 32) mm, and read it onto planes `step` mm apart."""
+def circle_item(number: int, circles) -> Dataset:
+    """Return the item of a structure's circles (z, radius[, type]) round (32, 32) mm."""
+    item = Dataset()
+    item.ReferencedROINumber, item.ContourSequence = number, []
+    turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    for z, radius, *kind in circles:
+        points = (32 + radius * np.cos(turn), 32 + radius * np.sin(turn), np.full(turn.size, z))
+        contour = Dataset()
+        contour.ContourData = [f"{number:.3f}" for number in np.column_stack(points).ravel()]
+        if kind:
+            contour.ContourGeometricType = kind[0]
+        item.ContourSequence.append(contour)
+    return item
 
-    def read(circles, step: float, planes: int) -> LabelledVolume:
+
+@pytest.fixture
+def drawn_items(tmp_path):
+    """Write items of contours of the structures 1, 2, … `names`; read them onto planes `step` mm apart."""
+
+    def read(items, step: float, planes: int, names=("liver",), numbers=None) -> LabelledVolume:
         grid = Geometry((planes, 64, 64), np.diag([step, 1.0, 1.0, 1.0])[[2, 1, 0, 3]], True, *"123")
-        roi, item, dataset = Dataset(), Dataset(), Dataset()
-        roi.ROINumber, roi.ROIName, item.ReferencedROINumber = 1, "liver", 1
-        item.ContourSequence = []
-        turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-        for z, radius in circles:
-            points = (32 + radius * np.cos(turn), 32 + radius * np.sin(turn), np.full(turn.size, z))
-            contour = Dataset()
-            contour.ContourData = [f"{number:.3f}" for number in np.column_stack(points).ravel()]
-            item.ContourSequence.append(contour)
-        dataset.StructureSetROISequence, dataset.ROIContourSequence = [roi], [item]
+        dataset, rois = Dataset(), [Dataset() for _ in names]
+        for roi, name, number in zip(rois, names, numbers or range(1, 9), strict=False):
+            roi.ROINumber, roi.ROIName = number, name
+        dataset.StructureSetROISequence, dataset.ROIContourSequence = rois, list(items)
         dataset.SOPClassUID, dataset.Modality = STRUCTURE_SET, "RTSTRUCT"
         dataset.SOPInstanceUID, dataset.file_meta = generate_uid(), FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -153,6 +163,58 @@ def drawn(tmp_path):
         return read_masks(tmp_path / "drawn.dcm", grid)
 
     return read
+
+
+@pytest.fixture
+def drawn(drawn_items):
+    """Write a structure of circles; read it onto planes `step` mm apart."""
+    return lambda circles, step, planes: drawn_items([circle_item(1, circles)], step, planes)
+
+
+def test_a_structure_in_two_items_keeps_both(drawn_items):
+    items = [circle_item(1, [(3, 10)]), circle_item(2, [(3, 4)]), circle_item(1, [(6, 10)])]
+    volume = drawn_items(items, 3.0, 4, ("liver", "spleen"))
+    assert volume.layers[0].any((1, 2)).tolist() == [False, True, True, False]
+    assert (volume.notes, [s.name for s in volume.segments]) == ((), ["liver", "spleen"])
+
+
+def test_contours_of_a_number_that_two_structures_share_are_refused(drawn_items):
+    with pytest.raises(UnreadableFileError, match="2 of its structures have the number 7"):
+        drawn_items([circle_item(7, [(3, 10)])], 3.0, 4, ("liver", "spleen"), (7, 7))
+    lost = drawn_items([circle_item(1, [(3, 10)]), circle_item(5, [(3, 4)])], 3.0, 4)
+    assert lost.notes == ("contours of a structure 5, which the file does not list, are left out",)
+
+
+def test_the_xor_type_alone_counts_a_double_twice(drawn):
+    for kind, area in (("CLOSED_PLANAR", 100), ("CLOSEDPLANAR_XOR", 0)):
+        double = drawn([(3, 10, kind), (3, 10, kind)], 3.0, 4).layers[0]
+        assert double[1].sum() == pytest.approx(np.pi * area, rel=0.03)
+
+
+def test_what_encloses_nothing_is_skipped_and_said(drawn_items):
+    item = circle_item(1, [(3, 10), (3, 5, "OPEN_PLANAR"), (3, 5, "POINT"), (3, 5, "OPEN_NONPLANAR"), (6, 5)])
+    for data in (["1", "2", "6"], ["1", "2", "6", "4", "5", "6"], []):
+        item.ContourSequence.append(Dataset())
+        item.ContourSequence[-1].ContourData = data
+    volume = drawn_items([item], 3.0, 4, ("liver", "spleen"))
+    assert volume.layers[0][1].sum() == pytest.approx(np.pi * 100, rel=0.03)
+    assert volume.notes == (
+        "liver: open lines, which enclose nothing, were skipped (2)",
+        "liver: points, which enclose nothing, were skipped (1)",
+        "liver: contours, of fewer than three points, were skipped (3)",
+        "spleen: it has no closed contour, and its mask is empty",
+    )
+
+
+@pytest.mark.parametrize(
+    ("planes", "said"), [((1, 2, 3), ""), ((1, 3, 5), "2 of the 5"), ((2, 7), "4 of the 6")]
+)
+def test_planes_between_contours_that_have_none_are_counted(drawn, planes, said):
+    volume = drawn([(3 * plane, 10) for plane in planes], 3.0, 9)
+    assert volume.layers[0].any((1, 2)).nonzero()[0].tolist() == list(planes)
+    share = {"": "", "2 of the 5": "40%", "4 of the 6": "67%"}[said]
+    assert len(volume.notes) == bool(said)
+    assert all(said in note and f"about {share} of its volume" in note for note in volume.notes)
 
 
 @pytest.mark.parametrize(("start", "apart"), [(0, 3), (0, 1), (0, 1.5), (0.75, 1.5), (1.5, 3), (1.4, 3)])
@@ -204,6 +266,73 @@ def test_a_monai_label_folder_prefers_approved_labels_and_knows_their_names(tmp_
     assert read_monai_masks(b, GRID).segments[0].origin == AUTOMATIC
     with pytest.raises(UnreadableFileError, match="labels/final"):
         read_monai(tmp_path / "labels")
+
+
+def write_seg_nrrd(path, layers, keys, dtype=np.uint8):
+    """Write layers (layer, plane, row, column) as 3D Slicer does, one alone without an axis of its own."""
+    many = len(layers) > 1
+    fields = {
+        "type": "uchar" if dtype == np.uint8 else "ushort",
+        "dimension": 4 if many else 3,
+        "space": "left-posterior-superior",
+        "sizes": " ".join(map(str, [*([len(layers)] if many else []), *layers[0].shape[::-1]])),
+        "space directions": ("none " if many else "") + "(1,0,0) (0,1,0) (0,0,2)",
+        "kinds": ("list " if many else "") + "domain domain domain",
+        "endian": "little",
+        "encoding": "gzip",
+        "space origin": "(0,0,0)",
+    }
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    lines += [f"{name}:={value}" for name, value in keys.items()]
+    data = np.ascontiguousarray(np.stack(layers, -1), dtype).tobytes()
+    path.write_bytes(("NRRD0004\n" + "\n".join(lines) + "\n\n").encode() + gzip.compress(data))
+    return path
+
+
+def named(**segments) -> dict[str, str]:
+    return {
+        f"Segment{k}_{key}": value
+        for k, table in enumerate(segments.values())
+        for key, value in table.items()
+    }
+
+
+def test_segments_of_old_slicers_have_a_layer_each_and_no_values(tmp_path):
+    grid = Geometry((4, 5, 6), np.diag([2.0, 1, 1, 1])[[2, 1, 0, 3]])
+    liver, spleen = np.zeros((2, *grid.shape), np.uint8)
+    liver[1:3, 1:4, 1:4], spleen[2, 2:5, 2:5] = 1, 1
+    keys = named(a={"ID": "x", "Name": "liver", "Extent": "0 5 0 4 0 3"}, b={"ID": "y", "Name": "spleen"})
+    volume = read_masks(write_seg_nrrd(tmp_path / "a.seg.nrrd", [liver, spleen], keys), grid)
+    assert [s.name for s in volume.segments] == ["liver", "spleen"]
+    for segment, mask in zip(volume.segments, (liver, spleen), strict=True):
+        assert np.array_equal(volume.mask(segment), mask)
+    alone = read_masks(write_seg_nrrd(tmp_path / "b.seg.nrrd", [liver], named(a={"Name": "liver"})), grid)
+    assert np.array_equal(alone.mask(alone.segments[0]), liver)
+
+
+def test_voxels_that_no_segment_claims_are_kept_and_said(tmp_path):
+    grid = Geometry((4, 5, 6), np.diag([2.0, 1, 1, 1])[[2, 1, 0, 3]])
+    labels = np.arange(120, dtype=np.uint8).reshape(grid.shape) % 4
+    keys = named(a={"Name": "liver", "LabelValue": "2", "Layer": "0"})
+    volume = read_masks(write_seg_nrrd(tmp_path / "a.seg.nrrd", [labels], keys), grid)
+    assert [(s.value, s.name) for s in volume.segments] == [
+        (2, "liver"),
+        (1, "structure 1"),
+        (3, "structure 3"),
+    ]
+    assert np.array_equal(volume.layers[0], labels)
+    assert "2 masks have no name" in volume.notes[0]
+    keys["Segment0_Layer"] = "3"
+    with pytest.raises(UnreadableFileError):
+        read_masks(write_seg_nrrd(tmp_path / "b.seg.nrrd", [labels], keys), grid)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_that_excel_wrote_is_read(tmp_path, encoding):
+    grid = Geometry((2, 3, 4), np.eye(4))
+    save_grid(tmp_path / "a.nii.gz", np.full(grid.shape, 7, np.uint8), grid)
+    (tmp_path / "a.tsv").write_bytes("index\tname\r\n7\tliver\r\n\t\r\n".encode(encoding))
+    assert [s.name for s in read_masks(tmp_path / "a.nii.gz", grid).segments] == ["liver"]
 
 
 def test_parts_drawn_a_little_apart_in_height_are_of_one_plane(drawn):

@@ -102,3 +102,20 @@ def test_extensions_are_never_parsed(tmp_path, monkeypatch):
     patch(tmp_path / "a.nii", 360 - 4, "<i", 2)  # now it calls itself DICOM
     monkeypatch.setattr(nibabel.nifti1.Nifti1DicomExtension, "__init__", None)
     assert read_study(tmp_path / "a.nii").pixels.size == 60
+
+
+@pytest.mark.parametrize(("step", "unit"), [(0.001, "metres"), (1.0, ""), (0.03, ""), (60.0, "micrometres")])
+def test_a_size_of_voxels_that_is_no_patients_is_doubted(tmp_path, step, unit):
+    image = nibabel.Nifti1Image(VOXELS, np.diag([step, step, 2 * step, 1.0]))
+    nibabel.save(image, tmp_path / "a.nii")
+    notes = [note for note in read_study(tmp_path / "a.nii").notes if "a voxel measures" in note]
+    assert [note.rpartition(" ")[2] for note in notes] == ([unit] if unit else [])
+
+
+def test_a_header_without_its_voxels_and_a_double_gzip_are_named(tmp_path):
+    path = patch(write(tmp_path / "a.nii"), 344, "<4s", b"ni1\0")
+    with pytest.raises(UnreadableFileError, match="in another file"):
+        read_study(path)
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(gzip.compress(bytes(400))))
+    with pytest.raises(UnreadableFileError, match="packed by gzip twice"):
+        read_study(tmp_path / "b.nii.gz")

@@ -55,6 +55,31 @@ def talk(predictor: Predictor, forget: bool = False, planes=(0, 0, 1)) -> Conver
     return conversation
 
 
+def test_a_named_structure_has_the_mask_of_the_models_own_answer(predictor):
+    predictor.set_image(make_plane(0))
+    script_answers(predictor, "The liver [SEG] and the spleen [SEG].")
+    said = predictor.ask("Segment the liver and the spleen.", Conversation())
+    named = predictor.ask("liver + splen", Conversation(), structures=("liver", "spleen"))
+    assert [t.structure for t in named.targets] == ["liver", "spleen"]
+    for one, other in zip(said.targets, named.targets, strict=True):
+        assert one.mask == other.mask
+
+
+def test_a_named_structure_does_not_depend_on_the_rounds_before(predictor):
+    predictor.set_image(make_plane(0))
+    first = predictor.ask("the aorta", Conversation(), structures=("aorta",)).targets
+    script_answers(predictor, *ANSWERS)
+    later = predictor.ask("the aorta", talk(predictor, planes=(0, 0, 0)), structures=("aorta",)).targets
+    assert later[0].mask == first[0].mask
+
+
+def test_no_name_of_many_is_cut(predictor):
+    predictor.set_image(make_plane(0))
+    names = ("spleen", "liver", "aorta", "stomach", "colon", "pancreas", "spinal cord", "heart", "trachea")
+    answer = predictor.ask("all of these", Conversation(), structures=names)
+    assert tuple(t.structure for t in answer.targets) == names
+
+
 def test_the_other_side_is_read_as_if_the_model_had_said_it(predictor):
     masks = []
     for said in ("The right kidney [SEG].", "The left kidney [SEG]."):

@@ -1,5 +1,7 @@
 """Projects without a window: what was done comes back with the image, in another window or after a crash."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 from desk import Desk
@@ -35,7 +37,7 @@ def work(desk, path):
     open_file(desk, path)
     desk.ask("segment the liver and the spleen")
     desk.press("J")
-    desk.ask("what is next to [1.1]")
+    desk.ask("what is next to [1]")
     return seen(desk)
 
 
@@ -91,7 +93,7 @@ def test_an_empty_window_offers_the_cases_of_its_project(image):
     first.controller.stop()
     second = Desk()
     (action,) = second.view.entries[-1].actions
-    assert action.label == "Open image 32x24x5, 2 rounds"
+    assert action.label.splitlines()[1] == "image 32x24x5, 2 rounds"
     second.view.action_chosen.emit(action.key)
     second.worker.run()
     assert len(second.replies) == 2
@@ -171,3 +173,31 @@ def test_a_closed_project_is_opened_again_when_it_is_needed(tmp_path):
     assert project.folder is None
     assert project.open() is not journal
     project.close()
+
+
+def test_a_case_is_offered_with_its_name_its_date_and_its_picture(image):
+    first = Desk()
+    work(first, image)
+    first.controller.stop()
+    second = Desk()
+    (offer,) = second.view.entries
+    (action,) = offer.actions
+    name, about, when = action.label.splitlines()
+    assert name == "ct.nii.gz"
+    assert "2 rounds" in about
+    assert f"{datetime.now():%b %Y}" in when
+    assert action.picture.rows * action.picture.columns == len(action.picture.grey)
+    second.view.action_chosen.emit(action.key)
+    second.worker.run()
+    assert len(second.replies) == 2
+
+
+def test_the_name_of_a_case_is_on_the_screen_only(image, caplog):
+    first = Desk()
+    with caplog.at_level("DEBUG"):
+        work(first, image)
+        typed = [text for _, _, text in first.session.journal.strings()]
+        first.controller.stop()
+        assert Desk().view.entries
+    assert typed
+    assert not [text for text in [*typed, caplog.text] if "ct.nii" in text]

@@ -38,7 +38,9 @@ def point(text: str, conversation: Conversation = TALK, plane: int | None = None
     ("text", "meant"),
     [
         ("the vessel behind [1]", ["1.1"]),
-        ("between [3.2] and [1]", ["3.2", "1.1"]),
+        ("between [3] and [1]", ["3.2", "1.1"]),
+        ("between [4], [2] and [3]", ["4.1", "3.1", "3.2"]),
+        ("between [3.2] and [1.1]", ["3.2", "1.1"]),
         ("[1] and again [1]", ["1.1"]),
         ("the other atrium, from round 1", ["1.1"]),
         ("Segment it", ["4.1"]),
@@ -98,11 +100,12 @@ def test_asking_for_a_name_points_at_nothing(text):
 @pytest.mark.parametrize(
     ("text", "choices"),
     [
-        ("the vessel behind [7]", "[1] liver, [3.1] left kidney, [3.2] spleen, [4] aorta"),
+        ("the vessel behind [7]", "[1] liver, [2] left kidney, [3] spleen, [4] aorta"),
         ("[0]", "[4] aorta"),
-        ("[2]", "round 2 has no mask"),
-        ("next to [3]", "[3.1] left kidney, [3.2] spleen"),
-        ("[3.5]", "[3.1] left kidney, [3.2] spleen"),
+        ("[5]", "there is no mask 5"),
+        ("next to round 2", "round 2 has no mask"),
+        ("next to round 3", "[2] left kidney, [3] spleen"),
+        ("[3.5]", "[2] left kidney, [3] spleen"),
     ],
 )
 def test_dangling_and_ambiguous_numbers_list_the_choices(text, choices):
@@ -120,7 +123,7 @@ def test_without_any_mask_the_remedy_is_to_name_the_structure(text):
 
 def test_it_is_ambiguous_after_several_masks_and_them_is_not():
     conversation = talk(("left kidney", "right kidney"))
-    with pytest.raises(DanglingReferenceError, match=r"\[1.1\] left kidney, \[1.2\] right kidney"):
+    with pytest.raises(DanglingReferenceError, match=r"\[1\] left kidney, \[2\] right kidney"):
         point("the vein of it", conversation)
     assert point("segment the vessel between them", conversation) == ["1.1", "1.2"]
     assert point("the vessel between the kidneys", conversation) == ["1.1", "1.2"]

@@ -8,6 +8,7 @@ from fakes import FakeSegmenter, make_picture, make_volume
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Reference
+from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.errors import CancelledError, DanglingReferenceError, MediRoundError
 from napari_mediround.session import Session
 
@@ -129,12 +130,12 @@ def test_sizes_are_measured_and_not_asked_of_the_model(session):
     session.ask("segment the liver and the spleen", 2)
     asked = len(session.segmenter.asked)
     area = [session.label(value).mask.area * session.study.geometry.pixel_area_mm2 for value in (1, 2)]
-    spleen = session.ask("How large is [1.2]?", 2).answer.text
-    assert spleen == f"2 spleen: {area[1]:,.0f} mm² on axial plane 2."
+    spleen = session.ask("How large is [2]?", 2).answer.text
+    assert spleen == f"2 spleen: {area_in_words(area[1])} on axial plane 2."
     both = session.ask("what is the area of the liver and the spleen?", 2).answer.text
-    assert both.splitlines()[0] == f"1 liver: {area[0]:,.0f} mm² on axial plane 2."
+    assert both.splitlines()[0] == f"1 liver: {area_in_words(area[0])} on axial plane 2."
     assert len(both.splitlines()) == 2
-    assert "do not change masks" in session.ask("remove [1.1]", 2).answer.text
+    assert "press N" in session.ask("remove [1.1]", 2).answer.text
     assert len(session.segmenter.asked) == asked
     assert len(session.conversation) == 4
     session.ask("the vessel behind [1.1]", 2)
@@ -147,7 +148,7 @@ def test_the_size_of_what_was_carried_is_a_volume_too(session):
     session.add(carried)
     geometry = session.study.geometry
     ml = sum(session.label(value).mask.area for value in (1, 2)) * geometry.voxel_mm3 / 1000
-    assert f"{ml:,.1f} ml in the 2 planes" in session.ask("how large is [1]", 2).answer.text
+    assert f"{volume_in_words(ml)} in the 2 planes" in session.ask("how large is [1]", 2).answer.text
 
 
 def test_a_question_that_is_far_too_long_is_refused(session):
@@ -178,3 +179,92 @@ def test_sizes_know_synonyms_verdicts_and_planes():
     assert session.ask("How large is the liver?", 2).answer.text.endswith("plane 3.")
     session.reject(1, 2)
     assert "Segment it first" in session.ask("How large is the liver?", 1).answer.text
+
+
+def test_a_first_class_request_is_read_the_same_after_forty_rounds():
+    session = Session(FakeSegmenter(), make_volume(), load_anatomy())
+    questions = (
+        "Lt kidney",
+        "not the liver",
+        "segmant the splen",
+        "die Leber",
+        "is there a tumour?",
+        "ribs 3-5 left",
+    )
+    first = [session.understand(text, 2) for text in questions]
+    for number in range(40):
+        session.ask("the liver" if number % 2 else "the spleen", number % 3)
+    assert [session.understand(text, 2) for text in questions] == first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "is there a tumour?",
+        "is the liver enlarged?",
+        "qwertz",
+        "not the liver",
+        "the liver on all slices",
+        "SMA",
+    ],
+)
+def test_what_is_not_understood_or_not_possible_is_not_drawn(text):
+    session = Session(FakeSegmenter(), make_volume(), load_anatomy())
+    round_ = session.ask(text, 2)
+    assert (round_.targets, session.segmenter.asked) == ((), [])
+    assert round_.answer.text
+
+
+def test_another_plane_is_asked_about_where_the_words_say_so():
+    session = Session(FakeSegmenter(), make_volume(), load_anatomy())
+    assert session.ask("the spleen on plane 3", 1).plane == 3
+    with pytest.raises(MediRoundError, match="plane"):
+        session.ask("the spleen on plane 300", 1)
+
+
+def test_what_is_not_known_of_a_list_is_said():
+    session = Session(FakeSegmenter(), make_volume(), load_anatomy())
+    round_ = session.ask("spleen and ureter", 2)
+    assert [t.structure for t in round_.targets] == ["spleen"]
+    assert "ureter" in round_.answer.note
+
+
+def test_free_text_is_marked_and_off_by_default():
+    quiet = Session(FakeSegmenter(), make_volume(), load_anatomy())
+    assert quiet.ask("hello there", 2).answer.text != "Hello."
+    loud = Session(FakeSegmenter(), make_volume(), load_anatomy(), free_text=True)
+    answer = loud.ask("hello there", 2).answer
+    assert answer.text == "Hello."
+    assert "Unverified" in answer.note
+
+
+def test_measurements_name_unit_plane_and_mask():
+    session = Session(FakeSegmenter(), make_volume(), load_anatomy())
+    session.ask("the liver and the spleen", 2)
+    for text, unit in (
+        ("diameter of [1.1]", "mm"),
+        ("mean of [1.1]", "HU"),
+        ("distance from [1.1] to [1.2]", "mm"),
+    ):
+        said = session.ask(text, 2).answer.text
+        assert unit in said
+        assert "1 liver" in said
+        assert "plane 2" in said
+
+
+def test_what_is_not_found_has_an_empty_mask_that_a_person_can_judge_or_draw(session):
+    session.segmenter.absent.add("kidney")
+    round_ = session.ask("segment the liver and the kidney", 1)
+    assert [(t.structure, bool(t.mask.area)) for t in round_.targets] == [("liver", True), ("kidney", False)]
+    session.accept(2)
+    assert session.label_names() == {1: "1 liver"}
+    session.undo()
+    session.fix(2, session.label(1).mask, quality=0.7)
+    assert session.label_names() == {1: "1 liver", 2: "2 kidney"}
+
+
+def test_what_was_not_found_cannot_be_pointed_at(session):
+    session.segmenter.absent.add("kidney")
+    session.ask("segment the kidney", 1)
+    with pytest.raises(DanglingReferenceError, match="no kidney was found"):
+        session.ask("outline the vessel of [1]", 1)

@@ -52,7 +52,7 @@ def test_a_mask_that_is_clicked_takes_the_keys(desk):
 def test_every_step_can_be_undone_and_done_again(desk):
     states = [desk.mask_layer.data.copy()]
     desk.press("J", "N")
-    desk.ask("what is next to [1.1]")
+    desk.ask("what is next to [1]")
     after = desk.mask_layer.data.copy()
     assert desk.view.undo == "round 2"
     desk.press("U", "U", "U")
@@ -112,6 +112,20 @@ def test_a_choice_comes_too_late_when_other_steps_followed():
     assert "Undo" in desk.view.entries[-1].text
 
 
+def test_a_choice_that_is_spent_shows_no_button_until_it_can_be_made_again():
+    def offered():
+        (entry,) = [e for e in desk.view.entries if "gives way" in getattr(e, "text", "")]
+        return len(entry.actions)
+
+    desk = overlapping()
+    desk.press("J")
+    assert offered() == 2
+    desk.ask("segment the aorta")
+    assert offered() == 0
+    desk.press("U")
+    assert offered() == 2
+
+
 def test_a_verdict_that_cannot_be_saved_changes_nothing_and_says_so(desk, monkeypatch):
     def full(*args, **more):
         raise JournalError("The disk is full. Make room; nothing has changed.")
@@ -123,9 +137,9 @@ def test_a_verdict_that_cannot_be_saved_changes_nothing_and_says_so(desk, monkey
 
 
 def test_a_round_can_be_asked_again_about_another_mask(desk):
-    desk.ask("what is next to [1.1]")
+    desk.ask("what is next to [1]")
     (chip,) = desk.replies[1].references
-    assert [choice.label for choice in chip.choices] == ["1 liver [1.1]", "2 spleen [1.2]"]
+    assert [choice.label for choice in chip.choices] == ["1 liver, plane 2", "2 spleen, plane 2"]
     desk.view.action_chosen.emit(chip.choices[1].key)
     desk.worker.run()
     assert [c.current for c in desk.replies[1].references] == ["2 spleen"]
@@ -192,11 +206,80 @@ def test_after_a_verdict_the_keys_act_on_the_next_mask_of_its_round():
     assert desk.view.current == 3
 
 
-def test_nothing_is_not_accepted():
+def lacking(*names):
+    """Return a desk whose model finds none of these."""
+    desk = Desk()
+    desk.open()
+    desk.segmenter.load().absent.update(names)
+    return desk
+
+
+def act(desk, label):
+    """Do what a line of something not found offers; return the line as it is then."""
+    (line,) = desk.replies[-1].absent
+    (action,) = [action for action in line.actions if action.label.startswith(label)]
+    desk.view.action_chosen.emit(action.key)
+    desk.worker.run()
+    return desk.replies[-1].absent
+
+
+def test_nothing_found_is_a_line_and_no_mask():
+    desk = lacking("kidney")
+    reply = desk.ask("segment the kidney")
+    assert (reply.text, reply.masks) == ("", ())
+    assert [line.text for line in reply.absent] == ["No kidney on this plane."]
+    assert desk.view.current == 0
+    desk.press("J", "N", "K", "Shift+C")
+    assert desk.session.label(1).verdict == ""
+    assert desk.view.fix is None
+
+
+def test_an_empty_mask_of_the_model_is_such_a_line_too():
     desk = Desk()
     desk.open()
     desk.segmenter.load().disc = lambda name: Mask.from_array(np.zeros((24, 32), bool))
-    desk.ask("segment the liver")
-    desk.press("J")
-    assert "nothing in this mask" in desk.view.entries[-1].text
-    assert desk.session.label(1).verdict == ""
+    reply = desk.ask("segment the liver")
+    assert (len(reply.masks), len(reply.absent)) == (0, 1)
+
+
+def test_the_keys_go_past_what_was_not_found():
+    desk = lacking("kidney")
+    desk.ask("segment the liver, the kidney and the spleen")
+    assert [mask.number for mask in desk.replies[0].masks] == [1, 2]
+    desk.press("J", "J")
+    assert shown(desk) == ["accepted", "accepted"]
+
+
+def test_absent_is_a_verdict_that_is_kept_and_can_be_undone():
+    desk = lacking("kidney")
+    desk.ask("segment the kidney")
+    (line,) = act(desk, "It is absent")
+    assert line.confirmed
+    entry = list(desk.session.journal.events())[-1].entry
+    assert (entry.verdict, entry.marks[0].label, entry.marks[0].after.area) == ("accepted", 1, 0)
+    desk.press("U")
+    assert not desk.replies[0].absent[0].confirmed
+
+
+def test_what_is_there_all_the_same_is_clicked_and_then_a_mask():
+    desk = lacking("kidney")
+    desk.ask("segment the kidney")
+    desk.viewer.dims.set_point(0, 0.0)
+    act(desk, "It is there")
+    assert (desk.view.fix.name, desk.view.fix.tool) == ("1 kidney", "inside")
+    assert desk.view.plane == desk.replies[0].plane, "the plane it was asked about is in sight"
+    desk.controller._fixing.click(3.5, 20.5, True)
+    desk.worker.run()
+    desk.press("Enter")
+    (mask,) = desk.replies[0].masks
+    assert (mask.structure, mask.number, mask.verdict, mask.quality) == ("kidney", 1, "corrected", 0.9)
+    assert not desk.replies[0].absent
+    assert layer_is_the_session(desk)
+
+
+def test_a_fix_of_nothing_that_stays_nothing_is_no_verdict():
+    desk = lacking("kidney")
+    desk.ask("segment the kidney")
+    act(desk, "It is there")
+    desk.press("Enter")
+    assert (desk.view.fix, desk.session.label(1).verdict) == (None, "")

@@ -110,8 +110,8 @@ def test_cancelling_leaves_no_file_and_another_export_can_start(dock, qtbot, tmp
 
     dock, viewer = dock
     add_case(viewer, tmp_path)
-    gate, real = threading.Event(), module.labels_to_volume
-    monkeypatch.setattr(module, "labels_to_volume", lambda *layers: gate.wait(10) and real(*layers))
+    gate, real = threading.Event(), module.collect_masks
+    monkeypatch.setattr(module, "collect_masks", lambda *layers: gate.wait(10) and real(*layers))
     dock._path.setText(str(tmp_path / "out.nii.gz"))
     dock._start.click()
     assert not dock._start.isEnabled()

@@ -33,7 +33,7 @@ class UnreadableFileError(MediRoundError):
 
 
 class VolumeChoiceError(UnreadableFileError):
-    """A file or series holds several volumes and none was chosen; ``count`` says how many."""
+    """A file or series holds several volumes and the caller chose none; ``count`` is their number."""
 
     def __init__(self, path, cause: str, remedy: str, count: int) -> None:
         super().__init__(path, cause, remedy)
@@ -41,7 +41,7 @@ class VolumeChoiceError(UnreadableFileError):
 
 
 class ExistingFileError(MediRoundError):
-    """A file would be overwritten and nobody said that it may; ``path`` names it."""
+    """Refusing to overwrite an existing file; ``path`` names it."""
 
     def __init__(self, path) -> None:
         super().__init__(
@@ -51,7 +51,7 @@ class ExistingFileError(MediRoundError):
 
 
 class MismatchError(MediRoundError):
-    """A file, read back, is not what was meant to be written; ``receipt`` says where they differ."""
+    """A file differs from what was written when it is read back; ``receipt`` says where."""
 
     def __init__(self, message: str, receipt=None) -> None:
         super().__init__(message)

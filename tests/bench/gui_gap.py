@@ -38,7 +38,7 @@ from napari_mediround.widget.lazy_model import get_ready
 from napari_mediround.widget.plugin.sample import open_ct_abdomen
 
 if TYPE_CHECKING:
-    from napari_mediround.inference.adapted import AdaptedPredictor
+    from napari_mediround.inference.adapting import AdaptedPredictor
 
 FOLDER = Path(os.environ["NAPARI_CONFIG"]).parent
 LINE_MS = 100.0
@@ -78,7 +78,7 @@ class Ticks:
 
 def build():
     """Return the `lite` predictor; where the answer has no mask, one is decoded for a box all the same."""
-    from napari_mediround.inference.adapted import AdaptedPredictor
+    from napari_mediround.inference.adapting import AdaptedPredictor
     from napari_mediround.model.build import build_mediround
 
     class Masking(AdaptedPredictor):

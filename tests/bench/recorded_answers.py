@@ -17,7 +17,7 @@ from pathlib import Path
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import MediRoundError
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.io import read_study
 from napari_mediround.session import Session
 

@@ -137,7 +137,7 @@ class Planes:
         return np.isin(self._labels[row], values)
 
     def view(self, row: int, rng: np.random.Generator) -> View:
-        """Return a plane as one step sees it, mostly bent; what it showed may have left it.
+        """Return a (usually augmented) view of a plane; structures may have moved out of it.
 
         Planes of subjects that stage 1 did not see are as they are half of the time: the judge must know how
         well the model does on these, and bent ones are harder.

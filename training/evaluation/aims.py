@@ -74,7 +74,7 @@ def _saved(harm: str) -> Callable[[dict], tuple]:
 
 _ON = "on"
 AIMS = (
-    Aim("text only, structures ≥ 200 px: mean Dice", 0.70, 0.85, _look("text", "groups", "from 200 px")),
+    Aim("by words alone, structures ≥ 200 px: mean Dice", 0.70, 0.85, _look("text", "groups", "from 200 px")),
     Aim("after at most 3 clicks, structures ≥ 200 px: mean Dice", 0.82, 0.90, _look("clicks", "large", "3")),
     Aim(
         "questions that need an earlier mask: Dice with / without the referenced masks",
@@ -83,21 +83,32 @@ AIMS = (
         _look("references", "no masks", value="value"),
     ),
     Aim(
-        "the same, without the rounds before as well",
+        "the same questions: Dice with / without any earlier round",
         1.6,
         None,
         _look("references", "alone", value="value"),
     ),
     Aim("Dice(round 6) / Dice(round 1)", 0.90, 0.98, _look("rounds", _ON, "last to first", value="value")),
     Aim("correction: change of mean Dice", 0.0, None, _look("correction", _ON, value="value")),
-    Aim("correction: share of the drop through bad references saved", 0.5, None, _saved("both")),
+    Aim("bad references: share of the drop that correction saves", 0.5, None, _saved("both")),
     Aim("judge: AUROC for Dice < 0.7", 0.75, 0.90, _look("judge", "auroc", value="value")),
-    Aim("judge: ECE", 0.10, 0.05, _look("judge", "ece", value="value"), most=True),
+    Aim("judge: calibration error", 0.10, 0.05, _look("judge", "ece", value="value"), most=True),
     Aim("a mask when one is asked for", 0.98, None, _look("answered")),
     Aim("a mask for an absent structure", 0.10, 0.02, _look("absence", "all"), most=True),
-    Aim("wrong side", 0.02, None, _look("sides"), most=True),
-    Aim("Dice lost in held-out wordings", 0.03, None, _look("wording", "all", value="value"), most=True),
-    Aim("base chat bit-identical", 1.0, None, _share("chat", "same_bits", "compared")),
+    Aim("a mask on the wrong side", 0.02, None, _look("sides"), most=True),
+    Aim(
+        "Dice lost in wordings kept from training",
+        0.03,
+        None,
+        _look("wording", "all", value="value"),
+        most=True,
+    ),
+    Aim(
+        "chat answers that equal the base model's bit for bit",
+        1.0,
+        None,
+        _share("chat", "same_bits", "compared"),
+    ),
 )
 
 

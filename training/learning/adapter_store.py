@@ -1,7 +1,7 @@
-"""The adapters of a project: kept with their cards, one of them live; used, rolled back, merged, passed on.
+"""The adapters of a project with their cards: used, rolled back, merged, passed on. One may be live.
 
-A project has ``adapters/<name>/`` for each and ``adapters/live.json``, the history of what was live and
-why. Knows no model.
+Each adapter lies in ``adapters/<name>/``. ``adapters/live.json`` is the history of live adapters, with the
+reason of each switch. Knows no model.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Switch:
-    """One entry of the history.
+    """One entry in the history of live adapters.
 
     Parameters
     ----------
     adapter : str
-        Live from then on; "" for none.
+        Adapter that is live from then on; "" for none.
     utc : str
-        When.
+        Time of the switch.
     why : str
         "won", "rolled back", or a person's reason.
     """
@@ -58,14 +58,14 @@ class AdapterStore:
     Parameters
     ----------
     project : Path
-        Its folder.
+        Folder of the project.
     """
 
     def __init__(self, project: Path) -> None:
         self.folder = Path(project) / FOLDER
 
     def names(self) -> list[str]:
-        """Return the adapters, the first learned first."""
+        """Return the names of the adapters, oldest first."""
         there = [p for p in self.folder.glob("*") if is_adapter(p)] if self.folder.exists() else []
         return [p.name for p in sorted(there, key=lambda p: (self.card(p.name).get("made", ""), p.name))]
 
@@ -75,7 +75,7 @@ class AdapterStore:
         Raises
         ------
         AdapterError
-            When there is none of that name.
+            When there is no adapter of that name.
         """
         if not _NAME.fullmatch(name) or not is_adapter(self.folder / name):
             known = ", ".join(self.names()) or "none yet; learn from corrections first"
@@ -87,7 +87,7 @@ class AdapterStore:
         return json.loads((self.folder / name / CARD).read_text("utf-8"))
 
     def history(self) -> list[Switch]:
-        """Return what was live, the first first.
+        """Return the history of live adapters, oldest first.
 
         Raises
         ------
@@ -106,17 +106,17 @@ class AdapterStore:
 
     @property
     def live(self) -> str:
-        """The adapter that is live, "" for none."""
+        """Name of the live adapter, "" for none."""
         switches = self.history()
         return switches[-1].adapter if switches else ""
 
     @property
     def live_path(self) -> Path | None:
-        """Its folder; None for none."""
+        """Folder of the live adapter, None for none."""
         return self.path(self.live) if self.live else None
 
     def add(self, state: dict[str, Tensor], shape: AdapterShape, card: dict) -> str:
-        """Keep a new adapter; return its name, "a001" and on."""
+        """Store a new adapter; return its name ("a001", "a002", …)."""
         numbers = [int(p.name[1:]) for p in self.folder.glob("a[0-9]*") if p.name[1:].isdigit()]
         name = f"a{max(numbers, default=0) + 1:03d}"
         write_adapter(self.folder / name, state, shape, {"made": _now(), **card, "name": name})
@@ -130,19 +130,19 @@ class AdapterStore:
         return card
 
     def use(self, name: str, reason: str = "") -> None:
-        """Let an adapter be live; "" is none.
+        """Make an adapter live; "" for none.
 
         Parameters
         ----------
         name : str
             One of `names`, or "".
         reason : str
-            Why, in a person's words; needed where the card does not say that it won.
+            A person's reason; needed if the card does not say that the adapter won.
 
         Raises
         ------
         AdapterError
-            When it is damaged, or did not win and no reason is given.
+            When the adapter is damaged, or did not win and there is no reason.
         """
         if name:
             _, _, card = read_adapter(self.path(name))
@@ -154,7 +154,7 @@ class AdapterStore:
         self._switch(name, reason.strip() or ("won" if name else "none chosen"))
 
     def rollback(self) -> str:
-        """Go back to what was live before; return its name, "" for none.
+        """Return to the adapter that was live before; return its name, "" for none.
 
         Raises
         ------
@@ -171,15 +171,15 @@ class AdapterStore:
         return before
 
     def merge(self, names: Sequence[str], shares: Sequence[float] | None = None) -> str:
-        """Keep an adapter that changes the weights by the weighted sum of several; return its name.
+        """Store an adapter that is the weighted sum of several; return its name.
 
-        Its rank is the sum of theirs, so the sum is exact. It has not been measured: a reason is needed to
-        use it, or `mediround adapters measure`.
+        The rank of the new adapter is the sum of their ranks, so the sum is exact. The new adapter is not
+        measured: to use it, give a reason or run `mediround adapters measure`.
 
         Raises
         ------
         AdapterError
-            When they stand on different weights, sit in other places, or shares do not fit.
+            When the adapters belong to different weights or places, or the shares do not fit.
         """
         shares = list(shares or [1 / len(names)] * len(names))
         if len(names) < 2 or len(shares) != len(names):
@@ -200,7 +200,7 @@ class AdapterStore:
         return self.add(merged, AdapterShape(*ranks, shapes[0].language_targets), card)
 
     def weaken(self, name: str, share: float) -> str:
-        """Keep an adapter that changes the weights by a share of what another does; return its name.
+        """Store an adapter that is a share of another one; return its name.
 
         Raises
         ------
@@ -213,12 +213,12 @@ class AdapterStore:
         return self.add(weak, shape, {**own, "share": {name: share}})
 
     def export(self, name: str, folder: Path) -> Path:
-        """Copy an adapter (safetensors and JSON) to a new folder, verified; return it.
+        """Copy an adapter (safetensors and JSON) to a new folder and verify the copy; return the folder.
 
         Raises
         ------
         AdapterError
-            When it is damaged, or the folder exists already.
+            When the adapter is damaged, or the folder exists already.
         """
         source, folder = self.path(name), Path(folder)
         read_adapter(source)
@@ -231,9 +231,9 @@ class AdapterStore:
         return folder
 
     def take_in(self, folder: Path) -> str:
-        """Copy an adapter from elsewhere into the project, verified; return its name.
+        """Verify an adapter from elsewhere and copy it into the project; return its name.
 
-        Its gate does not count here: it must be measured on this project, or a person gives a reason.
+        The gate in its card does not count here: measure the adapter on this project, or use it for a reason.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class AdapterStore:
 
 
 def _before(switches: Sequence[Switch]) -> str:
-    """Return what was live before the last, going further back with every roll-back in a row."""
+    """Return the adapter before the last switch; each roll-back in a row goes one step further back."""
     path: list[str] = [""]
     for switch in switches:
         if switch.why == "rolled back" and len(path) > 1:
@@ -264,7 +264,7 @@ def _before(switches: Sequence[Switch]) -> str:
 
 
 def _merge(key: str, tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Return LoRA's A one below the other and B side by side, B scaled: the product is the weighted sum.
+    """Return LoRA's A stacked and B side by side, B scaled, so that the product is the weighted sum.
 
     α is twice the rank everywhere, so the scale is 2 before and after.
     """
@@ -277,7 +277,7 @@ def _merge(key: str, tensors: Sequence[Tensor], shares: Sequence[float]) -> Tens
 
 
 def compare_cards(first: dict, second: dict) -> list[tuple[str, float | None, float | None]]:
-    """Return (what, first, second) for every number that both cards' gates measured, or one of them did."""
+    """Return (name, first, second) for every number that the gate of either card measured."""
     tables = [_numbers(card.get("gate", {}).get("new", {})) for card in (first, second)]
     return [(key, tables[0].get(key), tables[1].get(key)) for key in dict.fromkeys([*tables[0], *tables[1]])]
 

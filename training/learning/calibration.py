@@ -1,4 +1,4 @@
-"""The judge's scale at a site: two numbers, fitted to masks whose worth is known. Knows no model."""
+"""Calibration of the judge at a site: two numbers, fitted to masks whose IoU is known. Knows no model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TRUST_SCALE, TRUST_OFFSET = 8.0, 1.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the judge said of a mask, as a logit, and what the mask was worth: its IoU, 0…1."""
+    """The judge's logit for a mask, and the true IoU of the mask, 0…1."""
 
     logit: float
     worth: float
 
 
 def fit_calibration(judgements: Sequence[Judgement]) -> tuple[float, float]:
-    """Return the scale and offset of the logit that bring judgements close to worth; (1, 0) for too few.
+    """Return the scale and offset of the logit that fit the true IoU best; (1, 0) for too few judgements.
 
-    The cross entropy against the worth, with a pull towards the judge as it is. The scale is positive, so
-    that better masks are still judged better.
+    Minimises the cross entropy against the true IoU, with a pull towards the judge as it is. The scale is
+    positive, so that the order of judgements stays.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""An adapter's card for people: what it comes from, what was measured before and after. Knows no Qt."""
+"""An adapter's card for people: its origin, and the measurements before and after. Knows no Qt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 
 
 def card_to_html(card: dict) -> str:
-    """Return an adapter's card for a person: what it comes from, and what was measured before and after."""
+    """Return an adapter's card as HTML: its origin, and the measurements before and after."""
     gate = card.get("gate", {})
     learned = ", ".join(f"{n} {escape(verdict)}" for verdict, n in card.get("learned_from", {}).items())
     patients = card.get("patients", {})
@@ -34,7 +34,7 @@ def card_to_html(card: dict) -> str:
 
 
 def _measured(gate: dict) -> list[tuple[str, float | None, float | None]]:
-    """Return (what, before, after): each corrected structure, then what must not have been forgotten."""
+    """Return (name, before, after) for each corrected structure, then for what must not be forgotten."""
     old, new = gate.get("old", {}), gate.get("new", {})
     places = [
         (f"{name}, {number}", ("touched", "structures", name, key))

@@ -1,4 +1,4 @@
-"""Finding a case's image again, and whose it is. Paths come from the project and go nowhere."""
+"""Finds the image of a case again, and its patient. Paths come from the project and are not passed on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VIEWS = (None, "axial", "coronal", "sagittal")
 
 
 def find_studies(journal: Journal) -> FindStudy:
-    """Return how to find a case's study: at its remembered place, recognised by its content."""
+    """Return a function that finds a case's study at its remembered place and recognises it by content."""
     places = recall_images(journal.folder) if journal.folder else {}
 
     def find(case: str) -> Study | None:
@@ -30,13 +30,13 @@ def find_studies(journal: Journal) -> FindStudy:
 
 
 def patient_at(journal: Journal, case: str) -> str:
-    """Return what the image of a case says of whose it is; "" when it does not, or is not there."""
+    """Return the patient that the image of a case names; "" if it names none or is missing."""
     place = recall_images(journal.folder).get(case) if journal.folder else None
     return read_patient(Path(place.path)) if place else ""
 
 
 def _studies(path: Path) -> Iterator[Study]:
-    """Yield what can be read at a path: each series and volume, in each view."""
+    """Yield every study at a path: each series and volume, in each view."""
     for view in _VIEWS:
         with suppress(MediRoundError):
             yield from read_studies(path, view=view)

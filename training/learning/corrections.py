@@ -1,4 +1,4 @@
-"""From the journal to rounds that teach: what was asked, what came, what a person made of it.
+"""Rounds with verdicts from the journal: question, answer, and the masks that a person left.
 
 Knows no model: images come from whoever finds them, and are those that the model saw, or are left out.
 """
@@ -15,29 +15,29 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.inference.cache import hash_image
 from napari_mediround.journal import Event, History, Journal, State
 from napari_mediround.journal.entries import RoundAsked, VerdictGiven
 from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
 
 FindStudy = Callable[[str], Study | None]
-"""A case's id to its study; None where its image is not to be found."""
+"""Takes the id of a case and returns its study; None if the image cannot be found."""
 
 
 def read_rounds(
     journal: Journal, find: FindStudy, subjects: Callable[[str], str] | None = None
 ) -> tuple[list[JudgedRound], list[str]]:
-    """Return every round that stands and has a verdict, in the order in which they were asked.
+    """Return every round with a verdict that was not undone, in the order of asking.
 
     Parameters
     ----------
     journal : Journal
-        Open, or open to look at.
+        Open for reading at least.
     find : callable
         Finds a case's image.
     subjects : callable, optional
-        A case's id to its patient's; by default each case is a patient.
+        Takes the id of a case and returns the id of its patient; by default each case is a patient.
 
     Returns
     -------
@@ -81,9 +81,17 @@ def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple
             if any(value in given for value in values):
                 before = replace(state, head=event.entry.round.parent or 0).conversation
                 targets = zip(values, event.entry.round.targets, strict=True)
-                masks = (_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in targets)
-                yield event, before, tuple(masks)
+                masks = [_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in targets]
+                absent = event.entry.round.answer.absent
+                if found := tuple(mask for mask in masks if not _is_absent(mask, absent)):
+                    yield event, before, found
         state = state.after(event.entry, event.seq)
+
+
+def _is_absent(mask: JudgedMask, absent: tuple[str, ...]) -> bool:
+    """Whether an empty mask says that its structure is not on the plane: there is no mask to learn."""
+    said = mask.verdict == "accepted" or (not mask.verdict and mask.structure in absent)
+    return said and not mask.after.area
 
 
 def _make_mask(structure: str, before: Mask, label, verdicts: list[VerdictGiven]) -> JudgedMask:
@@ -111,11 +119,13 @@ def _make_round(
     sources = [asked, *(before.rounds[reference.round - 1] for reference in asked.references)]
     images: dict[str, NDArray[np.uint8]] = {}
     for source in sources:
-        window = source.window or window_for_question(source.text)
+        window = choose_window(study, source.text, source.window)
         image = render_plane(study, source.plane, window)
         if hash_image(image) != source.answer.image:
             return None
         images[source.answer.image] = image
+    empty = (target.structure for target in asked.targets if not target.mask.area)
+    absent = dict.fromkeys([*asked.answer.absent, *empty])
     return JudgedRound(
         event.seq,
         event.case,
@@ -126,7 +136,7 @@ def _make_round(
         asked.text,
         asked.references,
         masks,
-        asked.answer.absent,
+        tuple(name for name in absent if name not in {mask.structure for mask in masks}),
         dict(event.entry.model).get("adapter", ""),
         event.utc,
         asked.carried,

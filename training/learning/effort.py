@@ -1,6 +1,6 @@
-"""What annotating costs: seconds, clicks and voxels corrected a round, over time and by adapter.
+"""The cost of annotation: seconds, clicks and corrected voxels of each round, over time and by adapter.
 
-From the journal alone; no image is read.
+Reads the journal only, no image.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ NO_ADAPTER = "no adapter"
 
 @dataclass(frozen=True)
 class Effort:
-    """What one round cost.
+    """The cost of one round.
 
     Parameters
     ----------
     number : int
         1, 2, 3, … in the order of asking.
     utc : str
-        When it was asked.
+        Time of the question.
     case : str
         Salted hash of the image.
     adapter : str
-        That was live, "no adapter" without one.
+        Adapter that was live, or "no adapter".
     structures : str
-        What was asked for.
+        Structures that were asked for.
     verdicts : str
-        Of the masks, in their order.
+        Verdicts of the masks, in order.
     waited, seconds : float
-        Seconds until the answer, and of the person's time after it.
+        Seconds until the answer, and seconds that the person spent after it.
     clicks : int
-        Points and boxes.
+        Number of points and boxes.
     voxels : int
-        Changed by the person.
+        Number of voxels that the person changed.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Effort:
 
 
 def read_efforts(journal: Journal) -> list[Effort]:
-    """Return what each judged round cost, in the order of asking.
+    """Return the cost of each judged round, in the order of asking.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def read_efforts(journal: Journal) -> list[Effort]:
 
 
 def summarise_efforts(efforts: Sequence[Effort]) -> dict[str, dict[str, float]]:
-    """Return adapter to rounds, share accepted as they came, and mean seconds, clicks and voxels."""
+    """Return, by adapter: rounds, share accepted unchanged, and mean seconds, clicks and voxels."""
     table: dict[str, dict[str, float]] = {}
     for adapter in dict.fromkeys(effort.adapter for effort in efforts):
         own = [effort for effort in efforts if effort.adapter == adapter]
@@ -100,7 +100,7 @@ def summarise_efforts(efforts: Sequence[Effort]) -> dict[str, dict[str, float]]:
 
 
 def write_efforts(efforts: Sequence[Effort], path: Path) -> Path:
-    """Write a CSV with a row a round; return its path."""
+    """Write a CSV with one row for each round; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Effort)])
@@ -110,7 +110,7 @@ def write_efforts(efforts: Sequence[Effort], path: Path) -> Path:
 
 
 def plot_efforts(efforts: Sequence[Effort], path: Path) -> Path:
-    """Draw seconds, clicks and voxels a round over the rounds, a colour for each adapter; return the path."""
+    """Plot seconds, clicks and voxels by round, one colour for each adapter; return the path."""
     adapters = list(dict.fromkeys(effort.adapter for effort in efforts))
     titles = {"seconds": "Seconds a round", "clicks": "Clicks a round", "voxels": "Voxels corrected a round"}
     panels = [

@@ -1,6 +1,6 @@
-"""Old and new adapter on the same rounds of the same patients: what is better, what was forgotten, who wins.
+"""The gate: old and new adapter answer the same rounds of the same patients, and one of them wins.
 
-Knows no optimiser; it asks as a user would, and clicks as a patient annotator would.
+Asks as a user would and clicks as a patient annotator would. Knows no optimiser.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import CancelledError
-from napari_mediround.inference.adapted import AdaptedPredictor
+from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.training.annotator import dices_by_clicks
 from napari_mediround.training.evaluation.metrics import dice
 from napari_mediround.training.evaluation.questioning import choose_target
@@ -24,10 +24,10 @@ from napari_mediround.training.learning.samples import JudgedRound, Lesson, writ
 from napari_mediround.training.learning.steps import Stage
 
 TARGET, MOST_CLICKS = 0.85, 10
-"""A mask is good enough at this Dice; the annotator gives up after so many clicks."""
+"""Dice at which a mask is good enough; number of clicks after which the annotator gives up."""
 
 GAIN, LOSS = 0.01, 0.02
-"""Least gain in Dice, and greatest loss elsewhere, of an adapter that wins."""
+"""A winning adapter gains at least this much Dice, and loses at most this much elsewhere."""
 
 CLICKS_GAIN = 0.25
 """Fewer clicks a mask that count as a gain too, where Dice did not fall; as many more undo a gain in Dice."""
@@ -43,13 +43,13 @@ class Measured:
     Parameters
     ----------
     structure, subject : str
-        What and whose.
+        The structure, and the patient.
     dice : float
-        Of the first answer.
+        Dice of the first answer.
     clicks : int
-        Until `TARGET`; `MOST_CLICKS` where it was not reached.
+        Clicks to `TARGET`; `MOST_CLICKS` if it was not reached.
     reached : bool
-        Whether it was.
+        Whether `TARGET` was reached.
     """
 
     structure: str
@@ -60,7 +60,7 @@ class Measured:
 
 
 def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Measured]:
-    """Ask a round again, click until each mask is good, and compare with what the person left."""
+    """Ask a round again, click until each mask is good, and compare with the masks that the person left."""
     for key, image in round_.images.items():
         if key != round_.image:
             predictor.set_image(image)
@@ -81,14 +81,14 @@ def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Meas
 def count_clicks(
     predictor: AdaptedPredictor, mask: Mask | None, truth: NDArray[np.bool_]
 ) -> tuple[int, bool]:
-    """Return how many simulated clicks a mask needs to reach `TARGET`, and whether it does."""
+    """Return the number of simulated clicks until a mask reaches `TARGET`, and whether it does."""
     dices = dices_by_clicks(predictor, mask, truth, MOST_CLICKS, TARGET)
     return len(dices) - 1, dices[-1] >= TARGET
 
 
 @torch.no_grad()
 def measure_bundled(predictor: AdaptedPredictor, lessons: Sequence[Lesson]) -> dict[str, float]:
-    """Return mean Dice with the labels of bundled planes, and the share of the right words it would say."""
+    """Return mean Dice on bundled planes, and the share of right tokens in the answers."""
     stage, overlaps, words = Stage(predictor.model), [], []
     for lesson in lessons:
         read = stage.read(lesson)
@@ -112,17 +112,17 @@ def measure(
     Parameters
     ----------
     predictor : AdaptedPredictor
-        Whose adapter is changed.
+        Its adapter is changed.
     adapter : Path or None
-        What is measured; None is the model without one.
+        Adapter to measure; None for the model without adapter.
     rounds, bundled : sequence of JudgedRound
-        Of patients that test; bundled planes to check.
+        Rounds of patients that test; bundled planes to check.
     touched : frozenset of str
         Structures that were corrected, by their preferred names; the others show what was forgotten.
     progress : callable
-        Takes done and total.
+        Called with done and total.
     cancelled : callable
-        Asked between rounds.
+        Called between rounds; True stops the work.
 
     Returns
     -------
@@ -165,14 +165,14 @@ def summarise(found: Sequence[Measured], parts: bool = True) -> dict:
 
 
 def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
-    """Return whether the new one wins, whether it is better (it may have forgotten too much), why in words.
+    """Return whether the new adapter wins, whether it is better (perhaps forgetting too much), and why.
 
     Parameters
     ----------
     old, new : dict
         From `measure`, on the same rounds.
     seconds_a_click : float, optional
-        What a click cost a person here; None where nobody clicked.
+        Mean time of a click at this site; None if nobody clicked.
     """
     if not new["touched"]["n"]:
         words = "No held-out patient shows a structure that was corrected. It does not win."

@@ -1,7 +1,7 @@
-"""Learn from a project's corrections: read, split, learn, measure, and let the new adapter be live if it won.
+"""Learn from a project's corrections: read, split, learn, measure, and use the new adapter if it wins.
 
-For the command line and for the dock alike: one call with progress and cancel, on any thread but the GUI's.
-It works on a copy of the predictor, so annotation goes on meanwhile.
+One call for command line and dock, with progress and cancel, on any thread but the GUI's. It works on a copy
+of the predictor, so annotation goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -15,28 +15,42 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.errors import AdapterError, CancelledError, MediRoundError, SettingsError
-from napari_mediround.inference.adapted import AdaptedPredictor
-from napari_mediround.journal import History, Journal
+from napari_mediround.errors import (
+    AdapterError,
+    CancelledError,
+    MediRoundError,
+    SettingsError,
+    TooFewCorrectionsError,
+)
+from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.journal import Journal
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.training.evaluation.evaluate import spread
 from napari_mediround.training.learning.adapter_store import AdapterStore
 from napari_mediround.training.learning.case_images import find_studies, patient_at
-from napari_mediround.training.learning.corrections import judged_rounds, read_rounds
+from napari_mediround.training.learning.corrections import read_rounds
 from napari_mediround.training.learning.gate import decide, measure
 from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
 from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.learning.routine import Learner
-from napari_mediround.training.learning.samples import JudgedRound, write_lesson
+from napari_mediround.training.learning.samples import (
+    JudgedRound,
+    shown_structures,
+    touched_structures,
+    write_lesson,
+)
 from napari_mediround.training.learning.split import Split, choose_checks, choose_latest, divide
 
 FOLDER = "learning"
 MOST_LEARNED, MOST_TESTED = 400, 40
 """Of the rounds that teach the last so many are learned; of those that test so many are asked."""
+NOT_COMPARED = (
+    "No patient who is kept apart shows a structure that was corrected, so nothing could be measured. "
+    "Correct structures that several patients show, and judge those structures in further patients too."
+)
 HALF = 0.5
-"""Of an adapter that is better and forgot too much this share is tried."""
+"""Share of an adapter that is tried if all of it is better but forgot too much."""
 
 Report = Callable[[Progress], None]
 Cancelled = Callable[[], bool]
@@ -44,21 +58,21 @@ Cancelled = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of learning.
+    """The outcome of learning.
 
     Parameters
     ----------
     adapter : str
-        Its name in the project; "" where nothing was better than before.
+        Name of the new adapter in the project; "" if nothing was better than before.
     live : bool
-        Whether it is live now.
+        Whether the new adapter is live now.
     finished : bool
         False when it was cancelled: the adapter is then the last good step, not measured, and the next
         call goes on from there.
     words : str
-        The same for a person.
+        The outcome in words, for a person.
     card : dict
-        Of the adapter.
+        Card of the adapter.
     notes : tuple of str
         What was left out, and why.
     """
@@ -73,12 +87,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Corrections:
-    """A project's rounds, divided.
+    """A project's rounds, divided by patient.
 
     Parameters
     ----------
     learn, test : list of JudgedRound
-        By the patient's side.
+        Rounds of patients that teach, and of patients that test.
     notes : list of str
         What was left out, and why.
     """
@@ -90,10 +104,12 @@ class Corrections:
     @property
     def touched(self) -> frozenset[str]:
         """Preferred names of the structures that were corrected, of those that teach."""
-        masks = [mask for round_ in self.learn for mask in round_.masks]
-        return frozenset(
-            load_anatomy().normalise(m.spoken) for m in masks if m.verdict == "corrected" and m.weight
-        )
+        return touched_structures(self.learn)
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """Those of them that a patient kept apart shows too: without one nothing can be decided."""
+        return self.touched & shown_structures(self.test)
 
 
 def read_corrections(project: Path, journal: Journal) -> Corrections:
@@ -113,25 +129,6 @@ def read_corrections(project: Path, journal: Journal) -> Corrections:
     return Corrections(*divide(rounds, split), notes)
 
 
-def survey_corrections(project: Path, journal: Journal) -> Corrections:
-    """Divide a project's rounds as `read_corrections` would, without their images; nothing is written.
-
-    Raises
-    ------
-    TooFewCorrectionsError, JournalError, SettingsError
-        As there.
-    """
-    split, rounds = Split(project), []
-    for info in journal.cases():
-        judged = list(judged_rounds(History(journal.events(info.case))))
-        subject = split.patient_of(info.case, patient_at(journal, info.case)) if judged else ""
-        for event, before, masks in judged:
-            asked = event.entry.round
-            place = (event.seq, info.case, subject, asked.answer.image, {}, before, asked.text)
-            rounds.append(JudgedRound(*place, asked.references, masks, carried=asked.carried))
-    return Corrections(*divide(rounds, split, keep=False), [])
-
-
 def learn_from_corrections(
     project: Path,
     journal: Journal,
@@ -142,34 +139,34 @@ def learn_from_corrections(
     corrections: Corrections | None = None,
     most_tested: int = MOST_TESTED,
 ) -> Outcome:
-    """Learn an adapter from a project's corrections and let it be live if it wins.
+    """Learn an adapter from a project's corrections and make it live if it wins.
 
     Parameters
     ----------
     project : Path
         Its folder.
     journal : Journal
-        Of that project; open, or open to look at.
+        Journal of the project, open for reading at least.
     predictor : AdaptedPredictor
-        Copied; what is being asked of it meanwhile is not touched. When `live` of the result is true give
-        it the new adapter: ``predictor.use_adapter(AdapterStore(project).live_path)``.
+        Is copied, so that it can answer meanwhile. If `live` of the result is true, give it the new adapter:
+        ``predictor.use_adapter(AdapterStore(project).live_path)``.
     settings : LearningSettings, optional
         The recipe.
     report : callable, optional
-        Takes a `Progress` after each step, on the calling thread.
+        Called with a `Progress` after each step, on the calling thread.
     cancelled : callable, optional
         Asked after each step.
     corrections : Corrections, optional
-        Read and divided already.
+        Rounds that were read and divided before.
     most_tested : int
         Of the rounds that test so many are asked, evenly spaced.
 
     Raises
     ------
     TooFewCorrectionsError
-        When there is too little to learn from or to test on.
+        When there is too little to learn from or to test on, or no corrected structure could be compared.
     SettingsError
-        When the project learns already, or the split is damaged.
+        When the project is learning already, or the split is damaged.
     JournalError
         When the journal is damaged.
     """
@@ -177,6 +174,8 @@ def learn_from_corrections(
     cancelled = cancelled or (lambda: False)
     project = Path(project)
     found = corrections or read_corrections(project, journal)
+    if not found.compared:
+        raise TooFewCorrectionsError(NOT_COMPARED)
     own = predictor.copy(project / FOLDER / "embeddings")
     learn, checked = choose_checks(choose_latest(found.learn, MOST_LEARNED))
     rehearsed = load_rehearsal()[0]
@@ -238,7 +237,7 @@ def _alone(project: Path):
 
 
 def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]], report: Report, cancelled):
-    """Return the lessons of each part; planes whose embedding is not kept are encoded now."""
+    """Return the samples of each part; planes without a cached embedding are encoded."""
     total, done, written = sum(map(len, parts)), 0, []
     for part in parts:
         lessons = []
@@ -253,14 +252,14 @@ def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]]
 
 
 class _Gate:
-    """Measures adapters of a project on the rounds that test, each against what answers now.
+    """Measures adapters of a project on the test rounds, each against the adapter that answers now.
 
     Parameters
     ----------
     project : Path
     found : Corrections
     own : AdaptedPredictor
-        Whose adapter is changed meanwhile.
+        Its adapter is changed meanwhile.
     report, cancelled : callable or None
         As of `learn_from_corrections`.
     most_tested : int
@@ -283,14 +282,14 @@ class _Gate:
 
     @cached_property
     def _before(self) -> tuple[str, dict]:
-        """What answers now, measured: the live adapter, or none where that cannot be used."""
+        """Measurement of the live adapter, or of the model without adapter if that cannot be used."""
         try:
             return self.store.live, self._ask("measuring before", self.store.live_path)
         except AdapterError:
             return "", self._ask("measuring before", None)
 
     def measure(self, name: str) -> dict:
-        """Write into an adapter's card what `decide` says of it; return the card."""
+        """Write the result of `decide` into the card of an adapter; return the card."""
         (against, before), after = self._before, self._ask("measuring after", self.store.path(name))
         gate = {"against": against, **decide(before, after, self._seconds_a_click())}
         return self.store.note(name, gate=gate)
@@ -312,7 +311,7 @@ class _Gate:
 
 
 def _use_the_winner(gate: _Gate, name: str) -> Outcome:
-    """Let what was learned be live if it wins; where it is better but forgot too much, half of it."""
+    """Make the new adapter live if it wins; if it is better but forgot too much, try half of it."""
     store, notes, said = gate.store, tuple(gate.found.notes), []
     try:
         for share in (1.0, HALF):

@@ -1,4 +1,4 @@
-"""Line plots without a plotting library: panels beside each other, a colour for each name."""
+"""Line plots without a plotting library: panels side by side, one colour for each name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Panel:
     Parameters
     ----------
     title, across : str
-        What is up, and what is across, units included.
+        Labels of the vertical and the horizontal axis, with units.
     series : mapping
         Name to points (x, y).
     line : bool
@@ -35,7 +35,7 @@ class Panel:
 
 
 def draw_panels(panels: Sequence[Panel], path: Path) -> Path:
-    """Draw panels side by side into a PNG, twice as fine as they are on paper; y starts at 0."""
+    """Draw panels side by side into a PNG at twice the resolution; y starts at 0."""
     scale = 2
     image = Image.new("RGB", (_WIDTH * scale * len(panels), _HEIGHT * scale), "white")
     draw = ImageDraw.Draw(image)

@@ -19,25 +19,25 @@ class LearningSettings:
     Parameters
     ----------
     words_steps, words_lessons : int
-        Steps of the language model at most, and lessons of each.
+        Largest number of steps of the language model, and samples of each step.
     steps, coarse : int
-        Steps of the mask decoder at most; of these, how many at the start on half the grid.
+        Largest number of steps of the mask decoder; how many of the first ones run on half the grid.
     masks, rehearsed : int
-        Masks of a step from the corrections, and bundled ones that are to stay as they are.
+        Masks of a step from the corrections, and bundled masks that should stay unchanged.
     bundled : int
-        Planes that those are drawn from, at most.
+        Largest number of bundled planes to draw from.
     language_rate, head_rate : float
         AdamW learning rates of LoRA on the language model, and on SEG projection and mask decoder.
     keep : float
-        Share of SEG projection and mask decoder as they were, 0…1, that may stay in what goes live: a few
-        images are soon learned by heart (as `RunSettings.keep`), but where much was wrong much is to be
-        learned. The check says whether that or all that was learned is better.
+        Share of the earlier SEG projection and mask decoder, 0…1, that may stay in the adapter. A few images
+        are soon learned by heart (see `RunSettings.keep`), but if much was wrong, much must be learned. The
+        check decides whether this mean or all of the learned weights is better.
     check_every, patience : int
-        Steps from check to check, and checks without a gain after which learning stops.
+        Steps between checks; number of checks without a gain after which learning stops.
     language_rank, head_rank : int
-        Of LoRA.
+        Ranks of LoRA.
     seed : int
-        Of every draw.
+        Seed of every draw.
     """
 
     words_steps: int = 24
@@ -58,28 +58,28 @@ class LearningSettings:
 
     @property
     def shape(self) -> AdapterShape:
-        """Ranks as an adapter takes them."""
+        """The ranks in the form that an adapter takes."""
         return AdapterShape(self.language_rank, self.head_rank)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where learning is.
+    """How far learning has come.
 
     Parameters
     ----------
     phase : str
         "words" or "masks".
     step, steps : int
-        Done, and at most to do, in this phase.
+        Steps done, and largest number of steps, in this phase.
     loss : float
-        Of the step.
+        Loss of the step.
     dice : float or None
-        Of the step's corrected masks.
+        Dice of the corrected masks of the step.
     checked : float or None
         Score of the best check so far, lower is better.
     seconds, left : float
-        Since the start, and at most to go.
+        Seconds since the start, and at most to go.
     checked_dice : float or None
         Mean Dice of that check's masks, from words alone.
     """
@@ -97,7 +97,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Learned:
-    """What came out.
+    """The result of learning.
 
     Parameters
     ----------
@@ -106,13 +106,13 @@ class Learned:
     finished : bool
         False when it was cancelled.
     step : int
-        The last good step of the masks; 0 where nothing was better than before.
+        The last good step of the masks; 0 if nothing was better than before.
     before, after : float
         Scores of the check, lower is better.
     log : tuple of dict
         Phase, step, loss and Dice of every step.
     seconds : float
-        From start to end, this time.
+        Duration of this call.
     """
 
     state: dict[str, Tensor]
@@ -135,7 +135,7 @@ def read_learning(path: Path) -> LearningSettings:
     Raises
     ------
     SettingsError
-        When it cannot be read, or a key or its kind is not known.
+        When the file cannot be read, or has an unknown key or a value of the wrong kind.
     """
     table = read_toml(path)
     values = table.pop("learning", {})

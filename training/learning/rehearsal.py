@@ -1,9 +1,9 @@
-"""Bundled planes that are rehearsed while corrections are learned, and others to see what is forgotten.
+"""Bundled planes: some are rehearsed during learning, others show what was forgotten.
 
-``resources/rehearsal`` holds small planes with labels from sets whose licences allow it, half of them to
-rehearse, half to check; `table.json` names origin and licence of each. They are rehearsed by distillation:
-the masks that the model drew before it learned are what it should go on drawing, so that learning neither
-forgets nor drifts towards the labels of these few planes; the labels only measure. Knows no journal.
+``resources/rehearsal`` holds small labelled planes from sets whose licences allow it; `table.json` names the
+origin and licence of each. Half of them are rehearsed, half are checked. Rehearsal is distillation: the model
+should go on drawing the masks that it drew before, so that it neither forgets nor drifts towards the labels
+of these few planes. The labels only measure. Knows no journal.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ WANTED = {
     "polyp_endoscopy_kvasir": 1,
     "skin_lesion_dermoscopy_isic2017": 2,
 }
-"""Planes taken of each set that may be passed on without a share-alike clause."""
+"""Number of planes from each set whose licence has no share-alike clause."""
 
 
 def load_rehearsal(folder: Path | None = None) -> tuple[list[JudgedRound], list[JudgedRound]]:
-    """Return the bundled rounds to rehearse and those to check, one round a plane, several masks each."""
+    """Return the rounds to rehearse and those to check: one round for each plane, with several masks."""
     folder = folder or Path(resources.__file__).parent / "rehearsal"
     sides: dict[str, list[JudgedRound]] = {"rehearse": [], "check": []}
     path = folder / "table.json"
@@ -71,16 +71,16 @@ def load_rehearsal(folder: Path | None = None) -> tuple[list[JudgedRound], list[
 
 
 def bundle_planes(data: Path, out: Path, quotas: dict[str, dict]) -> int:
-    """Choose planes of a preparation and write them as ``resources/rehearsal`` has them; return how many.
+    """Choose prepared planes and write them in the layout of ``resources/rehearsal``; return how many.
 
     Parameters
     ----------
     data : Path
-        What `training.prepare` wrote.
+        Folder that `training.data.prepare` wrote.
     out : Path
         Made if missing.
     quotas : dict
-        From `training.prepare.load_quotas`, for licence and origin.
+        From `training.data.prepare.load_quotas`, for licence and origin.
     """
     planes, table = Planes(data), []
     images = np.load(data / "planes.npz")["images"]
@@ -120,7 +120,7 @@ def bundle_planes(data: Path, out: Path, quotas: dict[str, dict]) -> int:
 
 
 def _choose_structures(planes: Planes, row: int, seen: Counter[str]) -> list[str]:
-    """Return up to `MOST_STRUCTURES` large, disjoint structures of a plane, those seen least first."""
+    """Return up to `MOST_STRUCTURES` large, disjoint structures of a plane, the rarest first."""
     sizes = {name: int(planes.mask(row, values).sum()) for name, values in planes.values[row].items()}
     chosen: list[str] = []
     for name in sorted(sizes, key=lambda n: (seen[n], -sizes[n])):

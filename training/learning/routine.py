@@ -1,9 +1,9 @@
-"""The loop that turns lessons into an adapter: first what to say, then what to draw, then how to judge it.
+"""The learning loop, from samples to an adapter: first words, then masks, then the calibration of the judge.
 
-LoRA on the language model is trained only where it would have said something else; LoRA on SEG projection
-and mask decoder on kept embeddings and hidden states, so that a step runs neither encoder nor language
-model; the judge is calibrated last. Stopped or killed, it goes on from its last checkpoint to the same
-loss. ``accelerate launch`` runs the same loop in several processes. Knows no journal.
+LoRA on the language model is trained only if the model would have answered otherwise. LoRA on SEG
+projection and mask decoder learns from cached embeddings and hidden states, so that a step runs neither image
+encoder nor language model. The judge is calibrated last. A stopped or killed run goes on from its last
+checkpoint to the same loss. ``accelerate launch`` runs the loop in several processes. Knows no journal.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.adapter import Adapter, hash_base
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.calibration import Judgement, fit_calibration
@@ -32,12 +33,12 @@ from napari_mediround.training.stages.losses import cosine_schedule, iou
 
 CHECKPOINT = "learning.pt"
 BENT = 2
-"""Views of a lesson beside the plane as it is: a few images, seen again and again, are learned by heart."""
+"""Bent views of a sample beside the plane itself, as few images are soon learned by heart."""
 
 
 @dataclass
 class _Memory:
-    """What a checkpoint holds."""
+    """Content of a checkpoint."""
 
     adapter: dict[str, Tensor]
     best: dict[str, Tensor]
@@ -58,19 +59,19 @@ class Learner:
     Parameters
     ----------
     model : MediRound
-        Without an adapter of this kind; it carries none afterwards.
+        Model without an adapter, before and after.
     lessons, checked : sequence of Lesson
-        To learn from, and to stop by; other patients' where there are enough.
+        Samples to learn from, and samples to stop by, of other patients if there are enough.
     rehearsal : sequence of Lesson
-        Bundled ones, against forgetting; some of them are drawn.
+        Bundled samples against forgetting; some of them are drawn.
     settings : LearningSettings
         The recipe.
     folder : Path
-        Of the checkpoint.
+        Folder of the checkpoint.
     progress : callable, optional
-        Takes a `Progress` after each step.
+        Called with a `Progress` after each step.
     cancelled : callable, optional
-        Asked after each step.
+        Called after each step; True stops the run.
 
     Raises
     ------
@@ -89,7 +90,8 @@ class Learner:
         progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> None:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        with one_at_a_time():
+            from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.settings, self.folder = settings, folder
         self.lessons, self.checked = list(lessons), list(checked)
@@ -108,7 +110,7 @@ class Learner:
         self._began = time.monotonic()
 
     def run(self) -> Learned:
-        """Learn, from the last checkpoint on where there is one for the same lessons and recipe."""
+        """Learn; go on from the last checkpoint of the same samples and recipe, if there is one."""
         adapter = Adapter(self.model, self.settings.shape, self.settings.seed)
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, threads // 2))  # single masks gain little from more; annotation goes on
@@ -154,7 +156,7 @@ class Learner:
 
     @torch.no_grad()
     def _look_before(self) -> tuple[list[Tensor], dict[bool, list[list[Tensor]]]]:
-        """Return each lesson's SEG vectors, and of each bundled mask what the model says before it learns."""
+        """Return the SEG vectors of each sample, and the masks of bundled samples, both before learning."""
         reads = [self._stage("read", lesson) for lesson in self._everything]
         self._fluent = all(read.right == 1.0 for read in reads[: len(self.lessons)])
         self._states = [read.states for read in reads]
@@ -173,14 +175,14 @@ class Learner:
 
     @torch.no_grad()
     def _read_again(self) -> None:
-        """Read all lessons as the language model reads them now."""
+        """Read all samples with the current language model."""
         self._states = [self._stage("read", lesson).states for lesson in self._everything]
 
     @torch.no_grad()
     def _judgements(self) -> list[Judgement]:
-        """Return what the judge says of masks whose worth is known; a rejected one is worth 0.
+        """Return the judgements of masks whose true IoU is known; for a rejected mask that is 0.
 
-        Of what was not learned: a mask that was is worth more than those to come.
+        Uses samples that were not learned, as masks of learned ones are better than those to come.
         """
         found = []
         for number, (lesson, states) in enumerate(zip(self._everything, self._states, strict=True)):
@@ -201,7 +203,7 @@ class Learner:
     # The two phases
 
     def _learn_words(self, memory: _Memory) -> bool:
-        """Teach the language model what to say; False when cancelled."""
+        """Train the language model; return False if cancelled."""
         settings = self.settings
         sure = [k for k, lesson in enumerate(self.lessons) if lesson.supervised]
         if memory.phase != "words" or self._fluent or not sure:
@@ -228,7 +230,7 @@ class Learner:
         return True
 
     def _learn_masks(self, memory: _Memory) -> bool:
-        """Teach SEG projection and mask decoder what to draw; False when cancelled."""
+        """Train SEG projection and mask decoder; return False if cancelled."""
         settings, rank = self.settings, self.accelerator.process_index
         if not self._fluent:
             self._read_again()
@@ -276,9 +278,9 @@ class Learner:
 
     @torch.no_grad()
     def _check(self, live: dict[str, Tensor]) -> tuple[float, float | None]:
-        """Return the loss of the lessons to stop by plus how far bundled masks moved, from words alone.
+        """Return the loss of the samples to stop by plus the change of bundled masks, by words alone.
 
-        And the mean Dice of those lessons. By an adapter that may go live.
+        Also return the mean Dice of these samples. The adapter is one that may go live.
         """
         learned = self._adapter.state()
         self._adapter.load(live)
@@ -298,7 +300,7 @@ class Learner:
         return sum(loss for loss, _ in means), means[0][1] if items else None
 
     def _compare(self, memory: _Memory) -> None:
-        """Check what was learned, part of it and whole; remember the best."""
+        """Check all and part of the learned weights, and remember the best."""
         memory.stale += 1
         for share in sorted({1 - self.settings.keep, 1.0}):
             live = self._part(share)
@@ -308,14 +310,14 @@ class Learner:
                 memory.best, memory.checked_dice = live, dice
 
     def _part(self, share: float) -> dict[str, Tensor]:
-        """Return the adapter with masks drawn between as before and, at 1, as learned."""
+        """Return the adapter with the mask weights between before (0) and learned (1)."""
         return {
             name: share * value if name.startswith("heads.") and "lora_B" in name else value
             for name, value in self._adapter.state().items()
         }
 
     def _take_step(self, phase: str, losses: Tensor, count: int, done: float) -> float:
-        """Step down the mean of `count` losses, of which this process has some; return that mean."""
+        """Take a step down the mean of `count` losses, some of which this process has; return the mean."""
         rate = {"words": self.settings.language_rate, "masks": self.settings.head_rate}[phase]
         optimiser = self._optimisers[phase]
         for group in optimiser.param_groups:
@@ -338,7 +340,7 @@ class Learner:
             self._progress(Progress(*place, now - self._began, left, memory.checked_dice))
 
     def _stop(self, memory: _Memory) -> bool:
-        """Keep a checkpoint now and then, and when cancelled; whether to stop, on every process alike."""
+        """Save a checkpoint now and then, and if cancelled; return whether all processes stop."""
         wish = torch.tensor(float(self._cancelled()), device=self.model.device)
         stop = self.accelerator.reduce(wish, "sum").item() > 0
         if (stop or memory.step % self.settings.check_every == 0) and self.accelerator.is_main_process:
@@ -363,7 +365,7 @@ class Learner:
 
 
 def _fingerprint(base: str, lessons: Sequence[Lesson], settings: LearningSettings) -> str:
-    """Return a hash of all that a run depends on."""
+    """Return a hash of everything that a run depends on."""
     digest = hashlib.sha256(json.dumps([base, asdict(settings)]).encode())
     for lesson in lessons:
         digest.update(repr((lesson.pieces, lesson.weights.tolist())).encode())

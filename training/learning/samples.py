@@ -1,12 +1,12 @@
-"""A round as the model learns it: the sequence that is read, the masks that are right, how much each counts.
+"""A round as a training sample: the sequence to read, the right masks, and their weights.
 
-Embeddings come from whoever keeps them, so that a lesson never runs the image encoder twice. Knows no
-journal and no optimiser.
+The caller passes cached embeddings, so that the image encoder never runs twice. Knows no journal and no
+optimiser.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,7 +41,7 @@ REASON_WEIGHTS = {
 
 ACCEPTED_WEIGHT = 0.5
 WRONG_PIXELS = 2.0
-"""By how much more a pixel counts that the person changed."""
+"""Additional weight of a pixel that the person changed."""
 
 CARRIED_PROMPTS = PromptSettings(click_share=0.25, box_share=0.25, correction_share=0.5)
 """A carried mask came by box, not by words alone, and is not learned by them: others may bear its name."""
@@ -49,22 +49,22 @@ CARRIED_PROMPTS = PromptSettings(click_share=0.25, box_share=0.25, correction_sh
 
 @dataclass(frozen=True)
 class JudgedMask:
-    """One mask of an answer and what a person made of it.
+    """One mask of an answer, before and after a person judged it.
 
     Parameters
     ----------
     structure : str
-        As the model said it.
+        Name in the answer.
     before, after : Mask
-        The model's, and as the person left it, whole: also where other masks were drawn over it.
+        The model's mask, and the mask that the person left, whole even where other masks cover it.
     verdict : str
         "accepted", "corrected", "rejected", or "" for a mask that nobody judged.
     reason : str
         One of `domain.verdicts.REASONS`, or "".
     prompts : Prompts
-        How it was mended.
+        Clicks, box and painted pixels of the fix.
     seconds : float
-        The person's time.
+        Time that the person took.
     """
 
     structure: str
@@ -77,12 +77,12 @@ class JudgedMask:
 
     @property
     def changed(self) -> int:
-        """How many pixels the person changed."""
+        """Number of pixels that the person changed."""
         return int((self.before.to_array() != self.after.to_array()).sum())
 
     @property
     def spoken(self) -> str:
-        """What the answer should have said; another side than was said where the side was wrong."""
+        """Name that the answer should have given: the other side if the reason was a wrong side."""
         anatomy = load_anatomy()
         known = anatomy.find(self.structure)
         wrong = self.verdict == "corrected" and self.reason == "wrong side"
@@ -90,7 +90,7 @@ class JudgedMask:
 
     @property
     def weight(self) -> float:
-        """How much it counts in learning; 0 for what nobody found right."""
+        """Weight in learning; 0 for a mask that nobody accepted or corrected."""
         if self.verdict == "accepted":
             return ACCEPTED_WEIGHT
         if self.verdict != "corrected":
@@ -106,7 +106,7 @@ class JudgedRound:
     Parameters
     ----------
     number : int
-        Of its event in the journal.
+        Number of its event in the journal.
     case, subject : str
         Salted hashes of image and patient.
     image : str
@@ -114,21 +114,21 @@ class JudgedRound:
     images : mapping
         Key to uint8 (H, W, 3), of this plane and of every plane that a reference lies on.
     conversation : Conversation
-        The rounds before it, masks as they then were.
+        The earlier rounds, with masks as they were then.
     text : str
         The question.
     references : tuple of Reference
-        What it points at.
+        The masks that the question points at.
     masks : tuple of JudgedMask
-        The answer's.
+        Masks of the answer.
     absent : tuple of str
-        Structures the answer called not visible.
+        Structures that the answer called not visible.
     adapter : str
-        That was live.
+        Adapter that was live.
     utc : str
-        When it was judged.
+        Time of the verdict.
     carried : bool
-        Its mask was carried from the plane beside it: nobody said its text.
+        Whether the mask was propagated from a neighbouring plane, so that nobody typed the text.
     """
 
     number: int
@@ -147,12 +147,12 @@ class JudgedRound:
 
     @property
     def teaches(self) -> bool:
-        """Whether there is a mask in it to learn from."""
+        """Whether the round has a mask to learn from."""
         return any(mask.weight for mask in self.masks)
 
     @property
     def tests(self) -> bool:
-        """Whether it can be asked again and compared with a mask that is right."""
+        """Whether the round can be asked again and compared with a right mask."""
         return self.teaches and not self.carried
 
 
@@ -165,25 +165,25 @@ class Lesson:
     embedding : Tensor
         float16 (C, g, g) of the plane.
     pixels : Tensor
-        float16 (3, 4g, 4g): what that was encoded from.
+        float16 (3, 4g, 4g), the pixels that the embedding encodes.
     pieces, raw : list, dict
         The dialogue with the right answer, and the raw features of its slots.
     supervised : list of int
-        Positions whose next piece is the answer's; empty where nobody knows the right words or asked.
+        Positions whose next piece belongs to the answer; empty if the right words are unknown or not asked.
     segs : list of int
         Positions that predict `[SEG]`, one for each mask.
     names : list of str
-        What the masks are of.
+        Structures of the masks.
     masks : ndarray
-        bool (N, 4g, 4g), the right ones on the model's square.
+        bool (N, 4g, 4g), the right masks on the model square.
     refused : ndarray
-        bool (N, 4g, 4g), what a person rejected; empty masks elsewhere.
+        bool (N, 4g, 4g), the masks that a person rejected; empty for the others.
     emphasis : ndarray
-        float32 (N, 4g, 4g), how much each pixel counts.
+        float32 (N, 4g, 4g), weight of each pixel.
     weights : ndarray
-        float32 (N,), how much each mask counts.
+        float32 (N,), weight of each mask.
     prompts : PromptSettings
-        Which prompts the masks are learned with.
+        The kinds of prompts with which the masks are learned.
     """
 
     embedding: Tensor
@@ -200,27 +200,39 @@ class Lesson:
     prompts: PromptSettings
 
 
+def touched_structures(rounds: Sequence[JudgedRound]) -> frozenset[str]:
+    """Return preferred names of the structures that were corrected, of the masks that teach."""
+    masks = [mask for round_ in rounds for mask in round_.masks if mask.weight]
+    return frozenset(load_anatomy().normalise(m.spoken) for m in masks if m.verdict == "corrected")
+
+
+def shown_structures(rounds: Sequence[JudgedRound]) -> frozenset[str]:
+    """Return preferred names of all structures whose masks were found right."""
+    masks = [mask for round_ in rounds for mask in round_.masks if mask.weight]
+    return frozenset(load_anatomy().normalise(mask.spoken) for mask in masks)
+
+
 def fit_mask(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
-    """Bring a mask (H, W) of a plane to the model's square (side, side)."""
+    """Resample a mask (H, W) of a plane to the model square (side, side)."""
     square = fit_to_square(torch.from_numpy(np.ascontiguousarray(mask))[None, None].float(), side)
     return (square[0, 0] > 0.5).numpy()
 
 
 @torch.no_grad()
 def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesson:
-    """Turn a judged round into a lesson.
+    """Turn a judged round into a sample.
 
-    Of a carried mask only its name is read: its SEG vector came from the mask beside it, and its text is not
-    a question. It teaches no words.
+    A propagated mask teaches no words: only its name is read, because its SEG vector came from the
+    neighbouring mask and its text is not a question.
 
     Parameters
     ----------
     model : MediRound
-        Whose tokenizer, template and reference features are used.
+        Its tokenizer, template and reference features are used.
     round_ : JudgedRound
-        With at least one mask.
+        A round with at least one mask.
     encode : callable
-        Plane to its features, kept ones where there are.
+        Takes a plane and returns its features, cached if possible.
     """
     features = {key: encode(image) for key, image in round_.images.items()}
     reader, own = DialogueReader(model, 1, 1), features[round_.image]
@@ -263,7 +275,7 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
 
 
 def bend_lesson(lesson: Lesson, rng: np.random.Generator) -> Lesson:
-    """Return a lesson whose plane and masks are bent alike; what is said of them stays."""
+    """Return a sample with plane and masks bent alike and the same words."""
     shown = np.stack([lesson.masks, lesson.emphasis > 1])
     view = warp(View(lesson.embedding.float().numpy(), lesson.pixels.float().numpy(), shown), rng, 1.0)
     masks, wrong = view.labels

@@ -1,4 +1,4 @@
-"""Which patients teach and which test: decided once for each, written into the project, never drawn again.
+"""Which patients teach and which test: decided once for each patient and written into the project.
 
 Knows no image and no model.
 """
@@ -17,7 +17,7 @@ from napari_mediround.training.learning.samples import JudgedRound
 
 FILE = "split.json"
 EVERY = 4
-"""One patient in so many tests."""
+"""One in this many patients tests."""
 
 FEWEST_MASKS, FEWEST_PATIENTS = 8, 3
 _NOTE = "Patients as salted hashes. Decided once; a patient that tests must never teach."
@@ -34,7 +34,7 @@ class Split:
     Raises
     ------
     SettingsError
-        When the file is there but damaged: drawing again would let the test leak into what was learned.
+        When the file is damaged: a new draw could put learned patients into the test.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,14 +55,14 @@ class Split:
             raise SettingsError(f"{self._path}: a patient is on a side other than learn and test.")
 
     def patient_of(self, case: str, patient: str = "") -> str:
-        """Return the patient of a case as first seen; `patient` is what its image says, "" for nothing."""
+        """Return the patient of a case as first recorded; `patient` is the one its image names, or ""."""
         if case not in self.cases:
             known = hashlib.sha256(f"{self.salt}/{patient}".encode()).hexdigest()[:16] if patient else case
             self.cases[case] = known
         return self.cases[case]
 
     def admit(self, patients: Iterable[str], keep: bool = True) -> None:
-        """Give new patients a side, so that one in `EVERY` tests, and with `keep` write all sides down."""
+        """Give new patients a side so that one in `EVERY` tests; with `keep`, write all sides down."""
         order = {p: hashlib.sha256(f"{self.salt}:{p}".encode()).hexdigest() for p in patients}
         for patient in sorted(order.keys() - self.sides.keys(), key=order.__getitem__):
             tests = sum(side == "test" for side in self.sides.values())
@@ -84,19 +84,16 @@ def divide(
 ) -> tuple[list[JudgedRound], list[JudgedRound]]:
     """Return the rounds that teach and those that test; new patients get their side here.
 
-    Patients of whom nobody judged what was asked get none, as there is nothing of them to test. Without
-    `keep` no side is written down.
+    A patient without a judged question gets no side, as such a patient cannot test. Without `keep` no side
+    is written down.
 
     Raises
     ------
     TooFewCorrectionsError
-        With what there is and what is missing.
+        The message says what there is and what is missing.
     """
-    split.admit({round_.subject for round_ in rounds if round_.tests}, keep)
-    learn = [r for r in rounds if split.sides.get(r.subject) == "learn"]
-    test = [r for r in rounds if split.sides.get(r.subject) == "test" and r.tests]
-    masks = sum(bool(mask.weight) for round_ in learn for mask in round_.masks)
-    patients = len({round_.subject for round_ in [*learn, *test] if round_.teaches})
+    learn, test = share_out(rounds, split, keep)
+    masks, patients = count_lessons(learn, test)
     if masks < FEWEST_MASKS or not test:
         raise TooFewCorrectionsError(
             f"So far {masks} accepted or corrected masks can teach and {len(test)} rounds can test, of "
@@ -106,15 +103,31 @@ def divide(
     return learn, test
 
 
+def share_out(
+    rounds: Sequence[JudgedRound], split: Split, keep: bool = True
+) -> tuple[list[JudgedRound], list[JudgedRound]]:
+    """Divide as `divide` does, however few there are."""
+    split.admit({round_.subject for round_ in rounds if round_.tests}, keep)
+    learn = [r for r in rounds if split.sides.get(r.subject) == "learn"]
+    test = [r for r in rounds if split.sides.get(r.subject) == "test" and r.tests]
+    return learn, test
+
+
+def count_lessons(learn: Sequence[JudgedRound], test: Sequence[JudgedRound]) -> tuple[int, int]:
+    """Return how many masks can teach, and of how many patients there are rounds."""
+    masks = sum(bool(mask.weight) for round_ in learn for mask in round_.masks)
+    return masks, len({round_.subject for round_ in [*learn, *test] if round_.teaches})
+
+
 def choose_latest(rounds: Sequence[JudgedRound], most: int) -> list[JudgedRound]:
-    """Return the last `most` rounds; carried ones, dozens for one that was asked, where others leave room."""
+    """Return the last `most` rounds; propagated ones, which are many, only if there is room."""
     return sorted(rounds, key=lambda round_: not round_.carried)[-most:]
 
 
 def choose_checks(learn: Sequence[JudgedRound]) -> tuple[list[JudgedRound], list[JudgedRound]]:
-    """Return the rounds to learn from and those to stop by: one patient in five, where there are so many.
+    """Return the rounds to learn from and those to stop by, the latter of one patient in five.
 
-    With fewer than five patients learning stops by the rounds it learns from.
+    With fewer than five patients, learning stops by the rounds that it learns from.
     """
     asked = sorted({r.subject for r in learn if r.tests}, key=lambda s: hashlib.sha256(s.encode()).digest())
     kept = set(asked[::5]) if len(asked) >= 5 else set()

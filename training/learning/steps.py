@@ -1,4 +1,4 @@
-"""What a learning step computes: words, hidden states, masks. One `forward`, so that DDP and FSDP see it all.
+"""The computation of a learning step: words, hidden states, masks. One `forward`, for DDP and FSDP.
 
 Knows no optimiser and no journal.
 """
@@ -28,18 +28,18 @@ class Item:
     Parameters
     ----------
     lesson : Lesson
-        Where it is from.
+        Sample of the mask.
     index : int
-        Which of the lesson's masks.
+        Index of the mask in the sample.
     state : Tensor
         (D,), the hidden state that predicts its `[SEG]`.
     coarse : bool
-        With the embedding on half the grid, at a fifth of the time.
+        Whether to use half the grid of the embedding, at a fifth of the time.
     seed : tuple of int or None
-        Of the prompts that are drawn, as the lesson has them; None is words alone.
+        Seed of the prompts, drawn as the sample says; None for words alone.
     target : Tensor or None
-        (4g, 4g), 0…1, g of the grid decoded on: what the model said before it learned, to be said again; None
-        takes the lesson's mask.
+        (4g, 4g), 0…1, with g of the decoded grid: the mask before learning, to be kept; None for the mask of
+        the sample.
     """
 
     lesson: Lesson
@@ -52,16 +52,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Read:
-    """What the language model makes of a lesson whose answer is given.
+    """Result of reading a sample with its right answer.
 
     Parameters
     ----------
     states, vectors : Tensor
-        (N, D), predicting each `[SEG]`, and the SEG vectors (N, C) they give.
+        Hidden states (N, D) that predict each `[SEG]`, and their SEG vectors (N, C).
     loss : Tensor
-        Cross entropy of the answer's tokens; 0 where nobody knows the right words.
+        Cross entropy of the answer's tokens; 0 if the right words are unknown.
     right : float
-        Share of the answer's tokens that it would have said; 1 where nobody knows.
+        Share of the answer's tokens that the model predicts; 1 if the right words are unknown.
     """
 
     states: Tensor
@@ -85,11 +85,11 @@ class Stage(nn.Module):
         self._seen: dict[tuple[int, bool], tuple[Lesson, Seen]] = {}
 
     def forward(self, what: str, *arguments):
-        """Do "read", "words", "masks" or "decode"; see the methods of these names."""
+        """Run "read", "words", "masks" or "decode", the methods of these names."""
         return getattr(self, what)(*arguments)
 
     def read(self, lesson: Lesson) -> Read:
-        """Read one lesson, its answer given."""
+        """Read one sample with its right answer."""
         model, language = self.model, self.model.language
         hidden = language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
         states = hidden[lesson.segs]
@@ -102,7 +102,7 @@ class Stage(nn.Module):
         return Read(states, vectors, F.cross_entropy(logits, wanted), right)
 
     def words(self, lessons: Sequence[Lesson], aims: Sequence[Tensor]) -> Tensor:
-        """Return the loss (L,) of lessons in words; `aims` are the SEG vectors (N, C) each should keep."""
+        """Return the loss (L,) of the words of samples; `aims` are the SEG vectors (N, C) to keep."""
         losses = []
         for lesson, aim in zip(lessons, aims, strict=True):
             read = self.read(lesson)
@@ -111,7 +111,7 @@ class Stage(nn.Module):
         return torch.stack(losses)
 
     def masks(self, items: Sequence[Item]) -> tuple[Tensor, Tensor]:
-        """Return the loss and the Dice of each item, (I,) both."""
+        """Return loss and Dice of each item, both (I,)."""
         pairs = [self._mask(item) for item in items]
         return torch.stack([loss for loss, _ in pairs]), torch.stack([dice for _, dice in pairs])
 
@@ -137,7 +137,7 @@ class Stage(nn.Module):
 
     @torch.no_grad()
     def _see(self, lesson: Lesson, coarse: bool) -> Seen:
-        """Return a lesson's plane as the decoder sees it, kept from step to step: learning changes it not."""
+        """Return the decoder features of a sample. They are kept, because learning does not change them."""
         key = id(lesson), coarse
         if key not in self._seen:
             embedding = lesson.embedding[None].to(self.model.device).float()
@@ -147,7 +147,7 @@ class Stage(nn.Module):
         return self._seen[key][1]
 
     def decode(self, lesson: Lesson, states: Tensor, coarse: bool = False) -> tuple[Decoded, Tensor]:
-        """Decode all masks of a lesson from their words; return them with their judged logits (N,)."""
+        """Decode all masks of a sample by words; return masks and the logits of the judge (N,)."""
         seen, vectors = self._see(lesson, coarse), self.model.project_seg(states.to(self.model.device))
         decoded = self.model.decode(seen, vectors)
         embedding = lesson.embedding[None].to(self.model.device).float()

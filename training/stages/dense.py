@@ -1,8 +1,8 @@
-"""Before stage 1a: context, detail, first look and structure vectors, on every structure of a plane at once.
+"""The dense stage, before stage 1a: context, coarse masks and structure vectors, all structures at once.
 
-A plane passes the context once and answers for all its structures, and for those that it could show and does
-not; the mask decoder is not in the loop, so a plane costs what a fiftieth of its masks would cost there.
-Knows no text but structure names.
+A plane passes the context once and gives the loss of all its structures, and of some that it lacks. The mask
+decoder does not run, so a plane costs a fiftieth of what its masks would cost there. The only text it knows
+are names of structures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from napari_mediround.training.stages.losses import iou
 from napari_mediround.training.stages.pixels import PixelStage, structure_weights
 
 ABSENT_WEIGHT = 0.5
-"""Of the mean loss of absent structures beside the mean loss of those shown."""
+"""Weight of the mean loss of absent structures; the mean loss of visible ones has weight 1."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class DenseSettings:
     steps, planes : int
         Optimiser steps; planes a step.
     absent : int
-        Structures a plane that it does not show, at most.
+        Largest number of absent structures for each plane.
     rate, vector_rate : float
         AdamW learning rates.
     seed : int
-        Of every draw.
+        Seed of every draw.
     bf16 : bool
-        Products in bfloat16: about twice as fast where the processor has them (AMX, GPUs), slower elsewhere.
+        Multiply in bfloat16: about twice as fast on processors that have it (AMX, GPUs), slower elsewhere.
     """
 
     steps: int = 1600
@@ -55,7 +55,7 @@ class DenseSettings:
 
 
 def cell_shares(labels: np.ndarray, values: list[tuple[int, ...]], grid: int) -> np.ndarray:
-    """Return which share of each cell belongs to each union of label values: float32 (N, grid, grid)."""
+    """Return the share of each grid cell that each union of label values covers, float32 (N, grid, grid)."""
     side, most = labels.shape[0] // grid, int(labels.max()) + 1
     cell = np.arange(labels.shape[0]) // side
     index = (cell[:, None] * grid + cell) * most + labels
@@ -68,8 +68,8 @@ def cell_shares(labels: np.ndarray, values: list[tuple[int, ...]], grid: int) ->
 def share_loss(logits: Tensor, shares: Tensor) -> Tensor:
     """Return cross entropy × 2 + soft Dice loss, (N,), of logits and shares (N, h, w).
 
-    Foreground weighs more by the root of its rarity: most structures are few cells, and an empty answer to
-    all of them is a plateau that nothing leaves.
+    Foreground is weighted by the root of its rarity. Most structures cover few cells, and without the weight
+    training stays at empty answers.
     """
     probability, share = logits.sigmoid().flatten(1), shares.flatten(1)
     rarity = (share.mean(1).clamp_min(1e-3) ** -0.5).where(share.sum(1) > 0, share.new_ones(1))
@@ -88,7 +88,7 @@ def plane_targets(
     grid: int,
     rng: np.random.Generator,
 ) -> tuple[list[str], np.ndarray]:
-    """Return a plane's structures and some that it lacks, with their shares (N, grid, grid) of a view."""
+    """Return structures of a plane and some absent ones, with their shares (N, grid, grid) in a view."""
     shown = [name for name in planes.values[row] if name in known]
     lacked = []
     for names in planes.absent(row, known):
@@ -98,9 +98,9 @@ def plane_targets(
 
 
 def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettings) -> PixelStage:
-    """Train the dense stage: the model's context and first look, in place, and a vector for each structure.
+    """Train context and coarse masks of the model, in place, and a vector for each structure.
 
-    Logs to ``out/dense.jsonl``, saves ``out/dense.pt`` every 100 steps and goes on from there.
+    Logs to ``out/dense.jsonl``, saves ``out/dense.pt`` every 100 steps, and goes on from that file.
     """
     device, planes = model.device, Planes(folder)
     structures = structure_weights(planes)[0]

@@ -1,7 +1,7 @@
 """Stage 1c: the decoder and the SEG projection together, on what the language model really says.
 
-The language model's hidden states are collected once for every structure it can name (a bank), so that a
-step costs the decoder only. Knows no text.
+The language model's hidden states for every structure it can name are collected once, in a bank. A step then
+runs the decoder only. Knows no text.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class JointSettings:
     lessons : int
         Dialogues read for the bank of hidden states, beside one plain question for each structure.
     projection_steps : int
-        Steps that fit the SEG projection to stage 1a's vectors first.
+        Steps that first fit the SEG projection to the vectors of stage 1a.
     steps, planes, masks : int
         Optimiser steps on the full grid; planes a step; masks a plane at most.
     absent_share : float
@@ -43,9 +43,9 @@ class JointSettings:
     decoder_rate, head_rate : float
         AdamW learning rates.
     seed : int
-        Of every draw.
+        Seed of every draw.
     bf16 : bool
-        Products in bfloat16: about twice as fast where the processor has them (AMX, GPUs), slower elsewhere.
+        Multiply in bfloat16: about twice as fast on processors that have it (AMX, GPUs), slower elsewhere.
     """
 
     lessons: int = 150
@@ -64,7 +64,7 @@ class JointSettings:
 def collect_bank(
     model: MediRound, planes: Planes, names: list[str], settings: JointSettings
 ) -> dict[str, Tensor]:
-    """Return structure name to hidden states (K, D) that predict `[SEG]`, in questions and in dialogues."""
+    """Return, by structure name, the hidden states (K, D) that predict `[SEG]` in questions and dialogues."""
     language = model.language
     bank = {name: list(states) for name, states in ask_plainly(model, names, planes.anatomy).items()}
     draws = TextSettings(text_share=0.0)
@@ -78,7 +78,7 @@ def collect_bank(
 
 @torch.no_grad()
 def collect_landmarks(model: MediRound, bank: Path) -> Landmarks:
-    """Return the structures of a bank that `train_joint` wrote, each with the mean of its SEG vectors."""
+    """Return the prototypes: the structures of a bank, each with the mean of its SEG vectors."""
     states = torch.load(bank, map_location=model.device, weights_only=True)
     vectors = [model.project_seg(states[name]).mean(0) for name in states]
     return Landmarks(tuple(states), torch.stack(vectors))

@@ -1,4 +1,4 @@
-"""Stage 2: judge and corrector, everything else frozen, on subjects that stage 1 did not see where it can.
+"""Stage 2: judge and corrector, all else frozen; on subjects that stage 1 did not see, where there are any.
 
 The judge learns from masks of right, disturbed and wrong SEG vectors; the corrector learns to undo the
 disturbance through the frozen decoder. Knows no text.
@@ -42,7 +42,7 @@ class JudgingSettings:
     examples : int
         Masks decoded for the judge.
     epochs : int
-        Passes over them.
+        Passes over the examples.
     corrector_steps : int
         Optimiser steps of the corrector, on half the grid.
     disturbance : float
@@ -52,7 +52,7 @@ class JudgingSettings:
     rate : float
         AdamW learning rate of both.
     seed : int
-        Of every draw.
+        Seed of every draw.
     """
 
     examples: int = 1500
@@ -71,7 +71,7 @@ def draw_vectors(
     settings: JudgingSettings,
     rng: np.random.Generator,
 ) -> tuple[Tensor, list[str]]:
-    """Return SEG vectors (N, C), some of another structure or disturbed, and the structures they are of."""
+    """Return SEG vectors (N, C), some disturbed or of another structure, and the structure of each."""
     wrong = rng.random(len(names)) < settings.wrong_share
     others = list(bank)
     spoken = [others[rng.integers(len(others))] if w else n for w, n in zip(wrong, names, strict=True)]
@@ -85,8 +85,8 @@ def draw_vectors(
 def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], settings: JudgingSettings):
     """Return judge inputs (M, F) and true IoU (M,) of decoded masks.
 
-    A vector of another structure is judged against that structure's own mask where the plane shows it,
-    and against nothing where it does not: a mask of something absent is worth 0.
+    A mask from the vector of another structure is compared with that structure's mask, if the plane shows
+    the structure. If not, its IoU is 0.
     """
     weights = weights_in(planes, bank)
     inputs: list[Tensor] = []
@@ -119,14 +119,14 @@ def collect_examples(model: MediRound, planes: Planes, bank: dict[str, Tensor], 
 
 
 def weights_in(planes: Planes, bank: dict[str, Tensor]) -> dict[str, float]:
-    """Return how often to draw each structure that the bank has a vector of."""
+    """Return how often to draw each structure that has a vector in the bank."""
     return {name: weight for name, weight in structure_weights(planes)[1].items() if name in bank}
 
 
 def fit_judge(
     model: MediRound, inputs: Tensor, truths: Tensor, settings: JudgingSettings
 ) -> dict[str, float]:
-    """Fit the judge's MLP by BCE against the true IoU; returns what one example in five measures."""
+    """Fit the judge's MLP by BCE against the true IoU; return its errors on one example in five."""
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(inputs), generator=generator)
     held, used = order[: len(order) // 5], order[len(order) // 5 :]
@@ -158,7 +158,7 @@ def fit_judge(
 def fit_corrector(
     model: MediRound, planes: Planes, bank: dict[str, Tensor], settings: JudgingSettings
 ) -> dict[str, float]:
-    """Fit the corrector on disturbed vectors through the frozen decoder; returns IoU before and after."""
+    """Fit the corrector on disturbed vectors through the frozen decoder; return IoU before and after."""
     weights = weights_in(planes, bank)
     group = {"params": list(model.corrector.parameters()), "lr": settings.rate}
     descent = Descent([group], settings.corrector_steps, 20, 0.01)
@@ -185,7 +185,7 @@ def fit_corrector(
 
 
 def train_judging(model: MediRound, folder: Path, out: Path, settings: JudgingSettings) -> dict[str, float]:
-    """Train stage 2; returns its metrics, also written to ``out/judging.json``."""
+    """Train stage 2; return its metrics, which also go to ``out/judging.json``."""
     bank = torch.load(out / "bank.pt", map_location=model.device, weights_only=True)
     # The corrector may learn from the subjects of stage 1: what it undoes is the disturbance, not the image.
     report = fit_corrector(model, Planes(folder), bank, settings) if settings.corrector_steps else {}

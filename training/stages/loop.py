@@ -1,4 +1,4 @@
-"""What all stages of training share: steps, learning rates, a log, checkpoints. Knows no model."""
+"""The training loop of all stages: steps, learning rates, a log, checkpoints. Knows no model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from napari_mediround.files import write_whole
 
 
 def half_precision(device: torch.device, wanted: bool) -> torch.autocast:
-    """Return a context in which products are made in bfloat16, where wanted."""
+    """Return a context in which torch multiplies in bfloat16 if wanted."""
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
-    """Save a checkpoint whole or not at all."""
+    """Save a checkpoint; the file gets its name only when it is whole."""
     write_whole(path, lambda part: torch.save(state, part))
 
 
@@ -33,9 +33,9 @@ class Descent:
     groups : sequence of dict
         Parameter groups as torch takes them: "params", "lr" and others.
     steps, warmup : int
-        Of the schedule.
+        Length of the schedule and of its warm-up.
     weight_decay : float
-        Of groups that do not name their own.
+        Weight decay of groups without their own.
     """
 
     def __init__(self, groups: Sequence[dict], steps: int, warmup: int, weight_decay: float = 0.0) -> None:
@@ -43,7 +43,7 @@ class Descent:
         self.schedule = get_cosine_schedule_with_warmup(self.optimiser, warmup, steps)
 
     def learn(self, loss: Tensor) -> None:
-        """Take one step down the gradient of a loss."""
+        """Take one optimiser step down the gradient of a loss."""
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
@@ -52,11 +52,11 @@ class Descent:
 
 
 class Loop(Descent):
-    """The steps of a stage; stopped and made again, the loop goes on from its last checkpoint.
+    """The steps of a stage. A new loop on the same path goes on from the last checkpoint.
 
-    The loop yields each step that is left, with a random generator of that step; its body calls `learn` once.
-    ``<path>.jsonl`` grows by the means of `log_every` steps. ``<path>.pt`` is saved every `save_every` steps
-    and at the end.
+    The loop yields each remaining step with a random generator for that step; its body calls `learn` once.
+    ``<path>.jsonl`` gets the means of every `log_every` steps. ``<path>.pt`` is saved every `save_every`
+    steps and at the end.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ class Loop(Descent):
     groups, steps, warmup, weight_decay
         As in `Descent`.
     seed : sequence of int
-        With the step's number the seed of its generator.
+        Together with the number of the step, the seed of its generator.
     keep : callable
-        Returns what a checkpoint holds beside optimiser and step.
+        Returns the content of a checkpoint, apart from optimiser and step.
     recall : callable
-        Given a checkpoint, takes it; returns False where it is of something else, and the stage begins anew.
+        Loads a checkpoint; returns False if the checkpoint does not fit, and the stage begins anew.
     save_every, log_every : int
         Steps.
     """
@@ -112,7 +112,7 @@ class Loop(Descent):
                 save_checkpoint(self._checkpoint, state)
 
     def learn(self, loss: Tensor, **measures: float) -> None:
-        """Take one step; `measures` go into the log beside the loss."""
+        """Take one step; the log gets the loss and `measures`."""
         super().learn(loss)
         self._measured.append({"loss": loss.item(), **measures})
 

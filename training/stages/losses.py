@@ -33,21 +33,21 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def vector_loss(vectors: Tensor, table: Tensor, targets: Tensor, temperature: float = 0.07) -> Tensor:
-    """Return how far SEG vectors are from their structures' vectors, (N,).
+    """Return the distance of SEG vectors from the vectors of their structures, (N,).
 
     Parameters
     ----------
     vectors : Tensor
-        (N, C), from the language model.
+        (N, C) SEG vectors from the language model.
     table : Tensor
-        (S, C), one for each structure.
+        (S, C) vectors, one for each structure.
     targets : Tensor
         (N,), rows of `table`.
 
     Notes
     -----
-    Squared distance, relative to the table's spread, plus cross entropy over cosine similarities: the
-    distance says where to go, the entropy which confusions matter.
+    Squared distance, relative to the spread of the table, plus cross entropy over cosine similarities. The
+    distance gives the direction; the entropy says which confusions matter.
     """
     distance = (vectors - table[targets]).pow(2).mean(1) / table.var().clamp_min(1e-6)
     similarity = F.normalize(vectors, dim=1) @ F.normalize(table, dim=1).T

@@ -1,7 +1,7 @@
-"""Stage 1a: one vector a structure and the mask decoder, on cached embeddings; no language model.
+"""Stage 1a: one vector for each structure and the mask decoder, on cached embeddings; no language model.
 
-The language model is then taught (stage 1b) to point at these vectors. Checkpoints hold everything, so a
-stopped run goes on. Knows no text but structure names.
+Stage 1b then teaches the language model to point at these vectors. Checkpoints hold everything, so a stopped
+run goes on. The only text it knows are names of structures.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.prompts import PromptSettings, decode_prompted
 
 LEAST_PX = 20
-"""A mask that bending leaves smaller than this is not asked for."""
+"""Masks that have fewer pixels than this after augmentation are not drawn."""
 DECODER_PARTS = ("context", "glance", "maps", "prompt_encoder", "mask_decoder")
-"""Parts of the model that the dense stage and stage 1a train; from 1a on the context stays as it is."""
+"""Parts of the model that the dense stage and stage 1a train. From 1a on the context is frozen."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class PixelSettings:
     steps : int
         Optimiser steps.
     coarse : int
-        Of these, how many at the start with the embedding on half the grid (32×32): a mask costs a fifth of
-        the time there. What the mask should be stays on the grid of the pixels.
+        Number of first steps that run on half the grid of the embedding (32×32), where a mask costs a fifth
+        of the time. The true mask stays on the grid of the pixels.
     coarse_planes, planes, masks : int
-        Planes a step in either part; masks a plane at most.
+        Planes a step on half and on the full grid; largest number of masks a plane.
     absent_share : float
         Share of the steps that also ask for structures that the planes lack.
     decoder_rate, maps_rate, vector_rate : float
         AdamW learning rates.
     seed : int
-        Of sampling and initial vectors.
+        Seed of sampling and of the initial vectors.
     bf16 : bool
-        Products in bfloat16: about twice as fast where the processor has them (AMX, GPUs), slower elsewhere.
+        Multiply in bfloat16: about twice as fast on processors that have it (AMX, GPUs), slower elsewhere.
     """
 
     steps: int = 3000
@@ -66,7 +66,7 @@ class PixelSettings:
 
 
 class PixelStage(nn.Module):
-    """The table of structure vectors beside parts of a model; the vectors begin as the model's landmarks."""
+    """A table of structure vectors, and parts of a model. The vectors begin as the model's prototypes."""
 
     def __init__(
         self, structures: list[str], model: MediRound, seed: int, parts: tuple[str, ...] = DECODER_PARTS
@@ -83,7 +83,7 @@ class PixelStage(nn.Module):
             setattr(self, name, getattr(model, name))
 
     def groups(self, rate: float, **rates: float) -> list[dict]:
-        """Return parameter groups of what learns: parts in `rates` at their own; vectors do not decay."""
+        """Return the parameter groups: each part in `rates` at its rate; vectors without weight decay."""
         groups = {name: {"params": [], "lr": own} for name, own in {"": rate, **rates}.items()}
         groups["vectors"]["weight_decay"] = 0.0
         for name, parameter in self.named_parameters():
@@ -93,38 +93,38 @@ class PixelStage(nn.Module):
         return list(groups.values())
 
     def keep(self) -> dict:
-        """Return what a checkpoint holds of the stage."""
+        """Return the content of a checkpoint of this stage."""
         return {"stage": self.state_dict(), "structures": self.structures}
 
     def recall(self, saved: dict) -> bool:
-        """Take a checkpoint; return False where it is of other structures."""
+        """Load a checkpoint; return False if it holds other structures."""
         if saved["structures"] == self.structures:
             self.load_state_dict(saved["stage"])
         return saved["structures"] == self.structures
 
 
 def structure_weights(planes: Planes) -> tuple[list[str], dict[str, float]]:
-    """Return the structures, sorted, and how often to draw each: rare ones more often than they occur."""
+    """Return the structures, sorted, and how often to draw each. Rare ones are drawn more often."""
     counts = Counter(name for values in planes.values.values() for name in values)
     return sorted(counts), {name: count**-0.6 for name, count in counts.items()}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Masks of a step.
+    """The masks of one step.
 
     Parameters
     ----------
     views : list of View
-        The planes, P of them.
+        The P planes.
     of : list of int
-        The view of each mask.
+        Index of the view of each mask.
     masks : ndarray
         bool (N, 4g, 4g).
     names : list of str
         Their structures.
     rows : list of int
-        The row of each mask's plane in the preparation.
+        Row of each mask's plane in the prepared planes.
     """
 
     views: list[View]
@@ -135,7 +135,7 @@ class Batch:
 
     @torch.no_grad()
     def see(self, model: MediRound, coarse: bool = False) -> Seen:
-        """Return the plane of each mask as the model's decoder sees it, also on half the grid."""
+        """Return the decoder features of the plane of each mask, on the full or on half the grid."""
         embeddings, pixels = (x.to(model.device) for x in stack_views(self.views))
         return model.look(F.avg_pool2d(embeddings, 2) if coarse else embeddings, pixels).take(self.of)
 
@@ -148,9 +148,9 @@ def draw_batch(
     rng: np.random.Generator,
     absent_share: float = 0.0,
 ) -> Batch:
-    """Draw `count` planes and of each at most `each` masks, among the structures that have a weight.
+    """Draw `count` planes and at most `each` masks of each, of structures that have a weight.
 
-    With a chance of `absent_share` each plane also gives an empty mask, of a structure that it lacks.
+    With probability `absent_share`, each plane also gives an empty mask of an absent structure.
     """
     lacking = rng.random() < absent_share
     views, of, masks, names, rows = [], [], [], [], []
@@ -179,7 +179,7 @@ def draw_batch(
 
 
 def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSettings) -> PixelStage:
-    """Train stage 1a: the model's mask decoder, in place, and a vector for each structure.
+    """Train the mask decoder of the model, in place, and a vector for each structure.
 
     Logs to ``out/pixels.jsonl``, saves ``out/pixels.pt`` every 100 steps and goes on from there.
     """

@@ -1,4 +1,4 @@
-"""From what the language model says to stage 1a's structure vectors: plain questions, the projection's fit.
+"""Fit of the SEG projection: from hidden states of plain questions to the structure vectors of stage 1a.
 
 Knows no plane and no mask.
 """
@@ -20,7 +20,7 @@ OPENINGS = ("Segment the {}.", "{}", "Where is the {}?", "Outline {} please.")
 
 
 def read_vectors(path: Path, model: MediRound) -> tuple[Tensor, dict[str, int]]:
-    """Return the vectors (S, C) of stage 1a, the model's landmarks where it did not run; each one's row."""
+    """Return stage 1a's vectors (S, C), or the prototypes if 1a did not run; and the row of each name."""
     if not path.exists() and model.landmarks is not None:
         marks = model.landmarks
         return marks.vectors.to(model.device), {name: i for i, name in enumerate(marks.names)}
@@ -32,13 +32,13 @@ def read_vectors(path: Path, model: MediRound) -> tuple[Tensor, dict[str, int]]:
 def ask_plainly(
     model: MediRound, names: list[str], anatomy: Anatomy, openings: tuple[str, ...] = OPENINGS
 ) -> dict[str, Tensor]:
-    """Return name to hidden states (K, D) that predict `[SEG]` after questions without an image.
+    """Return, by name, the hidden states (K, D) that predict `[SEG]` after questions without an image.
 
     Parameters
     ----------
     model : MediRound
     names : list of str
-        Structures; each is asked for in every opening, by its name and its synonyms in turn.
+        Structures. Each is asked for with every opening, by its name and synonyms in turn.
     anatomy : Anatomy
     openings : tuple of str
         Questions with a place for the name.
@@ -68,13 +68,13 @@ def fit_projection(
 ) -> float:
     """Fit the SEG projection to the structure vectors on the whole bank at once.
 
-    A step costs milliseconds, so every name is seen hundreds of times. Returns the share of states whose
+    A step takes milliseconds, so every name is seen hundreds of times. Returns the share of states whose
     nearest vector is the right one.
 
     Notes
     -----
-    The states share a mean six times as large as what tells them apart. The fit runs on centred and scaled
-    states, and both are folded into the first layer at its end.
+    The mean that all states share is six times as large as their differences. The fit therefore runs on
+    centred and scaled states; centring and scaling are folded into the first layer at the end.
     """
     names = [name for name in bank if name in row_of]
     states = torch.cat([bank[name] for name in names])

@@ -1,7 +1,7 @@
 """The prompts that a training step gives to the mask decoder: words, clicks, a box, or a mask with clicks.
 
-Every mask of a step gets the same kind, so that the decoder sees exactly the tokens it sees when it is used.
-Knows no plane and no text.
+Every mask of a step gets the same kind of prompt, so that the decoder sees exactly the tokens that it sees in
+use. Knows no plane and no text.
 
 References
 ----------
@@ -29,16 +29,16 @@ from napari_mediround.training.stages.text import corrupt_mask
 
 @dataclass(frozen=True)
 class PromptSettings:
-    """How often a step is of which kind; the rest is words alone.
+    """How often a step has which kind of prompt; all other steps have words alone.
 
     Parameters
     ----------
     click_share, box_share, correction_share : float
-        Share of the steps with first clicks, with a box, with a mask to be corrected by clicks.
+        Shares of the steps with first clicks, with a box, and with a mask that clicks correct.
     worded_share : float
         Share of the steps with clicks or a box that keep the SEG vectors.
     most_clicks : int
-        Of a mask.
+        Largest number of clicks for a mask.
     """
 
     click_share: float = 0.15
@@ -56,7 +56,7 @@ def disturb(vectors: Tensor, strength: Tensor, generator: torch.Generator) -> Te
 
 
 def click_error(mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator | None = None):
-    """Return a click ((x, y), inside) where a mask is wrong; where nothing is, one that confirms the mask.
+    """Return a click ((x, y), inside) into an error of a mask, or into the mask if there is no error.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def click_errors(
 
 
 def jitter_boxes(masks: NDArray[np.bool_], size: int, rng: np.random.Generator) -> Tensor:
-    """Return the masks' boxes (N, 4), x0, y0, x1, y1 in pixels of the model square, as a hand draws them."""
+    """Return boxes of masks (N, 4), x0, y0, x1, y1 in pixels of the model square, inexact as by hand."""
     boxes = []
     for mask in masks:
         inside = np.argwhere(mask)
@@ -99,17 +99,17 @@ def decode_prompted(
     settings: PromptSettings,
     rng: np.random.Generator,
 ) -> Decoded:
-    """Decode a step's masks from a kind of prompt that is drawn.
+    """Draw a kind of prompt and decode the masks of a step with it.
 
     Parameters
     ----------
     model : MediRound
     seen : Seen
-        The plane of each mask, the embedding (N, C, g, g) on any grid.
+        Decoder features of the plane of each mask; the embedding is (N, C, g, g) on any grid.
     vectors : Tensor
         (N, C): SEG vectors.
     masks : ndarray
-        bool (N, S, S): the truth, on whichever grid; that of the pixels shows what is thinner than a cell.
+        bool (N, S, S), the true masks, on any grid; that of the pixels shows structures thinner than a cell.
     settings : PromptSettings
     rng : Generator
         The only source of chance.
@@ -141,9 +141,9 @@ def decode_prompted(
 def first_masks(
     model: MediRound, seen: Seen, vectors: Tensor | None, masks: NDArray, rng: np.random.Generator
 ) -> Tensor:
-    """Return logits (N, 1, 4g, 4g) to be corrected: a damaged truth, or what disturbed vectors give.
+    """Return logits (N, 1, 4g, 4g) to correct: a damaged true mask, or the mask of disturbed vectors.
 
-    Or what another structure's give, as where the words were not understood and only clicks can tell.
+    Or the mask of another structure, as after a misunderstood question that only clicks can repair.
     """
     if vectors is None or rng.random() < 0.4:
         damaged = np.stack([corrupt_mask(mask, rng) for mask in masks])
@@ -165,7 +165,7 @@ def click_through(
     most: int,
     rng: np.random.Generator,
 ) -> Decoded:
-    """Click up to `most` times in what is wrong; only the last decoding carries a gradient."""
+    """Click up to `most` times into errors; only the last decoding carries a gradient."""
     clicks = None
     for left in reversed(range(rng.integers(1, most + 1))):
         now = np.zeros_like(masks)

@@ -1,8 +1,9 @@
-"""Train from a recipe: the stages in order, each stopped and started again where it was.
+"""Train from a recipe: the stages in order; each can be stopped and goes on where it was.
 
-``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[dense]``,
+``mediround train RECIPE`` runs it. A recipe is a TOML file: ``[run]`` says where and from what; ``[dense]``,
 ``[pixels]``, ``[text]``, ``[joint]``, ``[finding]`` and ``[judging]`` hold the settings of the stages of the
-same names. Knows no patient: the data are what `training.data.prepare` and `training.data.pictures` drew.
+same names. The data are what `training.data.prepare` and `training.data.pictures` drew; nothing here knows a
+patient.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ BUNDLED = "bundled"
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What every stage shares.
+    """Settings of a run, shared by its stages.
 
     Parameters
     ----------
@@ -69,17 +70,17 @@ class RunSettings:
     device : str
         "auto", "cuda", "mps" or "cpu".
     threads : int
-        Of torch; 0 leaves torch's choice.
+        Threads of torch; 0 leaves the choice to torch.
     seed : int
-        Of initial weights.
+        Seed of the initial weights.
     begin : str
-        Folder of trained weights to go on from, with whichever stages the recipe has; "bundled" for the
-        preset's own, "" to begin anew.
+        Folder of trained weights to go on from with the stages of the recipe; "bundled" for the weights of
+        the preset, "" to begin anew.
     fresh : tuple of str
-        Parts of the model that begin anew all the same: eyes, say, that are not to have seen some set.
+        Parts of the model that begin anew all the same, for example because they must not have seen a set.
     keep : float
-        Share of the weights begun from that stays in stage 1's result, 0…1; the rest is what training gave. A
-        mean of both can be better than either (Wortsman et al., WiSE-FT, CVPR 2022).
+        Share of the earlier weights in the result of stage 1, 0…1. The mean of the weights before and after
+        training can be better than either (Wortsman et al., WiSE-FT, CVPR 2022).
     """
 
     preset: str = "lite"
@@ -94,12 +95,12 @@ class RunSettings:
 
 
 def read_recipe(path: Path) -> dict[str, object]:
-    """Read a recipe; each section becomes its settings.
+    """Read a recipe; each section becomes the settings of its stage.
 
     Raises
     ------
     SettingsError
-        For a section or key that is not known, or a value of the wrong kind.
+        For an unknown section or key, or a value of the wrong kind.
     """
     kinds = {"run": RunSettings, **STAGES}
     recipe: dict[str, object] = {"run": RunSettings()}
@@ -111,12 +112,12 @@ def read_recipe(path: Path) -> dict[str, object]:
 
 
 def load_stage(model: MediRound, checkpoint: Path) -> None:
-    """Put what a stage's checkpoint holds into the model."""
+    """Load the checkpoint of a stage into the model."""
     load_trained_state(model, torch.load(checkpoint, map_location=model.device, weights_only=True)["model"])
 
 
 def load_decoder(model: MediRound, checkpoint: Path) -> None:
-    """Give the model stage 1a's context, prompt encoder and mask decoder."""
+    """Load the parts of the model that the dense stage and stage 1a trained."""
     stage = torch.load(checkpoint, map_location=model.device, weights_only=True)["stage"]
     for name in DECODER_PARTS:
         prefix = f"{name}."
@@ -125,16 +126,16 @@ def load_decoder(model: MediRound, checkpoint: Path) -> None:
 
 
 def snapshot(model: MediRound) -> dict[str, Tensor]:
-    """Return a copy of all that is trained, and of the landmarks by their names."""
+    """Return a copy of all trained tensors, and of the prototypes by their names."""
     known = model.landmarks or Landmarks((), torch.zeros(0, model.channels))
     marks = {f"{LANDMARKS}.{n}": v for n, v in zip(known.names, known.vectors, strict=True)}
     return {name: value.detach().clone() for name, value in (trained_state(model) | marks).items()}
 
 
 def average_with(model: MediRound, before: dict[str, Tensor], share: float) -> None:
-    """Put the mean of a model and of its `snapshot` from before into it, `share` of the latter.
+    """Replace the weights of a model by their mean with an earlier `snapshot`, which weighs `share`.
 
-    Landmarks that were not known before stay as they are.
+    Prototypes that the snapshot does not have stay unchanged.
     """
     now = snapshot(model)
     mean = {n: torch.lerp(v.float(), before.get(n, v).to(v).float(), share) for n, v in now.items()}
@@ -153,7 +154,7 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
     path : Path
         The recipe.
     say : callable, optional
-        Takes a line of progress.
+        Called with a line of progress.
     """
     recipe, say = read_recipe(Path(path)), say or (lambda line: None)
     run: RunSettings = recipe["run"]
@@ -218,12 +219,12 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
 
 
 def find_begun(run: RunSettings) -> Path | None:
-    """Return the folder of the weights that a run begins from, None where it begins anew.
+    """Return the folder of the weights that a run begins from, None if it begins anew.
 
     Raises
     ------
     SettingsError
-        When the preset has no weights of its own to begin from.
+        When no weights are bundled for the preset.
     """
     if run.begin != BUNDLED:
         return Path(run.begin) if run.begin else None
@@ -234,7 +235,7 @@ def find_begun(run: RunSettings) -> Path | None:
 
 
 def read_begun(folder: Path | None) -> dict:
-    """Return the card of the weights begun from, but for its landmarks; {} where a run begins anew."""
+    """Return the card of the weights begun from, without its prototypes; {} if a run begins anew."""
     card = json.loads((folder / CARD).read_text()) if folder else {}
     return {key: value for key, value in card.items() if key != "landmarks"}
 

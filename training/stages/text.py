@@ -1,8 +1,8 @@
-"""Stage 1b: the language model learns to name what a dialogue asks for and to point at its vector.
+"""Stage 1b: the language model learns to name the structure that is asked for and to point at its vector.
 
-Cross entropy on the answers, and the SEG projection towards the structure vectors of stage 1a; no mask is
-decoded, so a dialogue costs the language model only. Some dialogues are about prepared planes (image tokens,
-referenced masks, right or corrupted), some are text alone. Stopped and started again it goes on.
+The loss is the cross entropy of the answers plus the distance of SEG vectors from the structure vectors of
+stage 1a. No mask is decoded, so a dialogue costs the language model only. Some dialogues are about prepared
+planes (image tokens, referenced masks, some corrupted), some are text alone. A stopped stage goes on.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from napari_mediround.training.stages.losses import vector_loss
 from napari_mediround.training.stages.projection import OPENINGS, ask_plainly, fit_projection, read_vectors
 
 LOG_EVERY = 5
-"""Steps from line to line of the log: a step of dialogues takes seconds."""
+"""Steps between lines of the log; a step takes seconds."""
 _TRIES = 100
-"""Most dialogues drawn for one of the wanted kinds; then the last is taken."""
+"""Largest number of draws for a dialogue of the wanted kinds; then the last one is taken."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class TextSettings:
     text_share : float
         Share of dialogues without an image.
     kinds : tuple of str
-        A dialogue without a turn of these kinds is drawn again, if any kinds are named, a few times: what is
-        learned slowly ("function") is met more often.
+        If kinds are given, a dialogue without a turn of these kinds is drawn again, so that kinds that are
+        learned slowly ("function") come more often.
     corrupt_share : float
         Share of referenced masks that are moved, grown, shrunk or emptied of their name.
     rounds : tuple of int
@@ -63,7 +63,7 @@ class TextSettings:
     seed : int
         Of every draw.
     bf16 : bool
-        Products in bfloat16: about twice as fast where the processor has them (AMX, GPUs), slower elsewhere.
+        Multiply in bfloat16: about twice as fast on processors that have it (AMX, GPUs), slower elsewhere.
     """
 
     steps: int = 400

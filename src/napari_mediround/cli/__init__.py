@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from napari_mediround.cli.app import app
     from napari_mediround.errors import MediRoundError
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what the terminal's code has no sign for is written as its code
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="mediround")
     except MediRoundError as error:
@@ -36,5 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _end(words: str) -> NoReturn:
-    print("Error: " + " ".join(words.split()), file=sys.stderr)
+    from napari_mediround.errors import printable
+
+    print("Error: " + printable(" ".join(words.split())), file=sys.stderr)
     raise SystemExit(2) from None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mediround.cli.console import make_table, results, say
+from napari_mediround.cli.console import answer, make_table, results, say
 
 adapters_app = typer.Typer(
     help="What a project learned from its corrections.", no_args_is_help=True, rich_markup_mode=None
@@ -57,13 +57,13 @@ def use(
 ) -> None:
     """Let an adapter be live; one that did not win needs a reason."""
     _store(project).use("" if name == "none" else name, reason)
-    typer.echo(f"live: {name}")
+    answer(f"live: {name}")
 
 
 @adapters_app.command()
 def rollback(project: Project) -> None:
     """Go back to what was live before."""
-    typer.echo(f"live: {_store(project).rollback() or 'none'}")
+    answer(f"live: {_store(project).rollback() or 'none'}")
 
 
 @adapters_app.command()
@@ -90,7 +90,7 @@ def merge(
     ] = None,
 ) -> None:
     """Make an adapter that is the weighted sum of several; it must be measured before it is used."""
-    typer.echo(_store(project).merge(names, share))
+    answer(_store(project).merge(names, share))
 
 
 @adapters_app.command("export")
@@ -98,7 +98,7 @@ def export_adapter(
     project: Project, name: Name, folder: Annotated[Path, typer.Argument(help="A folder to be made.")]
 ) -> None:
     """Copy an adapter (safetensors and JSON, no patient data) to a folder, verified."""
-    typer.echo(str(_store(project).export(name, folder)))
+    answer(_store(project).export(name, folder))
 
 
 @adapters_app.command("import")
@@ -106,7 +106,7 @@ def import_adapter(
     project: Project, folder: Annotated[Path, typer.Argument(help="A folder made by export.")]
 ) -> None:
     """Take in an adapter from elsewhere, verified; it must be measured before it is used."""
-    typer.echo(_store(project).take_in(folder))
+    answer(_store(project).take_in(folder))
 
 
 @adapters_app.command()

@@ -34,8 +34,9 @@ WeightsDir = Annotated[Path | None, typer.Option(help="Folder of yours that is s
 def _show_version(asked: bool) -> None:
     if asked:
         from napari_mediround import __version__
+        from napari_mediround.cli.console import answer
 
-        typer.echo(f"mediround {__version__}")
+        answer(f"mediround {__version__}")
         raise typer.Exit
 
 
@@ -64,6 +65,9 @@ def ask(
     ] = None,
     volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
     window: Annotated[str | None, typer.Option(help="CT window: a name (lung) or LEVEL,WIDTH in HU.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="What to take the image for (CT, MR, …); without it as the file says.")
+    ] = None,
     carry: Annotated[
         bool, typer.Option("--carry", help="Carry every mask through the stack, both ways, until it stops.")
     ] = False,
@@ -75,6 +79,12 @@ def ask(
     png: Annotated[Path | None, typer.Option(help="Picture of the plane with the masks on it.")] = None,
     json: Annotated[Path | None, typer.Option(help="The rounds, as JSON.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    free_text: Annotated[
+        bool,
+        typer.Option(
+            "--free-text", help="Let the language model answer what draws nothing, marked as unverified."
+        ),
+    ] = False,
 ) -> None:
     """Ask one image a dialogue of one or more rounds."""
     from napari_mediround.cli.ask import Outputs, choose_plane, require_questions, run_ask
@@ -82,12 +92,30 @@ def ask(
 
     questions = require_questions([text, *(then or [])])
     chosen_window = parse_window(window)
-    study = read_image(image, series, volume, view)
+    study = read_image(image, series, volume, view, modality)
     outputs = Outputs(*(path and path.expanduser() for path in (out, png, json)))
     outputs.refuse_loss(image, study, overwrite)
     chosen_plane = choose_plane(study, plane)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, carry)
+    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, carry, free_text)
+
+
+@app.command()
+def understand(
+    text: Annotated[str | None, typer.Argument(help='The question: "Lt kidney, spleen + GB".')] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with the masks so far, and modality and region of the image."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="JSONL file with a text and a state a line; one answer a line.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a question is understood to ask for, without a model."""
+    from napari_mediround.cli.understand import run_understand
+
+    run_understand(text, state, corpus, json)
 
 
 @app.command()
@@ -179,6 +207,10 @@ def export_masks(
     with_images: Annotated[
         bool, typer.Option("--with-images", help="Also de-identified copies of the DICOM images.")
     ] = False,
+    proposals: Annotated[
+        bool,
+        typer.Option("--include-proposals", help="Also masks that nobody accepted; else they are left out."),
+    ] = False,
 ) -> None:
     """Write masks in another format, read the file back with another library and print the receipt."""
     from napari_mediround.cli.export_command import Wishes, run_export
@@ -186,7 +218,8 @@ def export_masks(
 
     require_path(masks)
     study = read_image(image, series, volume, None)
-    run_export(masks, image, study, out, Wishes(form, overwrite, deidentify, key_file, with_images))
+    wishes = Wishes(form, overwrite, deidentify, key_file, with_images, proposals)
+    run_export(masks, image, study, out, wishes)
 
 
 @app.command()

@@ -7,12 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mediround.cli.console import make_table, notices, results, say, write_json, writing
+from napari_mediround.cli.console import answer, doing, make_table, results, say, write_json, writing
 from napari_mediround.cli.loading import require_writable
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.domain.rounds import LOW_QUALITY, MENTIONED_SHARE, Conversation, Reference, Round
+from napari_mediround.domain.judged import make_rows
+from napari_mediround.domain.rounds import (
+    LOW_QUALITY,
+    MENTIONED_SHARE,
+    Conversation,
+    Reference,
+    Round,
+    Target,
+)
 from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.units import area_in_words
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import MediRoundError, SettingsError
 from napari_mediround.files import refuse_existing
 from napari_mediround.io.labels import label_files, write_label_volume, write_overlay
@@ -66,9 +75,11 @@ def require_questions(texts: Sequence[str]) -> list[str]:
     Raises
     ------
     SettingsError
-        When not; before any model is loaded.
+        When not, or when it is no text; before any model is loaded.
     """
     for number, text in enumerate(texts, 1):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise SettingsError(f"Question {number} has bytes that are no UTF-8 text. Type it again.")
         if not text.strip():
             raise SettingsError(f'Question {number} is empty. Say what you want to see: "the liver".')
     return list(texts)
@@ -99,7 +110,7 @@ def ask_rounds(session: Session, texts: Sequence[str], plane: int, window: Windo
         What the round raised, with the round's number when there are several.
     """
     for number, text in enumerate(texts, 1):
-        with notices().status(f"Round {number} of {len(texts)} …"):
+        with doing(f"Round {number} of {len(texts)} …"):
             try:
                 session.ask(text, plane, window=window)
             except MediRoundError as error:
@@ -115,8 +126,8 @@ def carry_masks(session: Session) -> None:
         target = session.conversation.target(reference)
         if not target.mask.area:
             continue
-        name = f"{reference} {target.structure}"
-        with notices().status(f"Carrying {name} …"):
+        name = _name_mask(session.conversation, reference)
+        with doing(f"Carrying {name} …"):
             ways = [_carry_one_way(session, reference, step) for step in (1, -1)]
         planes = [plane for carried, _ in ways for plane in carried]
         where = f"{len(planes)} planes, {min(planes)} to {max(planes)}" if planes else "nowhere"
@@ -135,7 +146,11 @@ def _carry_one_way(session: Session, reference: Reference, step: int) -> tuple[l
 
 def describe_references(round_: Round, conversation: Conversation) -> str:
     """Return what a round's references resolved to: "[1] liver"; empty without any."""
-    return ", ".join(f"{r} {conversation.target(r).structure}" for r in round_.references)
+    return ", ".join(_name_mask(conversation, r) for r in round_.references)
+
+
+def _name_mask(conversation: Conversation, reference: Reference) -> str:
+    return f"[{conversation.number_of(reference)}] {conversation.target(reference).structure}"
 
 
 def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
@@ -143,17 +158,21 @@ def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
     reference = describe_references(round_, session.conversation)
     head = (str(round_.index), round_.text, reference)
     rows = []
-    for target in round_.targets:
-        area, unit = session.area(target.mask)
+    found = [target for target in round_.targets if not _is_absent(round_, target)]
+    for target in found:
         marks = (" corrected" * target.corrected, " check" * (target.quality < LOW_QUALITY))
         quality = f"{target.quality:.2f}{''.join(marks)}"
-        rows.append((*head, target.structure, f"{area:.0f} {unit}", quality))
+        rows.append((*head, target.structure, area_in_words(*session.area(target.mask)), quality))
         head = ("", "", "")
     for name in round_.answer.absent:
         rows.append((*head, f"{name}: not visible", "–", "–"))
         head = ("", "", "")
     rows = rows or [(*head, "no mask", "–", "–")]
     return [(*row, f"{round_.seconds:.1f}" if row[0] else "") for row in rows]
+
+
+def _is_absent(round_: Round, target: Target) -> bool:
+    return not target.mask.area and target.structure in round_.answer.absent
 
 
 def show_rounds(session: Session) -> None:
@@ -164,12 +183,12 @@ def show_rounds(session: Session) -> None:
     for round_ in asked:
         for row in round_rows(session, round_):
             table.add_row(*row)
-    console = results()
-    console.print(table)
+    results().print(table)
     for round_ in asked:
-        console.print(f"{round_.index}: {round_.answer.text}", markup=False)
+        first, *more = round_.answer.text.split("\n")
+        answer(f"{round_.index}: {first}", *(f"   {line}" for line in more if line))
         if round_.answer.note:
-            console.print(f"   {round_.answer.note}", markup=False)
+            answer(f"   {round_.answer.note}")
 
 
 def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
@@ -178,6 +197,8 @@ def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
     for round_ in session.conversation.rounds:
         targets = []
         for value, target in enumerate(round_.targets, session.first_label(round_.index)):
+            if _is_absent(round_, target):
+                continue
             area, unit = session.area(target.mask)
             targets.append(
                 {
@@ -216,12 +237,13 @@ def write_outputs(
     if outputs.labels:
         labels, names = session.label_volume(), session.label_names()
         with writing(outputs.labels):
-            write_label_volume(outputs.labels, labels, session.study, names)
+            write_label_volume(outputs.labels, labels, session.study, names, standing_of(session))
         for remark in describe_hidden(session):
             say(remark)
     if outputs.png:
         rounds = [round_ for round_ in session.conversation.rounds if not round_.carried]
-        shown = window or next(filter(None, (window_for_question(r.text) for r in rounds)), None)
+        asked = (choose_window(session.study, r.text, window) for r in rounds)
+        shown = next(filter(None, asked), window)
         targets = [t for r in rounds for t in r.targets]
         image = render_plane(session.study, plane, shown)
         names = list(session.label_names().values())
@@ -230,6 +252,12 @@ def write_outputs(
     if outputs.json:
         with writing(outputs.json):
             write_json(outputs.json, rounds_to_dict(session, segmenter, plane))
+
+
+def standing_of(session: Session) -> dict[int, tuple[str, float | None]]:
+    """Return verdict and quality of each label value, the lowest of its planes."""
+    rows = make_rows(session.judged_masks())
+    return {row.value: (row.verdict, row.quality) for row in rows}
 
 
 def describe_hidden(session: Session) -> Iterator[str]:
@@ -256,6 +284,7 @@ def run_ask(
     window: Window,
     outputs: Outputs,
     carry: bool = False,
+    free_text: bool = False,
 ) -> Session:
     """Ask a dialogue about one plane, print it, carry its masks if told to, write the outputs.
 
@@ -268,7 +297,7 @@ def run_ask(
     SystemExit
         With 130 when the user stops it.
     """
-    session = Session(segmenter, study, load_anatomy())
+    session = Session(segmenter, study, load_anatomy(), free_text=free_text)
     try:
         _ask_and_show(session, texts, plane, window)
         if carry:

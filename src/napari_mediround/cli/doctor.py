@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from napari_mediround import __version__, weights
-from napari_mediround.cli.console import make_table, notices, results
+from napari_mediround.cli.console import doing, make_table, results
 from napari_mediround.cli.weights_commands import default_names
 
 _PACKAGES = ("napari", "torch", "transformers", "peft", "numpy", "SimpleITK", "pydicom", "segment-anything")
@@ -117,7 +117,7 @@ def look_at_weights() -> list[Finding]:
 
 def run_doctor() -> bool:
     """Print the report; return whether nothing must be done."""
-    with notices().status("Looking …"):
+    with doing("Looking …"):
         found = [*look_at_python(), *look_at_torch(), *look_at_qt(), *look_at_weights()]
     table = make_table("", "what", "state", "found, or what to do")
     for finding in found:

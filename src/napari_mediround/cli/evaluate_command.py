@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from napari_mediround.cli.console import make_table, notices, results, say
+from napari_mediround.cli.console import PlainColumn, make_table, notices, results, say
 from napari_mediround.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run_evaluate(
     settings = Settings(**options)
     out = out.expanduser()
     out.parent.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=notices(), transient=True) as bar:
         task = bar.add_task("Evaluating", total=None)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_mediround.cli.console import notices, results, say
+import numpy as np
+
+from napari_mediround.cli.console import answer, doing, make_table, results, say
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.judged import PROPOSAL
 from napari_mediround.domain.segments import LabelledVolume
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import SettingsError
@@ -25,6 +28,7 @@ class Wishes:
     deidentify: bool
     key_file: Path | None
     with_images: bool
+    proposals: bool = False
 
 
 def read_key(path: Path | None) -> str:
@@ -56,22 +60,59 @@ def run_export(masks: Path, image: Path, study: Study, out: Path, wishes: Wishes
     if (wishes.key_file or wishes.with_images) and not wishes.deidentify:
         raise SettingsError("--key-file and --with-images belong to --deidentify.")
     volume = read_masks(masks, study.source_geometry, load_anatomy())
-    say(f"Masks: {describe(volume)}")
-    with notices().status("…") as status:
+    for note in volume.notes:
+        say(f"Note: {note}")
+    show_masks(volume, wishes.proposals)
+    volume, left_out = keep_judged(volume, wishes.proposals)
+    with doing("…") as report:
         options = Options(
             overwrite=wishes.overwrite,
             key=read_key(wishes.key_file) if wishes.deidentify else "",
             with_images=wishes.with_images,
             dicom=image if study.source_geometry.series_uid else None,
             pixels=None if study.is_rgb else study.order.undo(study.pixels),
-            report=status.update,
+            left_out=left_out,
+            report=report,
         )
         receipt = export(volume, out, wishes.form, options)
-    results().print(receipt.to_text(), markup=False)
+    answer(*receipt.to_lines())
 
 
-def describe(volume: LabelledVolume) -> str:
-    """Return the names of a volume's masks in a line."""
-    names = [segment.name for segment in volume.segments]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
+def keep_judged(volume: LabelledVolume, proposals: bool) -> tuple[LabelledVolume, tuple[str, ...]]:
+    """Return a volume without the masks that nobody judged, and these in words.
+
+    Raises
+    ------
+    SettingsError
+        When nothing is left.
+    """
+    left = [s for s in volume.segments if s.verdict == PROPOSAL and not proposals]
+    if not left:
+        return volume, ()
+    if len(left) == len(volume.segments):
+        raise SettingsError(
+            "Nobody accepted any of these masks, so nothing is exported. Accept them in napari, or take them "
+            "as they are with --include-proposals."
+        )
+    gone = [segment.value for segment in left]
+    layers = tuple(np.where(np.isin(layer, gone), 0, layer).astype(np.uint16) for layer in volume.layers)
+    kept = tuple(segment for segment in volume.segments if segment not in left)
+    words = tuple(
+        f"{s.value} {s.name} (proposal" + (f", quality {s.quality:.2f})" if s.quality is not None else ")")
+        for s in left
+    )
+    return replace(volume, layers=layers, segments=kept), words
+
+
+def show_masks(volume: LabelledVolume, proposals: bool) -> None:
+    """Print what the masks are, what a person said of each, and which are left out."""
+    table = make_table("", "value", "mask", "verdict", "quality", "origin", "", right=("value", "quality"))
+    for s in volume.segments:
+        left = "left out" if s.verdict == PROPOSAL and not proposals else ""
+        quality = "" if s.quality is None else f"{s.quality:.2f}"
+        table.add_row(str(s.value), s.name, s.verdict or "not known", quality, s.origin, left)
+    results().print(table)
+    if not any(s.verdict for s in volume.segments):
+        say("The file does not say which masks a person accepted: all are taken.")
+    elif any(s.verdict == PROPOSAL for s in volume.segments) and not proposals:
+        say("Masks that nobody accepted are left out; --include-proposals takes them.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mediround.cli.console import make_table, results, say, write_json
+from napari_mediround.cli.console import answer, make_table, results, say, write_json
 
 journal_app = typer.Typer(help="The record of a project: rounds, verdicts, undo.", no_args_is_help=True)
 
@@ -60,15 +60,13 @@ def verify(
             count, last = journal.verify()
             known = head is None or any(event.hash.startswith(head) for event in journal.events())
         except JournalError as error:
-            typer.echo(f"damaged – {error}")
+            answer(f"damaged – {error}")
             raise typer.Exit(1) from error
         lost = journal.lost_masks()
     if not known:
-        typer.echo(f"damaged – the chain does not contain {head}: events were removed or replaced")
+        answer(f"damaged – the chain does not contain {head}: events were removed or replaced")
         raise typer.Exit(1)
-    typer.echo(
-        f"ok: {count} events, head {last}" + (f"; {lost} masks were lost in a recovery" if lost else "")
-    )
+    answer(f"ok: {count} events, head {last}" + (f"; {lost} masks were lost in a recovery" if lost else ""))
 
 
 @journal_app.command()
@@ -110,7 +108,7 @@ def prove(project: Project) -> None:
             if words.origin != "software":
                 table.add_row(str(words.seq), words.place, words.origin, words.text)
     results().print(table)
-    typer.echo(
+    answer(
         f"{counts['typed']} typed by a person, {counts['model']} said by the model, "
         f"{counts['unknown']} of unknown origin; all else is hashes, times, numbers and our own words."
     )
@@ -122,12 +120,10 @@ def write_csv(path: Path, columns: tuple[str, ...], rows) -> None:
     """Write a table; a cell that a spreadsheet would take for a formula is quoted."""
     import csv
 
+    from napari_mediround.io.tables import harmless
+
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for row in rows:
-            writer.writerow({key: _harmless(value) for key, value in row.items()})
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
+            writer.writerow({key: harmless(value) for key, value in row.items()})

@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mediround.cli.console import not_written, notices, say
+from napari_mediround.cli.console import doing, not_written, say
 from napari_mediround.errors import SettingsError, UnreadableFileError
 
 if TYPE_CHECKING:
     from napari_mediround.domain.study import Study
-    from napari_mediround.inference.adapted import AdaptedPredictor
+    from napari_mediround.inference.adapting import AdaptedPredictor
 
 
 def require_path(path: Path) -> Path:
@@ -47,22 +47,31 @@ def require_writable(*files: Path) -> None:
             raise not_written(file, error) from error
 
 
-def read_image(path: Path, series: str | None, volume: int | None, view: str | None) -> Study:
+def read_image(
+    path: Path, series: str | None, volume: int | None, view: str | None, modality: str | None = None
+) -> Study:
     """Read an image and say what it is. See `napari_mediround.io.read_study` for further errors.
 
     Raises
     ------
     SettingsError
-        When a series is chosen and the image is of none.
+        When a series is chosen and the image is of none, or there is no such modality.
     """
     from napari_mediround.io import read_study
+    from napari_mediround.io.dicom.codes import MODALITIES, read_modality
 
-    study = read_study(require_path(path), series=series, volume=volume, view=view)
+    if modality is not None and not read_modality(modality):
+        codes = ", ".join(sorted(MODALITIES))
+        raise SettingsError(f"There is no modality {modality!r}. Choose one of {codes}.")
+    kind = None if modality is None else read_modality(modality)
+    study = read_study(require_path(path), series=series, volume=volume, view=view, modality=kind)
     if series is not None and not study.source_geometry.series_uid:
         raise SettingsError(f"{path} is of no DICOM series, so none can be chosen. Leave --series out.")
     say(f"Image: {study.name}")
     for note in study.notes:
         say(f"Note: {note}")
+    if not study.stated:
+        say(f"Modality: {study.modality or 'not known'}, by its values. Say another one with --modality.")
     return study
 
 
@@ -93,8 +102,8 @@ def load_predictor(
     preset: str, device: str, adapter: Path | None, weights_dir: Path | None
 ) -> AdaptedPredictor:
     """Load a preset's model and say where it runs. See `AdaptedPredictor.from_preset` for the errors."""
-    with notices().status(f"Loading the preset {preset} …"):
-        from napari_mediround.inference.adapted import AdaptedPredictor
+    with doing(f"Loading the preset {preset} …"):
+        from napari_mediround.inference.adapting import AdaptedPredictor
 
         predictor = AdaptedPredictor.from_preset(
             preset, device=device, adapter=adapter, weights_dir=weights_dir

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-from napari_mediround.cli.console import make_table, notices, results, say
+from napari_mediround.cli.console import PlainColumn, answer, make_table, notices, results, say
 from napari_mediround.cli.loading import load_predictor, require_path
 from napari_mediround.errors import SettingsError
 
@@ -53,8 +53,8 @@ def run_recipe(name: str | None) -> None:
 @contextmanager
 def _showing():
     """Yield what takes a `Progress` of learning and draws it as a bar."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TextColumn("{task.fields[more]}"), console=notices(), transient=True) as bar:
+    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, PlainColumn("{task.fields[more]}"), console=notices(), transient=True) as bar:
         task = bar.add_task("Reading", total=None, more="")
 
         def show(progress) -> None:
@@ -93,7 +93,7 @@ def run_learning(
     for note in outcome.notes:
         say(f"Left out: {note}")
     if outcome.words:
-        results().print(outcome.words, markup=False)
+        answer(*outcome.words.split("\n"))
     if outcome.adapter and not outcome.live:
         say(f"{outcome.adapter} is kept, not live. `mediround adapters use` takes it with a reason.")
     if not outcome.finished:
@@ -116,7 +116,7 @@ def run_measure(project: Path, name: str, preset: str, device: str, weights_dir:
     with Journal.open_read_only(project) as journal, _showing() as show:
         predictor = load_predictor(preset, device, None, weights_dir)
         card = measure_adapter(project, journal, predictor, name, show)
-    results().print(f"{name}: {card['gate']['words']}", markup=False)
+    answer(f"{name}: {card['gate']['words']}")
 
 
 def run_effort(project: Path, csv: Path | None, png: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_mediround import weights
-from napari_mediround.cli.console import make_table, results, say
+from napari_mediround.cli.console import answer, make_table, results, say
 
 weights_app = typer.Typer(
     help="The model files: where they are, and how they get here.", no_args_is_help=True
@@ -57,7 +57,7 @@ def fetch(
         say(f"To fetch: {listed}; {sum(sizes.values()) / 1e6:.1f} MB in all, into {weights.models_dir()}")
     for name in chosen:
         path = weights.fetch(name, progress=say, folder=folder, source=source)
-        typer.echo(f"{name}: {path}")
+        answer(f"{name}: {path}")
 
 
 @weights_app.command()
@@ -66,7 +66,7 @@ def verify(names: Names = None) -> None:
     failed = False
     for name in names or weights.load_registry():
         state = weights.verify(name)
-        typer.echo(f"{name}: {state.word}" + (f" – {state.remedy}" if state.word != "ok" else ""))
+        answer(f"{name}: {state.word}" + (f" – {state.remedy}" if state.word != "ok" else ""))
         failed |= state.word == "damaged" or bool(names and state.word == "missing")
     if failed:
         raise typer.Exit(1)
@@ -79,11 +79,11 @@ def bundle(
 ) -> None:
     """Pack the fetched weights for a machine without a network."""
     path = weights.bundle(out, tuple(name or ()))
-    typer.echo(f"{path}: {_megabytes(path.stat().st_size)}")
+    answer(f"{path}: {_megabytes(path.stat().st_size)}")
 
 
 @weights_app.command()
 def unbundle(path: Annotated[Path, typer.Argument(help="A zip made by `mediround weights bundle`.")]) -> None:
     """Take the weights out of a bundle, checking every one."""
     for name in weights.unbundle(path, progress=say):
-        typer.echo(f"{name}: {weights.locate(name)}")
+        answer(f"{name}: {weights.locate(name)}")

@@ -211,7 +211,7 @@ class Anatomy:
         return self.kinds[max(found, key=len)] if found else frozenset()
 
     def meant_by(self, name: str) -> frozenset[str]:
-        """Return the structures that a name may mean which is none's: wholes of its kind and side."""
+        """Return candidates for an unknown name: whole structures of the same kind and side."""
         side = next((side for side in _SIDES if re.search(rf"\b{side}\b", name, re.IGNORECASE)), "")
         found = {one for one in self.kind_in(name) if self[one].side == side}
         return frozenset(one for one in found if not found.intersection(self.ancestors(one)))

@@ -17,7 +17,7 @@ VIEWS = ("sagittal", "coronal", "axial")
 """Names of the planes whose normal is the world's x, y and z."""
 
 LARGEST_SPACING = 1.5
-"""An axis is the slice axis of a file that does not say so when its spacing is this many times the next."""
+"""If a file does not state its slice axis, the axis with this many times the next spacing is taken."""
 
 OBLIQUE_DEGREES = 10.0
 """From this angle between the normal and the nearest world axis a plane is called oblique."""
@@ -28,6 +28,43 @@ _DISPLAY = {
     "coronal": ((1, 1), (2, -1), (0, 1)),
     "sagittal": ((0, 1), (2, -1), (1, 1)),
 }
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How a NIfTI header places its grid, twice and perhaps differently: its own numbers, untouched.
+
+    Programs choose differently between the two forms, so a label volume lies on its image in all of them
+    only when it carries both as the image has them.
+
+    Parameters
+    ----------
+    sform_code, qform_code : int
+        What each form is relative to; 0 is a form that does not count.
+    srow : tuple of float
+        The sform's three rows, twelve numbers.
+    quatern, qoffset : tuple of float
+        The qform's rotation and offset, three numbers each.
+    pixdim : tuple of float
+        The qform's handedness (±1), then the voxel's size along (i, j, k).
+    unit : int
+        Code of the unit of length; 2 is the millimetre, also where the file says none.
+    differ : bool
+        Whether the two place a corner more than half a voxel apart.
+
+    References
+    ----------
+    NIfTI-1.1, "3D image (volume) orientation and location in space".
+    """
+
+    sform_code: int
+    qform_code: int
+    srow: tuple[float, ...]
+    quatern: tuple[float, float, float]
+    qoffset: tuple[float, float, float]
+    pixdim: tuple[float, float, float, float]
+    unit: int = 2
+    differ: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +87,8 @@ class Geometry:
         Which volume of a DICOM series that imaged each position several times; 0-based.
     has_depth : bool
         Whether the file states how far apart its planes lie, or how thick the one plane is.
+    forms : Forms, optional
+        Of the grid of a NIfTI file; a grid in another order of axes has none.
 
     Raises
     ------
@@ -66,6 +105,7 @@ class Geometry:
     calibrated: bool = True
     volume: int = 0
     has_depth: bool = True
+    forms: Forms | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
@@ -86,7 +126,7 @@ class Geometry:
     def _key(self) -> tuple:
         uids = (self.series_uid, self.study_uid, self.frame_of_reference_uid)
         known = (self.oriented, self.calibrated, self.has_depth)
-        return self.shape, self.affine.tobytes(), known, uids, self.volume
+        return self.shape, self.affine.tobytes(), known, uids, self.volume, self.forms
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Geometry) and self._key() == other._key()
@@ -172,13 +212,14 @@ class DisplayOrder:
     def apply_geometry(self, geometry: Geometry) -> Geometry:
         """Return the geometry of `apply(array)` for the geometry of `array`."""
         shape = tuple(geometry.shape[axis] for axis in self.permutation)
-        return replace(geometry, shape=shape, affine=geometry.affine @ self._display_to_source(shape))
+        affine = geometry.affine @ self._display_to_source(shape)
+        return replace(geometry, shape=shape, affine=affine, forms=None)
 
     def undo_geometry(self, geometry: Geometry) -> Geometry:
         """Return the geometry of `undo(array)` for the geometry of `array`."""
         shape = tuple(geometry.shape[axis] for axis in np.argsort(self.permutation))
         matrix = np.linalg.inv(self._display_to_source(geometry.shape)).round()
-        return replace(geometry, shape=shape, affine=geometry.affine @ matrix)
+        return replace(geometry, shape=shape, affine=geometry.affine @ matrix, forms=None)
 
     def _display_to_source(self, shape: tuple[int, int, int]) -> NDArray[np.float64]:
         """Return the 4×4 matrix from display indices (of display shape `shape`) to source indices."""
@@ -253,3 +294,19 @@ def _likely_slice_axis(geometry: Geometry) -> int | str:
     spacing = np.array(geometry.spacing_mm)
     _, middle, largest = np.sort(spacing)
     return int(np.argmax(spacing)) if largest >= LARGEST_SPACING * middle else "axial"
+
+
+def direction_letters(direction: NDArray) -> str:
+    """Return which way a direction (3,) in the patient points, LPS: "L", "HA"; the strongest part first.
+
+    L and R are the patient's left and right, A and P front (anterior) and back, H and F head and feet. A part
+    counts from `OBLIQUE_DEGREES` on.
+
+    References
+    ----------
+    DICOM PS3.3 C.7.6.1.1.1, Patient Orientation.
+    """
+    unit = np.asarray(direction, float) / np.linalg.norm(direction)
+    least = np.sin(np.radians(OBLIQUE_DEGREES))
+    axes = [axis for axis in np.argsort(-np.abs(unit), kind="stable") if abs(unit[axis]) >= least]
+    return "".join("LPH"[axis] if unit[axis] > 0 else "RAF"[axis] for axis in axes)

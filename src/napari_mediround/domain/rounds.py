@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from napari_mediround.domain.mask import Mask
 
@@ -32,7 +33,7 @@ class Reference:
     phrase: str = ""
 
     def __str__(self) -> str:
-        return f"[{self.round}]" if self.target == 1 else f"[{self.round}.{self.target}]"
+        return f"[{self.round}.{self.target}]"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Round:
         What the record calls it, the same on every branch; 0 until it is recorded.
     carried : bool
         Nobody asked for it in words: its one mask was carried from the referenced one on the next plane.
+    first_number : int
+        Number of its first mask (see `Conversation.numbers`); 0 until it is recorded.
     """
 
     index: int
@@ -123,6 +126,7 @@ class Round:
     parent: int | None = None
     id: int = 0
     carried: bool = False
+    first_number: int = 0
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -150,6 +154,35 @@ class Conversation:
     def add(self, round_: Round) -> Conversation:
         """Return the conversation with `round_` at its end."""
         return replace(self, rounds=(*self.rounds, round_))
+
+    @cached_property
+    def numbers(self) -> dict[tuple[int, int], int]:
+        """The number by which people know each mask, by its (round, target).
+
+        The same number is on its card, in the Labels layer, in exports and between brackets in a question.
+        Masks are counted through all rounds, those on other branches too; a mask that was carried to
+        another plane has the number of the mask that it was carried from.
+        """
+        numbers: dict[tuple[int, int], int] = {}
+        following = 1
+        for round_ in self.rounds:
+            first = round_.first_number or following
+            following = first + len(round_.targets)
+            for target in range(1, len(round_.targets) + 1):
+                numbers[round_.index, target] = first + target - 1
+            if round_.carried and round_.targets:
+                (source,) = round_.references
+                numbers[round_.index, 1] = numbers[source.round, source.target]
+        return numbers
+
+    def number_of(self, reference: Reference) -> int:
+        """Return the number of the mask that `reference` means; `LookupError` where there is none."""
+        self.target(reference)
+        return self.numbers[reference.round, reference.target]
+
+    def numbered(self, number: int) -> tuple[Reference, ...]:
+        """Return the masks with a number, that of the question first, then those carried from it."""
+        return tuple(Reference(*place) for place, own in self.numbers.items() if own == number)
 
     def target(self, reference: Reference) -> Target:
         """Return the mask that `reference` means.

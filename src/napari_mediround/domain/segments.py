@@ -22,6 +22,9 @@ AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 
 ORIGINS = (AUTOMATIC, SEMIAUTOMATIC, MANUAL)
 
+STANDINGS = ("", "proposal", "accepted", "corrected")
+"""What a mask that leaves can be: of unknown standing, judged by nobody, accepted, corrected."""
+
 LONGEST_NAME = 64
 """DICOM's longest segment label and ROI name, characters."""
 
@@ -63,6 +66,13 @@ class Segment:
         Identifies the thing over files and time; a fresh one by default.
     layer : int
         Which array of the volume holds it.
+    verdict : {"", "proposal", "accepted", "corrected"}
+        What a person said of it; "" where that is not known.
+    quality : float or None
+        Judged by the model, 0…1; None where that is not known.
+    tracking_id : str
+        Names the tracked thing beside its UID: number and name as people know them, also in a format that
+        counts its segments anew.
 
     Raises
     ------
@@ -78,6 +88,9 @@ class Segment:
     origin: str = AUTOMATIC
     tracking_uid: str = field(default_factory=new_uid)
     layer: int = 0
+    verdict: str = ""
+    quality: float | None = None
+    tracking_id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.value <= MAX_VALUE:
@@ -88,11 +101,11 @@ class Segment:
             raise ValueError("a name neither begins nor ends with a blank")
         if self.side not in ("left", "right", "") or self.origin not in ORIGINS:
             raise ValueError(f"{self.side!r} is no side, or {self.origin!r} no origin")
-
-    @property
-    def tracking_id(self) -> str:
-        """Name of the tracked thing; DICOM wants one beside the UID."""
-        return f"{self.value} {self.name}"[:LONGEST_NAME].strip()
+        if self.verdict not in STANDINGS or not (self.quality is None or 0 <= self.quality <= 1):
+            raise ValueError(f"{self.verdict!r} is no verdict, or {self.quality!r} no quality")
+        if not self.tracking_id:
+            named = f"{self.value} {self.name}"[:LONGEST_NAME].strip()
+            object.__setattr__(self, "tracking_id", named)
 
 
 def make_segment(
@@ -140,6 +153,8 @@ class LabelledVolume:
         Each uint16 (plane, row, column) on that grid, 0 background; at least one.
     segments : tuple of Segment
         In the order of their numbers; values differ over all layers.
+    notes : tuple of str
+        What was decided while reading, for the user to know.
 
     Raises
     ------
@@ -151,6 +166,7 @@ class LabelledVolume:
     geometry: Geometry
     layers: tuple[NDArray[np.uint16], ...]
     segments: tuple[Segment, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -283,4 +299,4 @@ class LabelledVolume:
                 layer[outer] = source[inner]
             if np.count_nonzero(layer) < np.count_nonzero(source):
                 raise ValueError("the masks reach out of the image")
-        return LabelledVolume(grid, layers, self.segments)
+        return LabelledVolume(grid, layers, self.segments, self.notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,13 @@ class Study:
         Short and free of patient data ("CT axial 512x512x120").
     notes : tuple of str
         What was decided while reading, for the user to know ("3 voxels were not numbers").
+    stated : bool
+        Whether the file, or a person, says the modality; else it was judged by the values.
+    shift : float
+        What was taken off the file's values to have Hounsfield units.
+    title : str
+        What the file calls the image (the series description), "" for nothing. For the screen alone: it may
+        hold patient data, so it goes into no journal, log or export.
 
     Raises
     ------
@@ -49,6 +56,9 @@ class Study:
     modality: str = ""
     name: str = ""
     notes: tuple[str, ...] = ()
+    stated: bool = True
+    shift: float = 0.0
+    title: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.pixels.shape[:3] != self.geometry.shape or self.pixels.ndim not in (3, 4):

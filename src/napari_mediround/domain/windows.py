@@ -86,13 +86,23 @@ def window_for_question(text: str, default: str | tuple[float, float] | None = N
     return default
 
 
+def choose_window(
+    study: Study, text: str, window: str | tuple[float, float] | None = None
+) -> str | tuple[float, float] | None:
+    """Return the window that a person named, else on CT the one that the words of a question ask for."""
+    if window is not None:
+        return window
+    return window_for_question(text) if study.modality == "CT" else None
+
+
 def render_plane(
     study: Study, plane: int, window: str | tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
     """Return one plane as a reader sees it.
 
-    CT goes through a window. Other greys run from the 0.5 to the 99.5 percentile of the *volume's*
-    non-zero values, so that a structure keeps its grey from plane to plane; uint8 pictures stay as they are.
+    A window that is given is always obeyed. Without one CT goes through soft tissue; other greys run from
+    the 0.5 to the 99.5 percentile of the *volume's* non-zero values, so that a structure keeps its grey from
+    plane to plane; uint8 pictures stay as they are.
 
     Parameters
     ----------
@@ -101,8 +111,7 @@ def render_plane(
     plane : int
         0-based index.
     window : str, (level, width) or None
-        For CT: a name of `WINDOWS` or HU; None is soft tissue. Elsewhere a name is passed over, since it
-        speaks of HU, and (level, width) is taken in the image's own values.
+        A name of `WINDOWS`, or numbers in the image's own values: HU for CT. See `choose_window`.
 
     Returns
     -------
@@ -122,10 +131,9 @@ def render_plane(
     pixels = study.pixels[plane]
     if study.is_rgb:
         return np.ascontiguousarray(pixels)
-    by_hand = window is not None and not isinstance(window, str)
-    if pixels.dtype == np.uint8 and not by_hand:
+    if pixels.dtype == np.uint8 and window is None:
         return np.repeat(pixels[..., None], 3, axis=2)
-    if study.modality == "CT" or by_hand:
+    if study.modality == "CT" or window is not None:
         low, high = chosen.level - chosen.width / 2, chosen.level + chosen.width / 2
     else:
         low, high = study.grey_range

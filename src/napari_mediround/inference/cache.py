@@ -1,6 +1,6 @@
-"""Encoded images by content, in memory, then on disk, and what masks came from. Knows no dialogue.
+"""Encoded images by their content, in memory and on disk, and the origins of masks. Knows no dialogue.
 
-What lies on disk are embeddings under hashed names, no pixels and no file names.
+On disk lie embeddings under hashed names; no pixels and no file names.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def hash_image(image: NDArray[np.uint8]) -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a mask was decoded from and as, so that fixing it goes on from there.
+    """The SEG vector and the logits of a decoded mask, from which a fix goes on.
 
     Parameters
     ----------
     vector : Tensor or None
-        (1, C) SEG vector; None where no question was asked.
+        (1, C) SEG vector; None for a mask that no question asked for.
     logits : Tensor
-        (1, 1, 4h, 4w).
+        (1, 1, 4h, 4w) mask logits of the decoder.
     frame : Frame
         The part of the plane that these are on.
     name : str
@@ -84,12 +84,12 @@ class Origin:
 
 
 class Origins(dict[tuple[str, Mask], Origin]):
-    """(image, mask) to where it came from, the latest alone: each takes 256 KB at `lite`'s size."""
+    """The origins of the latest masks, by (image key, mask); one takes 256 KB in the preset `lite`."""
 
     most = 512
 
     def keep(self, image: str, mask: Mask, origin: Origin) -> None:
-        """Keep the origin of a mask on an image; the oldest goes."""
+        """Keep the origin of a mask on an image, and drop the oldest origin."""
         self[image, mask] = origin
         while len(self) > self.most:
             del self[next(iter(self))]
@@ -100,12 +100,12 @@ class Origins(dict[tuple[str, Mask], Origin]):
 
 
 class FeatureStore:
-    """Encoded images of one encoder, least recently used ones dropped.
+    """Encoded images of one encoder. The least recently used ones are dropped.
 
     Parameters
     ----------
     encoder : str
-        Hash of the encoder's weights: embeddings of another encoder are not found.
+        Hash of the encoder's weights, so that embeddings of another encoder are not found.
     folder : Path, optional
         Where embeddings are kept between runs; None keeps them in memory only.
     most : int
@@ -176,14 +176,14 @@ class FeatureStore:
         encode: Callable[[NDArray[np.uint8]], ImageFeatures],
         aspect: float | None = None,
     ) -> ImageFeatures:
-        """Return the features of an image, or of a view of it; encoded where they are not kept.
+        """Return the features of an image or of a view of it; encode what is not kept.
 
         Parameters
         ----------
         key : str
-            From `hash_image`, or of a view; a file's name.
+            From `hash_image`, or of a view. The key becomes a file name.
         image : ndarray
-            uint8 (H, W, 3), what is encoded.
+            uint8 (H, W, 3), the image to encode.
         encode : callable
             Takes it and returns the features.
         aspect : float, optional
@@ -212,13 +212,13 @@ class FeatureStore:
         self._trim()
 
     def copy(self, folder: Path | None = None) -> FeatureStore:
-        """Return another store with the same images in memory, on disk as this one is, else in `folder`."""
+        """Return a store with the same images in memory; on disk in this store's folder, else in `folder`."""
         other = FeatureStore(self._encoder, self._folder or folder, self._most, self._disk_bytes)
         other._memory = self._memory.copy()
         return other
 
     def clear(self) -> None:
-        """Forget what is in memory."""
+        """Drop the images in memory; files on disk stay."""
         self._memory.clear()
 
     def _remember(self, key: str, features: ImageFeatures) -> None:
@@ -241,6 +241,6 @@ class FeatureStore:
 
 
 def _save_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
-    """Save arrays under exactly this name; `numpy.savez` would add an ending to a path."""
+    """Save arrays under exactly this name; `numpy.savez` would add an ending."""
     with open(path, "wb") as file:
         np.savez(file, **arrays)

@@ -13,13 +13,13 @@ KINDS = ("cuda", "mps", "cpu")
 
 
 def available_devices() -> list[str]:
-    """Return what this machine has, best first: of "cuda", "mps", "cpu"."""
+    """Return the devices of this machine, best first, out of "cuda", "mps" and "cpu"."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     return [kind for kind in KINDS if there[kind]]
 
 
 def choose_device(wish: str = "auto") -> torch.device:
-    """Return the device wished for, or the best there is.
+    """Return the requested device; for "auto" the best one of this machine.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def choose_device(wish: str = "auto") -> torch.device:
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 on CUDA devices that compute in it, else float32."""
+    """Return bfloat16 for CUDA devices that compute in bfloat16, else float32."""
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
 
@@ -48,14 +48,14 @@ def precision(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCo
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device's memory is full."""
+    """Return whether an error means that the memory of the device is full."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
     )
 
 
 def release_memory() -> None:
-    """Give unused device memory back."""
+    """Return unused memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

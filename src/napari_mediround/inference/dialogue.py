@@ -1,7 +1,7 @@
-"""The language side of a dialogue: what is read, what is kept of it, what is answered.
+"""The language model's part of a dialogue: it reads the rounds and the question and generates the answer.
 
-The key-value cache and the features of references stay from question to question; the sequence is the same
-as without them. Knows no device policy and no mask decoder.
+The key-value cache and the features of references are kept from question to question. They change the time
+an answer takes, not the answer. Knows no device policy and no mask decoder.
 """
 
 from __future__ import annotations
@@ -29,35 +29,37 @@ from napari_mediround.model.prompt import (
     parse_answer,
 )
 
+_BRACKETS = re.compile(r"\[[\d.\s]+\]")
+
 SURE = 0.6
-"""Probability of an answer with one mask from which on the language model is believed."""
+"""An answer with one mask and at least this probability is taken as the language model gave it."""
 KNOWN = 0.2
-"""Least probability of all known structures together: below, what is meant is none of them."""
+"""If all known structures together are less likely than this, the name is treated as unknown."""
 EVIDENCE = 0.3
-"""What a logit of a structure's first look counts beside the logarithm of its name's probability."""
+"""Weight of a coarse mask's highest logit, added to the logarithm of its name's probability."""
 WEIGHED = 12
-"""Most names that are read to the end, of those whose first token and first look are likeliest."""
+"""Number of names scored to the end: those with the likeliest first token and coarse mask."""
 
 Raw = dict[tuple[str, str], Tensor]
 Describe = Callable[[str, Mask], tuple[Tensor, Tensor]]
 
 
 class DialogueReader:
-    """Reads dialogues to a model's language model.
+    """Reads a dialogue with the model's language model and generates answers.
 
     Parameters
     ----------
     model : MediRound
         Its language model, template and projections are used.
     answer_limit, chat_limit : int
-        Most tokens of an answer with masks, of a chat answer.
+        Largest number of tokens of an answer with masks, and of a chat answer.
 
     Attributes
     ----------
     drafting : bool
-        Whether answers are foreseen; they are the same either way.
+        Whether answers are drafted. Drafts save time and do not change an answer.
     unsure : bool
-        Whether it was not sure which structure the last question described.
+        Whether the model was uncertain which structure the last question described.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class DialogueReader:
         raw: Raw,
         describe: Describe,
     ) -> list[int | Slot]:
-        """Return the sequence of the whole dialogue up to the new answer; slots' raw features go into `raw`.
+        """Return the sequence of the dialogue up to the new answer; add the features of its slots to `raw`.
 
         Parameters
         ----------
@@ -97,11 +99,11 @@ class DialogueReader:
         conversation : Conversation
             The rounds before it.
         references : tuple of Reference
-            What it points at.
+            What the question points at.
         image : str
-            Key of the image asked about; its features are in `raw` already.
+            Key of the current image, whose features are in `raw` already.
         raw : dict
-            Grows by the features of every reference.
+            Features by key; the features of every reference are added.
         describe : callable
             (image key, mask) to the mask's raw crop feature (F,) and box (4,); called once for each mask.
         """
@@ -113,8 +115,10 @@ class DialogueReader:
             pieces += self._question(
                 earlier.index, earlier.text, earlier.references, conversation, raw, describe
             )
-            names = [target.structure for target in earlier.targets]
-            pieces += template.answer(encode, compose_answer(names, list(earlier.answer.absent)))
+            absent = earlier.answer.absent
+            names = [t.structure for t in earlier.targets if t.mask.area or t.structure not in absent]
+            absent = [name for name in absent if name not in names]
+            pieces += template.answer(encode, compose_answer(names, absent))
         return pieces + self._question(len(conversation) + 1, text, references, conversation, raw, describe)
 
     def _question(
@@ -126,7 +130,7 @@ class DialogueReader:
         raw: Raw,
         describe: Describe,
     ) -> list[int | Slot]:
-        slots = []
+        slots, places = [], {}
         for reference in references:
             source = conversation.rounds[reference.round - 1]
             target = conversation.target(reference)
@@ -135,7 +139,10 @@ class DialogueReader:
                 self._references[key] = describe(source.answer.image, target.mask)
             raw["crop", key], raw["box", key] = self._references[key]
             several = f".{reference.target}" if len(source.targets) > 1 else ""
-            slots.append(ReferenceSlot(f"[{reference.round}{several}] {target.structure}", key))
+            place = places[reference.phrase] = f"[{reference.round}{several}]"
+            slots.append(ReferenceSlot(f"{place} {target.structure}", key))
+        # People count masks, the model was taught to count rounds.
+        text = _BRACKETS.sub(lambda match: places.get(match[0], match[0]), text)
         spelled = self._anatomy.spell_out(text)
         return self.model.template.question(self.model.language.encode, number, spelled, slots)
 
@@ -146,20 +153,22 @@ class DialogueReader:
         cancelled: Callable[[], bool] | None = None,
         text: str = "",
         pointed_at: Sequence[str] = (),
-        surely: str = "",
+        surely: str | Sequence[str] = (),
         seen: Callable[[], Mapping[str, float]] = dict,
     ) -> tuple[str, Tensor]:
         """Generate an answer; return its text and the SEG vectors (N, C), float32.
 
-        `text` is the new question and `pointed_at` the structures of its references: what they foresee of the
-        answer is read with the question (`model.drafts`), when `drafting` is on. `surely` is what lies where
-        the question asks (`model.landmarks`): it is read as if the model had said it, and so is the right
-        side where it gave a mask's own and the other was asked for (`model.sides`). `seen` tells how clearly
-        structures are seen (`model.landmarks`): where the model is unsure what is meant, that counts too.
+        `text` is the new question, `pointed_at` the structures of its references; with `drafting` they give
+        drafts (`inference.drafts`). `surely` is the structure at the place that the question asks for
+        (`inference.places`), or those that it names; the model reads it as its own answer. If the answer
+        repeats a mask's side although the question asks for the other one, the name is replaced
+        (`inference.laterality`). `seen` returns how clearly each structure appears on the plane; this decides
+        if the model is uncertain.
         """
         language = self.model.language
         seg = language.new_ids[SEG]
-        names, absent, held, self.unsure = [], [], [surely], False
+        surely = [surely] if isinstance(surely, str) and surely else list(surely)
+        names, absent, held, self.unsure = [], [], surely, False
         if not surely:
             embeddings = self._embed_new(pieces, raw)
             draft = self._drafts.about(text, pointed_at) if self.drafting else None
@@ -186,7 +195,7 @@ class DialogueReader:
         return said, self.model.project_seg(torch.stack(hidden)).float()
 
     def _of_kind(self, name: str, seen: Callable[[], Mapping[str, float]]) -> str:
-        """Return what is seen best of the kind that a name says ("lesion"), "" where nothing of it is."""
+        """Return the most visible structure of the kind in a name ("lesion"), "" if none is visible."""
         meant = self._anatomy.meant_by(name)
         looks = seen() if meant else {}
         best = {
@@ -196,7 +205,7 @@ class DialogueReader:
         return clear if clear and best[clear] > 0 else ""
 
     def _say(self, pieces: list[int | Slot], raw: Raw, ids: list[int]) -> Tensor:
-        """Return the states (T, D) that would say T tokens; they are read as if they had been said."""
+        """Return the hidden states (T, D) that predict T given tokens, and append these to the sequence."""
         embeddings = torch.cat([self._embed_new(pieces, raw), self.model.embed_pieces(ids[:-1], {})], 1)
         states = self.model.language.hidden(embeddings, self._keys)[0, -len(ids) :]
         self._read = [*pieces, *ids[:-1]]
@@ -211,10 +220,10 @@ class DialogueReader:
         states: Sequence[Tensor],
         seen: Callable[[], Mapping[str, float]],
     ) -> str:
-        """Return the structure that an answer means: another than its name where it is unsure of that.
+        """Return the structure that an answer means; if the model is uncertain, the image may choose another.
 
-        A description that it never read leaves it with several names, or with one that does not exist. Of
-        those that it may say, what is seen here is likelier to be meant.
+        An unknown description leaves the model with several names, or with a name that does not exist. Of the
+        likely names, those whose structure is visible on this plane are preferred.
         """
         begun = self._scores(torch.stack(list(states)))
         own = _chance(begun, ids)
@@ -242,7 +251,7 @@ class DialogueReader:
         return max(chances, key=worth) if sum(map(math.exp, chances.values())) > KNOWN else name
 
     def _say_each(self, pieces: list[int | Slot], raw: Raw, answers: list[list[int]]) -> Tensor:
-        """Return the states (N, T, D) that would say each of N answers of at most T tokens; none is read."""
+        """Return the hidden states (N, T, D) that predict N answers of up to T tokens; append nothing."""
         question = self._embed_new(pieces, raw)
         keys = copy.deepcopy(self._keys)
         keys.batch_repeat_interleave(len(answers))
@@ -253,27 +262,27 @@ class DialogueReader:
         return self.model.language.hidden(embeddings, keys)[:, -longest:]
 
     def _scores(self, states: Tensor) -> Tensor:
-        """Return the logarithms (…, V) of the probabilities of next tokens, float32."""
+        """Return the log-probabilities (…, V) of the next tokens, float32."""
         return self.model.language.logits(states).float().log_softmax(-1)
 
     def _repeats(self, name: str, text: str) -> bool:
-        """Whether an answer only says words of the question: what was named is not to be guessed."""
+        """Return whether an answer only repeats words of the question: then no structure is guessed."""
         told, said = (set(re.findall(r"\w+", t.casefold())) for t in (self._anatomy.spell_out(text), name))
         return said <= told
 
     def _embed_new(self, pieces: list[int | Slot], raw: Raw) -> Tensor:
-        """Take the key-value cache back to where a sequence goes another way; embed the rest of it."""
+        """Cut the key-value cache where a new sequence differs, and return the embeddings of the rest."""
         # The last piece is always read again: its hidden state says what comes next.
         kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
         if self._keys is None or kept == 0:
-            kept, self._read, self._keys = 0, [], _new_cache()
+            kept, self._read, self._keys = 0, [], self.model.language.new_cache()
         if kept < len(self._read):
             self._keys.crop(kept - len(self._read))  # negative: how many to remove
         self._read = pieces[:kept]
         return self.model.embed_pieces(pieces[kept:], raw)
 
     def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
-        """Let the frozen base model answer, as if there were neither image nor adapter."""
+        """Let the frozen base model answer, without image and adapter."""
         language = self.model.language
         messages = []
         for earlier in conversation.rounds:
@@ -284,16 +293,10 @@ class DialogueReader:
                 ]
         ids = language.chat_prompt([*messages, {"role": "user", "content": text}])
         embeddings = language.embed(torch.tensor([ids], device=self.model.device))
-        answer, _ = language.generate(embeddings, _new_cache(), self.chat_limit, cancelled, base=True)
+        answer, _ = language.generate(embeddings, language.new_cache(), self.chat_limit, cancelled, base=True)
         return language.tokenizer.decode(answer, skip_special_tokens=True).strip()
 
 
 def _chance(scores: Tensor, ids: Sequence[int]) -> float:
     """Return the logarithm of the probability of T tokens, from scores of at least T places (≥ T, V)."""
     return float(scores[range(len(ids)), ids].sum())
-
-
-def _new_cache():
-    from transformers import DynamicCache
-
-    return DynamicCache()

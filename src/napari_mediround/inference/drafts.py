@@ -1,7 +1,7 @@
-"""How an answer may go on: drafts that the language model checks in one pass instead of a pass a token.
+"""Drafts of answers, which the language model checks in one pass instead of one pass for each token.
 
-An answer with masks has one form and names from one list, so most of its tokens can be foreseen. What the
-model would not have said itself is dropped: the answer is the one without drafts.
+An answer with masks has a fixed form and takes its names from one list, so most of its tokens can be
+predicted. Tokens that the model would not have generated are dropped: the answer is the same without drafts.
 
 References
 ----------
@@ -19,16 +19,16 @@ from napari_mediround.model.prompt import PromptTemplate, compose_answer
 
 
 class Drafts:
-    """Answers as token ids, the likely ones first.
+    """Possible answers as token ids, the likely ones first.
 
     Parameters
     ----------
     encode : callable
         Text to token ids.
     template : PromptTemplate
-        Ends an answer.
+        Gives the tokens that end an answer.
     anatomy : Anatomy
-        Names that an answer may say.
+        Gives the names that an answer may contain.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Drafts:
         self._said: dict[tuple[str, ...], list[int]] = {}
 
     def about(self, text: str, pointed_at: Sequence[str] = ()) -> Callable[[list[int]], list[int]]:
-        """Return a function from the tokens said so far to those that may follow, none where nothing fits.
+        """Return a function that takes the tokens so far and returns those that may follow, or none.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Drafts:
         return go_on
 
     def say(self, names: Sequence[str]) -> list[int]:
-        """Return the tokens of the answer that shows structures; each answer is encoded once."""
+        """Return the tokens of an answer that names these structures; each answer is encoded once."""
         key = tuple(names)
         if key not in self._said:
             self._said[key] = self._template.answer(self._encode, compose_answer(names))

@@ -1,6 +1,6 @@
-"""Left and right: not the same name for the other side, not the same pixels. Knows no model.
+"""Left and right: the two sides of a structure get different names and different pixels.
 
-It asks whoever answers clicks.
+Knows no model: a callable answers clicks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from napari_mediround.domain.rounds import Conversation, Target
 from napari_mediround.inference.components import depth_inside
 
 MOST_SHARED = 0.5
-"""Share of a mask on the mask of its other side from which on one of them must be wrong."""
+"""If two sides of a structure share at least this part of a mask, one of the masks must be wrong."""
 
 _OTHER_SIDE = re.compile(
     r"\b(mirror\w*|(other|opposite) side|opposite|contralateral|counterpart|twin)\b", re.I
@@ -28,18 +28,18 @@ _SAME_AGAIN = re.compile(r"\b(again|not|redo|repeat|same side)\b|n['’]t\b", re
 def hold_to_side(
     names: Sequence[str], text: str, pointed_at: Sequence[str], anatomy: Anatomy
 ) -> Sequence[str]:
-    """Return an answer's names; the mirror for one that repeats a mask whose other side was asked for.
+    """Return an answer's names; where it repeats a side though the other was asked for, the mirror's name.
 
     Parameters
     ----------
     names : sequence of str
-        Of the answer.
+        Names in the answer.
     text : str
         The question.
     pointed_at : sequence of str
         Structures of its references.
     anatomy : Anatomy
-        Which structures mirror which.
+        Says which structures mirror each other.
     """
     if not _OTHER_SIDE.search(text) or _SAME_AGAIN.search(text):
         return names
@@ -58,7 +58,7 @@ def keep_sides(
     anatomy: Anatomy,
     refine: Callable[..., tuple[Mask, float]],
 ) -> tuple[Target, ...]:
-    """Return targets on an image (its key), each off the latest mask of its other side there."""
+    """Return targets on an image (its key) so that none covers the latest mask of its other side."""
     kept = []
     for target in targets:
         structure = anatomy.find(target.structure)
@@ -68,14 +68,14 @@ def keep_sides(
 
 
 def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[Mask, float]]) -> Target:
-    """Return a target that does not lie on the mask of its mirror structure, where that one is surer.
+    """Return a target moved off the mask of its mirror structure, if that mask has the better quality.
 
     Parameters
     ----------
     target, other : Target
-        Of the two sides, on one plane.
+        The masks of the two sides, on one plane.
     refine : callable
-        As `Predictor.refine`; asked once, with a click outside where the two meet.
+        As `Predictor.refine`; called once, with a click outside in the middle of the overlap.
     """
     mask, taken = target.mask.to_array(), other.mask.to_array()
     shared = mask & taken

@@ -1,7 +1,7 @@
-"""What lies where a question asks: coarse masks of all known structures, beside the masks that are there.
+"""Which structure lies at the place a question asks for: read off the coarse masks of all known structures.
 
-A small language model does not see what lies behind a mask. The plane's first look tells it for every
-structure at once, and the anatomy tells which of them are likely.
+A small language model does not see what lies behind a mask. The coarse masks show every known structure of
+the plane at once, and the anatomy says which neighbours are likely.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from napari_mediround.model.mediround import MediRound
 
 NEAR, ALIKE, OTHER = 5.0, 2.0, -2.0
-"""Logits added to the first look of an anatomical neighbour, of what is of the same region, of any other."""
+"""Logits added to the coarse mask of an anatomical neighbour, of a structure of its region, of any other."""
 REACH, LEAST, CLEAR = 0.1, 0.1, 0.3
-"""As in `domain.relations`, wider than what training's dialogues dare say: something has to be answered."""
+"""As in `domain.relations`, but wider than in the dialogues of training: a question needs an answer."""
 SHARE = 0.3
-"""Of a cell, from which on it belongs to a mask that is there: generously, for that much is known."""
+"""A grid cell belongs to an earlier mask if the mask covers at least this share of the cell."""
 
 
 def find_at_place(
@@ -43,26 +43,26 @@ def find_at_place(
     anatomy: Anatomy,
     kind: Container[str] = (),
 ) -> str:
-    """Return the structure at a place, "" where none is clear.
+    """Return the structure at a place, "" if none is clear.
 
     Parameters
     ----------
     model : MediRound
     prototypes : Landmarks
-        Its known structures.
+        SEG vectors of the known structures.
     seen : Seen
-        The plane.
+        Decoder features of the plane.
     place : str
-        What `domain.places.asked_place` says.
+        From `questions.spatial.asked_place`.
     view : str
-        Of the plane: a key of `domain.relations.DIRECTIONS`.
+        View of the plane, a key of `domain.relations.DIRECTIONS`.
     masks : sequence of (str, ndarray)
-        Structure and mask, bool (h, w) on the framed part of the plane, of what is there already.
+        Structure and mask, bool (h, w) on the crop, of each earlier mask on the plane.
     count : int
-        How many of these, from the start, the question points at.
+        The question points at the first `count` of these masks.
     anatomy : Anatomy
     kind : container of str, optional
-        Structures that can be meant; all of them where it is empty.
+        Structures that the question may mean; empty for all.
     """
     masks = [*masks[:count], *(m for m in masks[count:] if not kind or m[0] in kind)]
     asked, first = masks[:count], len(masks) + 1
@@ -94,10 +94,10 @@ def find_at_place(
 def see_structures(
     model: MediRound, look: Callable[[], ImageFeatures], modality: str = ""
 ) -> dict[str, float]:
-    """Return how clearly each structure is seen: the highest logit of its first look, -8 to 8.
+    """Return how clearly each structure appears: the highest logit of its coarse mask, -8 to 8.
 
-    What images of the modality (DICOM's code, "" where it is not known) do not show is not seen, -8, if they
-    show any. Empty for a model that knows none. `look` returns the plane asked about, as seen.
+    A structure that images of the modality (DICOM's code, "" if unknown) cannot show gets -8. The result is
+    empty for a model without prototypes. `look` returns the plane with its decoder features.
     """
     landmarks = model.landmarks
     if landmarks is None:
@@ -118,17 +118,17 @@ def find_asked(
     references: Sequence[Reference],
     image: str,
 ) -> str:
-    """Return what lies where a question asks, "" where the language model has to say it.
+    """Return the structure at the place a question asks for, "" if the language model has to answer.
 
     Parameters
     ----------
     model : MediRound
     look : callable
-        Returns the plane asked about, as seen.
+        Returns the plane with its decoder features.
     view : str
         As in `find_at_place`.
     text, conversation, references
-        The question, the rounds before it, what it points at.
+        The question, the earlier rounds, the masks that the question points at.
     image : str
         Key of the plane.
     """
@@ -147,7 +147,7 @@ def find_asked(
 
 
 def _is_within(target: Target, asked: Target, anatomy: Anatomy) -> bool:
-    """Whether a mask is of what is asked about, of a part or of a whole of it, and so not beside it."""
+    """Return whether a mask shows the structure asked about, a part of it, or a structure containing it."""
     if target.structure != asked.structure:
         return anatomy.share(target.structure, asked.structure)
     structure = anatomy.find(target.structure)
@@ -157,9 +157,9 @@ def _is_within(target: Target, asked: Target, anatomy: Anatomy) -> bool:
 def _likely(
     names: Sequence[str], bases: Sequence[Structure], anatomy: Anatomy, kind: Container[str] = ()
 ) -> dict[str, float]:
-    """Return which structures may lie beside or between some, with what is added to their logits.
+    """Return the structures that may lie beside or between the given ones, with the logits added to each.
 
-    Findings and vessels within an organ do not, unless the question asks for their kind.
+    Findings, and vessels within an organ, are left out unless the question asks for their kind.
     """
     found = {}
     for structure in filter(None, map(anatomy.find, names)):

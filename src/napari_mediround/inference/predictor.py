@@ -1,7 +1,7 @@
 """Arrays in, masks out: `set_image` once, `ask` often. Owns the model, its device and the caches.
 
-Image embeddings are kept in memory, then on disk, by content; the language model's key-value cache is kept
-from round to round. With and without them the masks are the same. Knows no file format and no Qt.
+Image embeddings are cached by content, in memory and on disk; the language model's key-value cache is kept
+from round to round. The caches do not change the masks. Knows no file format and no Qt.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
 from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.crop import find_aspect, find_frame, whole_plane
-from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.crop import find_aspect, whole_plane
+from napari_mediround.model.features import ImageFeatures, Seen
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prompt import compose_answer, parse_answer, readable
+from napari_mediround.model.prompt import compose_answer, parse_answer, plain_question, readable
 
 LOG = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class Predictor:
     cache_dir : Path, optional
         Where image embeddings are kept between runs; None keeps them in memory only.
     preset : str
-        Its name, for `describe`.
+        Name of the preset, for `describe`.
     answer_limit, chat_limit : int
-        Most tokens of an answer with masks, of a chat answer.
+        Largest number of tokens of an answer with masks, and of a chat answer.
     masks_at_once : int
-        Masks decoded in one batch; falls to 1 where memory is short.
+        Masks decoded in one batch; falls to 1 if memory is short.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Predictor:
         weights_dir : Path, optional
             A folder of the user's where model files are looked for first.
         seed : int
-            Of weights that no file gives.
+            Seed of weights that come from no file.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Predictor:
         }
 
     def change_device(self, device: str) -> None:
-        """Move the model; caches stay valid."""
+        """Move the model to another device. Caches stay valid."""
         with self._lock:
             self._move(choose_device(device))
             self.dtype = default_dtype(self.device)
@@ -155,14 +155,14 @@ class Predictor:
         modality: str = "",
         spacing_mm: tuple[float, float] | None = None,
     ) -> str:
-        """Encode a rendered plane, unless its embedding is kept already; return its key.
+        """Encode a rendered plane, unless its embedding is cached, and return its key.
 
         Parameters
         ----------
         image : ndarray
             uint8 (H, W, 3) in display order.
         view : str
-            "axial", "coronal" or "sagittal" where the patient's sides are known, else "".
+            "axial", "coronal" or "sagittal" if the patient's sides are known, else "".
         modality : str
             DICOM's code where it is known, else "".
         spacing_mm : tuple of float, optional
@@ -172,19 +172,19 @@ class Predictor:
         Raises
         ------
         ValueError
-            When it is not such an array.
+            When the image has another type or shape.
         """
         with self._lock:
             key, aspect = hash_image(image), spacing_mm and find_aspect(spacing_mm)
-            encode = partial(self._encode, aspect=aspect or 1.0)
+            encode = partial(self.model.encode_image, aspect=aspect or 1.0)
             self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             self._current, self._view, self._modality = key, view, modality
             return key
 
     def features(self) -> ImageFeatures:
-        """Return what is known of the plane last set; raises `MediRoundError` when there is none."""
+        """Return the features of the plane last set; raises `MediRoundError` if there is none."""
         with self._lock:
-            return self._features(self._current)
+            return self._store.require(self._current)
 
     def ask(
         self,
@@ -192,6 +192,8 @@ class Predictor:
         conversation: Conversation,
         references: tuple[Reference, ...] = (),
         cancelled: Callable[[], bool] | None = None,
+        structures: tuple[str, ...] = (),
+        chat: bool = True,
     ) -> Answer:
         """Answer one question about the image last set.
 
@@ -199,39 +201,42 @@ class Predictor:
         ----------
         text : str
             The question as typed.
-        conversation : Conversation
-            The rounds before it.
-        references : tuple of Reference
-            What it points at, resolved.
+        conversation, references
+            The rounds before it; what it points at, resolved.
         cancelled : callable, optional
             Asked between tokens and between masks.
+        structures : tuple of str
+            Preferred names to draw whatever the model reads, as for the plain question.
+        chat : bool
+            Whether what wants no mask is answered freely by the language model; else the text is empty.
 
         Raises
         ------
         CancelledError
-            When `cancelled` said so; nothing changed.
+            When `cancelled` returned True; nothing has changed.
         MediRoundError
             When no image is set, or a referenced image is no longer known.
         """
         with self._lock:
-            features = self._features(self._current)
+            features = self._store.require(self._current)
             raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
-            read, notes = self._careful(
-                lambda: settle_references(self.model, look, conversation, references, self._current)
-            )
+            asked = conversation, references, self._current
+            read, notes = self._careful(partial(settle_references, self.model, look, *asked))
+            if structures and not references:
+                text, read = plain_question(structures), Conversation()
             asked = text, read, references
             pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
             pointed_at = [conversation.target(reference).structure for reference in references]
-            there = self._careful(lambda: find_asked(self.model, look, self._view, *asked, self._current))
+            place = partial(find_asked, self.model, look, self._view, *asked, self._current)
+            there = structures or self._careful(place)
             seen = partial(see_structures, self.model, look, self._modality)
-            said, vectors = self._careful(
-                lambda: self._reader.answer(pieces, raw, cancelled, text, pointed_at, there, seen)
-            )
+            answer = partial(self._reader.answer, pieces, raw, cancelled, text, pointed_at, there, seen)
+            said, vectors = self._careful(answer)
             stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
             if not names and not absent:
-                reply = self._careful(lambda: self._reader.chat(text, conversation, cancelled))
+                reply = self.chat(text, conversation, cancelled) if chat else ""
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes(notes))
             notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
@@ -239,8 +244,13 @@ class Predictor:
             targets = keep_sides(found, conversation, self._current, self.anatomy, self.refine)
             if empty := [target.structure for target in targets if not target.mask.area]:
                 notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
-            canonical = compose_answer([t.structure for t in targets], absent)
-            return Answer(readable(canonical), targets, tuple(absent), self._current, self._take_notes(notes))
+            said = readable(compose_answer([t.structure for t in targets], absent))
+            return Answer(said, targets, tuple(absent), self._current, self._take_notes(notes))
+
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
+        """Return the frozen base model's own answer; it does not see the image."""
+        with self._lock:
+            return self._careful(lambda: self._reader.chat(text, conversation, cancelled))
 
     def refine(
         self,
@@ -249,7 +259,7 @@ class Predictor:
         box_xyxy: NDArray | None = None,
         previous: Mask | None = None,
     ) -> tuple[Mask, float]:
-        """Answer clicks, a box or an earlier mask with a mask.
+        """Make a mask from clicks, a box or an earlier mask.
 
         Parameters
         ----------
@@ -260,7 +270,7 @@ class Predictor:
         box_xyxy : ndarray, optional
             (4,) half-open, pixels.
         previous : Mask, optional
-            The mask to be made better: a prompt itself, and where it came from a question so is its vector.
+            The mask to refine. It is a prompt, and if a question asked for it, so is its SEG vector.
 
         Returns
         -------
@@ -271,14 +281,17 @@ class Predictor:
         Raises
         ------
         MediRoundError
-            When there is neither a click, a box nor a mask of a question.
+            When there is no click, no box, and no mask that a question asked for.
         """
         with self._lock:
-            features, origin = self._features(self._current), self._origins.get((self._current, previous))
+            features, origin = (
+                self._store.require(self._current),
+                self._origins.get((self._current, previous)),
+            )
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
                 key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
-                encode = partial(self._encode, aspect=aspect, whole=True)
+                encode = partial(self.model.encode_image, frame=whole_plane(image.shape[:2], aspect))
                 features = self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
@@ -297,36 +310,35 @@ class Predictor:
         return mask, float(decoded.quality[0])
 
     def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
-        """Find on the plane last set what a mask on a neighbouring plane is of; empty where nothing is left.
+        """Propagate a neighbouring plane's mask to the current plane; empty if the structure has ended.
 
         Returns and raises as `refine`.
 
         Parameters
         ----------
         mask : Mask
-            On the neighbouring plane, not empty.
+            Mask on the neighbouring plane, not empty.
         image : str
             Key of that plane.
         """
         with self._lock:
-            features, origin = self._features(self._current), self._origins.get((image, mask))
+            features, origin = self._store.require(self._current), self._origins.get((image, mask))
             decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
             return self._keep(features, decoded, origin, mask)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
-        features, array = self._features(image), mask.to_array()
+        features, array = self._store.require(image), mask.to_array()
         return self._careful(
             lambda: self.model.describe_reference(features.to(self.device, torch.float32), array)
         )
 
-    def _segment(
-        self, features: ImageFeatures, vectors: torch.Tensor, names: list[str], cancelled
-    ) -> tuple[Target, ...]:
-        found, names = [], [self.anatomy.normalise(name) for name in names]
+    def _segment(self, features: ImageFeatures, vectors, names: list[str], cancelled) -> tuple[Target, ...]:
+        found: list[Target] = []
+        names = [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._segment_batch, features, left, called))
+            decoded = self._careful(partial(self._decode, features, left, called))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
                 mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
@@ -336,27 +348,18 @@ class Predictor:
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
-        """Segment as many of the vectors as memory allows now, where the model is now."""
+    def _decode(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]):
         batch = vectors[: self.masks_at_once].to(self.device)
         return self.model.segment(self._looked_at(features), batch, names[: self.masks_at_once])
 
-    def _features(self, key: str) -> ImageFeatures:
-        return self._store.require(key)
-
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        """Return features with their decoder features, which are kept for one plane (6 MB in `lite`)."""
         here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)
         return replace(here, seen=self._seen[1])
 
-    def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
-        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_frame, image)
-        return self.model.encode_image(image, find(aspect))
-
     def _take_notes(self, notes: list[str]) -> str:
-        """Return what is to be said about the device, then about this answer; those of none are gone."""
         said, self._notes = " ".join([*self._notes, *notes]), []
         return said
 
@@ -368,7 +371,7 @@ class Predictor:
         self.device = device
 
     def _careful(self, work: Callable):
-        """Run `work`; where memory is short, try smaller batches, bfloat16, then the CPU, and say so."""
+        """Run `work`. If memory is short, try smaller batches, bfloat16, then the CPU, and add a note."""
         while True:
             try:
                 with torch.no_grad(), precision(self.device, self.dtype):
@@ -381,7 +384,7 @@ class Predictor:
             release_memory()
 
     def _retreat(self) -> bool:
-        """Take the next step that needs less memory; False where there is none."""
+        """Take the next step that needs less memory; return False if there is none."""
         name = describe_device(self.device)
         if self.masks_at_once > 1:
             self.masks_at_once = 1

@@ -1,6 +1,6 @@
-"""Whether a mask that a question points at lies where its structure is seen. Knows no words.
+"""Check that a referenced mask lies where its structure appears on the plane. Knows no words.
 
-Ours, not the paper's: its judge looks at the mask that is given, not at the ones that a question goes by.
+The paper has no such step: its judge scores the new mask, not the masks that a question points at.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ def settle_references(
     references: Sequence[Reference],
     image: str,
 ) -> tuple[Conversation, list[str]]:
-    """Return the conversation to read, and a note for each reference whose mask in it is another one.
+    """Return the conversation with rechecked masks, and a note for each reference whose mask was replaced.
 
-    A proposal that nobody looked at gives way to what the model sees of the structure now, where it agrees
-    with that less than that is judged to agree with the truth. What a person accepted or drew stays, and so
-    does what may be there more than once (a lesion).
+    Replaces an unreviewed mask by the current segmentation of its structure if their IoU is lower than the
+    judged IoU of the new one. Masks that a person accepted or drew stay, and so do masks of structures that
+    may occur several times (lesions).
 
     Parameters
     ----------
     model : MediRound
     look : callable
-        Returns the plane asked about, as seen.
+        Returns the plane with its decoder features.
     conversation, references
-        The rounds before the question, what it points at.
+        The earlier rounds, and the masks that the question points at.
     image : str
         Key of the plane; masks on other planes stay.
     """
@@ -61,7 +61,7 @@ def settle_references(
 
 
 def _see(model: MediRound, features: ImageFeatures, vector: torch.Tensor) -> tuple[Mask, float]:
-    """Return what is seen of a structure by its landmark (1, C), and its judged IoU."""
+    """Return the segmentation of a structure from its prototype (1, C), and its judged IoU."""
     found = model.segment(features, vector.to(features.embedding))
     return Mask.from_array(model.masks_on_plane(found.logits, features.frame)[0]), float(found.quality[0])
 

@@ -25,16 +25,16 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import fit_to_square, mask_to_logits
 
 CARRY_GROWTH = 0.1
-"""How far a structure may reach beyond its box on the plane before, of the box's sides."""
+"""Margin around the box of the previous plane's mask, as a share of the sides of the box."""
 
 SPECK = 0.1
-"""Share of the largest part of a mask below which another part is no part of the structure."""
+"""A part smaller than this share of the largest part of a mask is a speck."""
 
 REACH = 2
-"""Cells between a click and a changed region that still is the click's."""
+"""A changed region within this many grid cells of a click belongs to the click."""
 
 SPOT, MARGIN = 0.03, 1.0
-"""For a click that was not followed: deviation of the spot, of the plane's side; the least logit there."""
+"""The spot for a click that was not followed: its standard deviation (share of the side), its least logit."""
 
 
 def mend(
@@ -51,12 +51,12 @@ def mend(
     ----------
     model : MediRound
     features : ImageFeatures
-        Of the plane, where the model is.
+        Features of the plane, on the device of the model.
     points_xy, positive, box_xyxy
         As in `Predictor.refine`.
     origin : Origin, optional
-        Of the mask to be made better: its SEG vector, and its logits where there are clicks to change it.
-        There is a vector where there is neither click nor box.
+        Origin of the mask to refine: its SEG vector, and its logits, which clicks change. A vector is needed
+        if there is neither a click nor a box.
     """
     points = boxes = None
     if points_xy is not None and len(points_xy):
@@ -84,10 +84,10 @@ def mend(
 
 
 def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
-    """Decode on a plane what a mask on the plane beside it is of, and judge it.
+    """Propagate the mask of a neighbouring plane to this plane, and judge the result.
 
-    In the box of the mask before something is always found, and judged too well where the structure has
-    ended. So what the words alone find there counts as much.
+    Inside the box of the previous mask the decoder always finds something, and the judge scores it too high
+    past the end of the structure. The quality is therefore the mean with that of the words alone.
     """
     decoded = mend(model, features, None, None, box_to_carry(mask), origin)
     if origin is None or (origin.vector is None and not origin.names):
@@ -98,7 +98,7 @@ def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Orig
 
 
 def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> Tensor:
-    """Return a mask changed only in the regions that clicks asked for; `after` where there is none.
+    """Return `before`, changed only in the regions that belong to clicks; `after` if there is no such region.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> 
     at : Tensor
         (P, 2) x, y of the clicks, 0…1 of the grid.
     positive : Tensor
-        bool (P,). The last click asks for a change, and so does each that `before` does not do justice to.
+        bool (P,): inside or outside. The last click counts, and every click that `before` does not follow.
     """
     height, width = before.shape[-2:]
     x, y = _cells_at(at, before)
@@ -122,10 +122,10 @@ def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> 
 
 
 def follow_clicks(logits: Tensor, at: Tensor, positive: Tensor) -> Tensor:
-    """Return logits (1, h, w) that say inside where a click says so, and outside where one says that.
+    """Return logits (1, h, w) that are positive at clicks inside and negative at clicks outside.
 
-    Where they do not, a spot is added, just high enough: it takes along what was nearly as the click says.
-    The parameters are those of `change_near`.
+    At a click that was not followed, a Gaussian spot is added that is just high enough, so that pixels of
+    nearly the right value follow too. Parameters are those of `change_near`.
     """
     x, y = pixel_centres(logits)
     for (click_x, click_y), inside, column, row in zip(at, positive, *_cells_at(at, logits), strict=True):
@@ -138,7 +138,7 @@ def follow_clicks(logits: Tensor, at: Tensor, positive: Tensor) -> Tensor:
 
 
 def _cells_at(at: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the column and row (P,) of places (P, 2), x and y in 0…1, on the grid of logits."""
+    """Return column and row (P,) on the grid of logits for points (P, 2), x and y in 0…1."""
     height, width = logits.shape[-2:]
     return (at[:, 0] * width).long().clamp(0, width - 1), (at[:, 1] * height).long().clamp(0, height - 1)
 
@@ -146,9 +146,9 @@ def _cells_at(at: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
 def origin_of_drawn(
     model: MediRound, features: ImageFeatures, mask: Mask, known: Origin | None = None
 ) -> Origin:
-    """Return the origin of a mask that nobody decoded on these features: it is its own prompt.
+    """Return the origin of a mask that was not decoded on these features: the mask itself is the prompt.
 
-    What is known of its words stays.
+    The SEG vector of the previous origin stays.
     """
     array = torch.tensor(features.frame.cut(mask.to_array()), device=model.device)[None, None].float()
     logits = mask_to_logits(fit_to_square(array, model.size)[:, 0])
@@ -156,7 +156,7 @@ def origin_of_drawn(
 
 
 def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return a mask (H, W), not empty, without the specks beside its largest part."""
+    """Return a mask (H, W), not empty, without specks: parts much smaller than the largest one."""
     parts, _ = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
@@ -164,21 +164,21 @@ def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def tidy(mask: NDArray[np.bool_], structure: Structure | None) -> NDArray[np.bool_]:
-    """Return a mask (H, W) without specks, if it is of what a body has one of: lesions are many."""
+    """Return a mask (H, W) without specks, unless the structure may occur several times (lesions)."""
     return main_parts(mask) if structure is not None and structure.is_one and mask.any() else mask
 
 
 def parts_carried(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:
-    """Return the parts of a mask (H, W) that lie on the mask of the plane before, specks of that aside."""
+    """Return the parts of a mask (H, W) that overlap the previous plane's mask, specks not counted."""
     parts, count = ndimage.label(mask)
     met = np.bincount(parts[main_parts(before.to_array())], minlength=count + 1) > 0
     return met[parts] & mask
 
 
 def box_to_carry(mask: Mask) -> NDArray[np.float64]:
-    """Return where to look on the next plane, (4,) x0, y0, x1, y1: the box of the mask's main parts, grown.
+    """Return the box to search on the next plane, (4,) x0, y0, x1, y1: that of the mask's main parts, grown.
 
-    With that of all parts a pixel in the spleen let the next planes of the liver have the whole spleen.
+    A speck would widen the box: one pixel in the spleen once added the whole spleen to the liver.
     """
     box = np.array(Mask.from_array(main_parts(mask.to_array())).box_xyxy, float)
     grown = box + CARRY_GROWTH * np.array([-1, -1, 1, 1]) * np.tile(box[2:] - box[:2], 2)

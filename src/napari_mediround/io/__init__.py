@@ -8,16 +8,26 @@ from os import PathLike
 from pathlib import Path
 
 from napari_mediround.domain.geometry import VIEWS
+from napari_mediround.domain.hounsfield import take_for
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError, SeriesChoiceError, UnreadableFileError, VolumeChoiceError
 from napari_mediround.io import limits
 from napari_mediround.io.dicom import reader
-from napari_mediround.io.dicom.instances import DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
+from napari_mediround.io.dicom.instances import APPLE_DOUBLE, DICOM_SUFFIXES, SeriesInfo, looks_like_dicom
 from napari_mediround.io.picture import PICTURE_SUFFIXES, read_picture
+from napari_mediround.io.volumes.nifti_header import GZIP, is_packed
 from napari_mediround.io.volumes.volume import ITK_SUFFIXES, NIBABEL_SUFFIXES, read_itk, read_nifti
 
 __all__ = ["SeriesInfo", "list_series", "read_studies", "read_study"]
 
+_PACKED = {
+    GZIP: "gzip",
+    b"BZh": "bzip2",
+    b"PK\x03\x04": "zip",
+    b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf": "7-Zip",
+}
+_GIT_LFS = b"version https://git-lfs"
 _DAMAGED = "its header is damaged: values in it are of the wrong kind"
 _FORMATS = "DICOM, NIfTI (.nii, .nii.gz), NRRD, MetaImage (.mha, .mhd), MGH, PNG, JPEG, TIFF and BMP are read"
 
@@ -28,6 +38,7 @@ def read_study(
     series: str | int | None = None,
     volume: int | None = None,
     view: str | None = None,
+    modality: str | None = None,
 ) -> Study:
     """Read an image file, or one DICOM series of a folder, into radiological display order.
 
@@ -41,6 +52,8 @@ def read_study(
         Which volume of a 4-D image, or page of a TIFF; 0-based.
     view : {None, "axial", "coronal", "sagittal"}
         Which planes to show; None shows those acquired.
+    modality : str, optional
+        What to take the image for, whatever the file says: DICOM's code ("CT"), "" for none in particular.
 
     Returns
     -------
@@ -62,6 +75,8 @@ def read_study(
         raise UnreadableFileError(path, f"{view!r} is no view", f"Choose one of {', '.join(sorted(VIEWS))}.")
     with limits.quiet(), limits.refusal(path, _DAMAGED):
         study = _read(path, series, volume, view)
+        if modality is not None:
+            study = take_for(study, modality)
     if view is not None and not study.geometry.oriented:
         cause = f"it does not say how it lies in the patient, so no {view} view can be made"
         raise UnreadableFileError(path, cause, "Leave the view out.")
@@ -120,7 +135,31 @@ def _existing(path: str | PathLike) -> Path:
         raise UnreadableFileError(path, "it cannot be opened", "Check its name and permissions.") from error
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise UnreadableFileError(path, "it is a device or a pipe, not a file", "Choose a file or folder.")
+    if stat.S_ISREG(kind):
+        _check_start(path)
     return path
+
+
+def _check_start(path: Path) -> None:
+    """Refuse by name what begins as something else than an image: packed files, pointers, companions."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_GIT_LFS))
+    except OSError as error:
+        raise UnreadableFileError(path, "it cannot be opened", "Check its permissions.") from error
+    if not start:
+        raise UnreadableFileError(path, "it is empty", "Copy or export the file again.")
+    packed = next((name for magic, name in _PACKED.items() if start.startswith(magic)), "")
+    if packed == "gzip" and path.name.lower().endswith((".nii", ".mgh")):
+        remedy = "Add .gz to its name." if path.name.lower().endswith(".nii") else "Call it .mgz."
+        raise UnreadableFileError(path, "it is packed by gzip, and its name does not say so", remedy)
+    if packed and not is_packed(path):
+        raise UnreadableFileError(path, f"it is packed by {packed}", "Unpack it first.")
+    if start == _GIT_LFS:
+        raise UnreadableFileError(path, "it is a pointer of Git LFS, not the file", "Fetch it: git lfs pull.")
+    if start.startswith(APPLE_DOUBLE):
+        cause = "it is a companion that macOS made of another file"
+        raise UnreadableFileError(path, cause, f"Open {path.name.removeprefix('._')} instead.")
 
 
 def _read(path: Path, series: str | int | None, volume: int | None, view: str | None) -> Study:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from napari_mediround.domain.segments import MANUAL, ORIGINS, Segment
+from napari_mediround.domain.segments import MANUAL, ORIGINS, STANDINGS, Segment
 
 _ABNORMAL = re.compile(
     r"lesion|tumou?r|metasta|carcinoma|cancer|neoplas|polyp|nodule|cyst|mass\b|infarct|h(?:a)?emorrhage|plaque"
@@ -75,3 +76,21 @@ def read_origin(text: object) -> str:
     """Return how a mask came to be, as a file says it; what it does not say was drawn by someone."""
     origin = str(text or "").strip()
     return origin if origin in ORIGINS else MANUAL
+
+
+def standing(segment: Segment, unknown: str = "n/a") -> tuple[str, str]:
+    """Return verdict and quality of a mask as cells of a table."""
+    quality = unknown if segment.quality is None else f"{segment.quality:.4f}"
+    return segment.verdict or unknown, quality
+
+
+def read_standing(row: Mapping[str, str]) -> dict:
+    """Return verdict and quality of a row, as fields of `Segment`; those that say nothing are left out."""
+    known: dict = {}
+    if row.get("verdict") in STANDINGS[1:]:
+        known["verdict"] = row["verdict"]
+    try:
+        quality = float(row.get("quality") or "")
+    except ValueError:
+        return known
+    return known | {"quality": quality} if 0 <= quality <= 1 else known

@@ -19,6 +19,7 @@ from napari_mediround.domain.segments import PALETTE
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import SettingsError
 from napari_mediround.files import write_whole
+from napari_mediround.io.volumes.nifti_header import write_forms
 from napari_mediround.io.volumes.volume import ITK_SUFFIXES, REVERSE_AXES, lps_to_ras
 
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
@@ -47,7 +48,11 @@ def label_files(path: str | os.PathLike, study: Study) -> tuple[Path, Path]:
 
 
 def write_label_volume(
-    path: str | os.PathLike, labels: NDArray, study: Study, names: Mapping[int, str]
+    path: str | os.PathLike,
+    labels: NDArray,
+    study: Study,
+    names: Mapping[int, str],
+    standing: Mapping[int, tuple[str, float | None]] | None = None,
 ) -> Path:
     """Write labels on the grid of the study's file, and their names beside them in `<name>.json`.
 
@@ -64,12 +69,14 @@ def write_label_volume(
         The image that the labels belong to.
     names : mapping of int to str
         Name of each label value.
+    standing : mapping of int to (str, float or None), optional
+        Verdict and quality of label values, as in `Segment`.
 
     Returns
     -------
     Path
-        The file written. NIfTI: the source's affine in sform and qform, both codes "scanner" (1), or 0
-        for a source that does not say how it lies.
+        The file written. NIfTI: sform, qform and codes of a NIfTI source; else the source's affine in both,
+        both codes "scanner" (1), or 0 for a source that does not say how it lies.
 
     Raises
     ------
@@ -86,7 +93,10 @@ def write_label_volume(
         raise ValueError(f"label values {sorted(unnamed)} have no name")
     source = np.ascontiguousarray(study.order.undo(labels))
     write_whole(path, lambda target: save_grid(target, source, study.source_geometry))
-    sidecar = {"labels": {str(value): names[value] for value in sorted(names)}}
+    sidecar: dict = {"labels": {str(value): names[value] for value in sorted(names)}}
+    if standing:
+        said = sorted(standing.items())
+        sidecar["standing"] = {str(v): {"verdict": word, "quality": sure} for v, (word, sure) in said}
     text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
     write_whole(beside, lambda target: target.write_text(text, "utf-8"))
     return path
@@ -102,6 +112,10 @@ def save_grid(path: Path, array: NDArray, geometry: Geometry) -> None:
         # It does not say when the disk was full.
         if not np.array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), array):
             raise OSError(f"{path.name} did not read back as it was written. Is the disk full?")
+    elif geometry.forms is not None:
+        image = nibabel.Nifti1Image(array.transpose(2, 1, 0), None)
+        write_forms(image.header, geometry.forms)
+        nibabel.save(image, path)
     else:
         code = _SCANNER if geometry.oriented else 0
         image = nibabel.Nifti1Image(array.transpose(2, 1, 0), lps_to_ras(geometry.affine))

@@ -35,6 +35,9 @@ MAX_BYTES = 8 * 2**30
 MAX_EXTENT_MM = 1e4
 """Longest side of a volume of known spacing: no patient, scanner or table is ten metres long."""
 
+LEAST_VOXEL_MM, MOST_VOXEL_MM = 0.02, 50.0
+"""Voxels whose every side is shorter than the first, or longer than the second, are seldom in millimetres."""
+
 MAX_SHEAR_DEGREES = 0.3
 """Below this, a shear is rounding in the header: it moves the far end of a 200 mm stack by one millimetre."""
 
@@ -77,6 +80,7 @@ _LOGGERS = tuple(
         "PIL.ImageFile",
         "PIL.PngImagePlugin",
         "PIL.TiffImagePlugin",
+        "tifffile",
     )
 )
 
@@ -211,6 +215,18 @@ def pick_volume(path: Path, count: int, volume: int | None, what: str = "volumes
 def product(shape) -> int:
     """Return the number of values of a shape as a Python int, which does not overflow."""
     return math.prod(int(n) for n in shape)
+
+
+def doubt_unit(geometry: Geometry) -> tuple[str, ...]:
+    """Return a note where a voxel has the size of one in another unit than the millimetre."""
+    if not geometry.calibrated:
+        return ()
+    spacing = geometry.spacing_mm
+    unit = (
+        "metres" if max(spacing) < LEAST_VOXEL_MM else "micrometres" if min(spacing) > MOST_VOXEL_MM else ""
+    )
+    sizes = "x".join(f"{n:.3g}" for n in spacing)
+    return (f"a voxel measures {sizes} mm: the file's numbers may be {unit}",) if unit else ()
 
 
 def make_geometry(path: Path, shape: tuple[int, ...], affine: NDArray, *rest, **more) -> Geometry:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def harmless(value: object) -> object:
+    """Return a cell as a spreadsheet may open it: a text that it would take for a formula is quoted."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence], delimiter: str = ",") -> None:
@@ -16,6 +25,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence], de
 
 
 def read_table(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
-    """Return the rows of a table by the names of its columns."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
+    """Return the rows of a table by the names of its columns; as UTF-16 where Excel wrote it so."""
+    data = path.read_bytes()
+    text = data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))

@@ -1,4 +1,4 @@
-"""A journal for people who check: a table, all of it as JSON, and whose words it holds."""
+"""A journal for auditors: as a table, as JSON, and a search for whose words it holds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ COLUMNS = (
     *("text", "references", "verdict", "reason", "overlap", "seconds", "pixels_changed", "mask_before"),
     *("mask_after", "clicks", "box", "painted", "quality", "model", "version", "hash"),
 )
-"""Of the table that `audit_rows` gives."""
+"""Of the table that `audit_rows` gives: `round` is the number that people see, `parent` the `seq` of the
+round before, which is another one on another branch."""
 
 _MODALITIES = (
     "CT",
@@ -102,10 +103,18 @@ _KEYS = frozenset(
 )
 _WORDS = frozenset((*KINDS, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory"))
 _TABLES = frozenset(("meta", "events", "masks"))
-_PLAIN = re.compile(
-    r"[0-9a-f]{16,64}|\d{4}-\d\d-\d\dT[\d:.]+\+00:00|\d+(\.\w+)+([+-][\w.]+)?|reader-[0-9a-f]{6}|"
-    r"journal\.damaged-\w+\.sqlite"
-)
+_HASH = re.compile(r"[0-9a-f]{16,64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00")
+_FORMS = {
+    "case": re.compile(r"[0-9a-f]{24}"),
+    "annotator": re.compile(r"reader-[0-9a-f]{6}"),
+    "version": re.compile(r"\d+(\.\w+)+([+-][\w.]+)?"),
+    **{"utc": _TIME, "meta.made": _TIME, "meta.salt": _HASH, "hash": _HASH},
+    "body.kept": re.compile(r"journal\.damaged-\w+\.sqlite"),
+    **{f"body.{place}": _HASH for place in ("round.image", "round.targets.mask", "writes")},
+    **{f"body.marks.{place}": _HASH for place in ("before", "after")},
+}
+"""What stands where, where it is neither a word of ours nor a text: anything else there is somebody's."""
 _TYPED = ("body.round.text", "body.round.references")
 _NAMES = ("body.round.absent", "body.round.targets.structure")
 _SAID = ("body.round.answer", "body.round.note", *_NAMES)
@@ -113,19 +122,19 @@ _SAID = ("body.round.answer", "body.round.note", *_NAMES)
 
 @dataclass(frozen=True)
 class Words:
-    """A string in a journal that is not one of ours.
+    """A string in a journal that this program did not write itself.
 
     Parameters
     ----------
     seq : int
-        Number of its event, 0 for none.
+        Number of the event with the string, 0 for none.
     place : str
-        Where it stands ("body.round.text").
+        Path of the string in the event ("body.round.text").
     origin : {"typed", "model", "software", "unknown"}
-        Who it is from: a person; the model, which may repeat what a person typed; the description of preset
-        and device; or nobody that we know.
+        Its author: a person; the model, which may repeat what a person typed; the description of preset and
+        device; or unknown.
     text : str
-        Itself.
+        The string.
     """
 
     seq: int
@@ -135,7 +144,7 @@ class Words:
 
 
 def find_words(journal: Journal) -> Iterator[Words]:
-    """Yield every string of a journal but hashes, times, numbers, versions and words of our own."""
+    """Yield every string of a journal except hashes, times, numbers, versions and this program's words."""
     for seq, place, text in journal.strings():
         if place in _TYPED and text:
             yield Words(seq, place, "typed", text)
@@ -143,7 +152,7 @@ def find_words(journal: Journal) -> Iterator[Words]:
             yield Words(seq, place, "model", text)
         elif place.startswith("body.model"):
             yield Words(seq, place, "software", text)
-        elif place == "annotator" and not (_PLAIN.fullmatch(text) or not text):
+        elif place == "annotator" and text and not _is_ours(place, text):
             yield Words(seq, place, "typed", text)
         elif not _is_ours(place, text):
             yield Words(seq, place, "unknown", text)
@@ -156,7 +165,8 @@ def _is_ours(place: str, text: str) -> bool:
         return text in ("salt", "made")
     if place.endswith(" key"):
         return text in _KEYS
-    return text in _WORDS or place in _NAMES or bool(_PLAIN.fullmatch(text))
+    form = _FORMS.get(place)
+    return text in _WORDS or place in _NAMES or bool(form and form.fullmatch(text))
 
 
 def _is_known(structure: str) -> bool:
@@ -165,14 +175,14 @@ def _is_known(structure: str) -> bool:
 
 
 def audit_rows(journal: Journal, with_text: bool = True) -> Iterator[dict[str, object]]:
-    """Yield one row a mask, one for an event without any, with `COLUMNS` as keys.
+    """Yield one row for each mask, and one for each event without masks, with `COLUMNS` as keys.
 
     Parameters
     ----------
     journal : Journal
-        To read.
+        The journal to read.
     with_text : bool
-        False leaves out what was typed, and names of structures that we do not know, which may repeat it.
+        False leaves out typed text, and unknown names of structures, which may repeat typed text.
     """
     standing = {e.seq for info in journal.cases() for e in journal.history(info.case).standing}
     histories: dict[str, History] = {}
@@ -197,7 +207,12 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
     if isinstance(entry, RoundAsked):
         round_ = entry.round
         head = {
-            **{"round": event.seq, "parent": round_.parent, "plane": round_.plane, "seconds": round_.seconds},
+            **{
+                "round": round_.index,
+                "parent": round_.parent,
+                "plane": round_.plane,
+                "seconds": round_.seconds,
+            },
             "text": round_.text,
             "references": " ".join(str(reference) for reference in round_.references),
             "model": " ".join(f"{key}={value}" for key, value in entry.model),
@@ -212,7 +227,7 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
             label = history.state.labels[mark.label]
             yield {
                 **{
-                    "round": label.round,
+                    "round": history.state.rounds[label.round].index,
                     "plane": label.plane,
                     "label": label.value,
                     "verdict": entry.verdict,
@@ -226,13 +241,14 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
                 "painted": entry.prompts.painted,
             }
     else:
-        yield {"round": getattr(entry, "round", "")}
+        round_ = history.state.rounds.get(getattr(entry, "round", 0))
+        yield {"round": round_.index if round_ else ""}
 
 
 def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, object]:
-    """Return all of a journal as JSON values; masks once each, as run lengths, background first.
+    """Return a whole journal as JSON values; each mask once, as run lengths that begin with background.
 
-    Without text the hashes still are those of the journal, but can no longer be recomputed from this file.
+    Without text the hashes are still those of the journal, but cannot be recomputed from this file.
     """
     masks: dict[str, dict] = {}
 
@@ -253,7 +269,7 @@ def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, objec
 
 
 def _without_text(round_: Round) -> Round:
-    """Return a round without what was typed, and without the reply, which may repeat it."""
+    """Return a round without typed text and without the reply, which may repeat typed text."""
     references = tuple(replace(reference, phrase="") for reference in round_.references)
     names = [t.structure if _is_known(t.structure) else "" for t in round_.targets]
     targets = tuple(replace(t, structure=name) for t, name in zip(round_.targets, names, strict=True))

@@ -1,8 +1,8 @@
-"""What can be written into a journal, and how it becomes JSON and back. Knows no file and no rule.
+"""The entries of a journal, and their conversion to JSON and back. Knows no file and no rule.
 
-An entry is one thing that happened: an image was opened, a round asked, a verdict given, a branch taken, a
-step undone or redone, a damaged journal recovered. Masks stand in the JSON by their hash, so that the
-journal's chain covers them and an unchanged mask is stored once.
+An entry is one event: an image was opened, a round asked, a verdict given, a branch taken, a step undone or
+redone, a damaged journal recovered. The JSON holds masks by their hash, so that the journal's hash chain
+covers them and an unchanged mask is stored once.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompt
 
 @dataclass(frozen=True)
 class ImageOpened:
-    """A case begins.
+    """An image was opened for the first time: a case begins.
 
     Parameters
     ----------
     modality : str
-        DICOM's code, "" where the file does not say.
+        DICOM's code, "" if the file does not state it.
     shape : tuple of int
         (plane, row, column), display order.
     """
@@ -42,11 +42,11 @@ class RoundAsked:
     Parameters
     ----------
     round : Round
-        With its `parent`; its `id` is the number of the event.
+        The round, with its `parent`; its `id` is the number of the event.
     first_label : int
-        Label value of its first mask; the others follow.
+        Label value of the round's first mask; the other masks follow.
     model : tuple of (str, str)
-        Preset, hashes of model and adapter, device, as the segmenter describes itself.
+        Preset, hashes of model and adapter, and device, as `Segmenter.describe` returns them.
     """
 
     round: Round
@@ -61,19 +61,22 @@ class Mark:
     Parameters
     ----------
     label : int
-        Its label value.
+        Label value of the mask.
     before : Mask
-        As it was.
+        The mask before the verdict.
     after : Mask
-        As the person wants it; for a rejected one as it was.
+        The mask that the person wants; for a rejected mask the same as before.
     changed : int
         How many pixels differ.
+    quality : float, optional
+        What the model judges of `after`, 0…1, where the model drew all of it; None where a person did.
     """
 
     label: int
     before: Mask
     after: Mask
     changed: int
+    quality: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,24 +86,24 @@ class VerdictGiven:
     Parameters
     ----------
     verdict : {"accepted", "corrected", "rejected"}
-        The same for all of them.
+        One verdict for all marks.
     marks : tuple of Mark
-        The masks that it is about.
+        The masks of the verdict.
     writes : tuple of (int, Mask)
-        Label values with their masks from now on, overlaps decided: the marked ones and any they took from.
+        Label values and their masks from now on, after overlaps: marked masks and masks that lost pixels.
     overlap : {"keep", "replace", "both"}
-        How overlaps with locked masks were decided.
+        How overlaps with locked masks were resolved.
     seconds : float
-        The person's time.
+        Time that the person took.
     prompts : Prompts
-        How it was mended.
+        Clicks, box and painted pixels of the fix.
     reason : str
         One of `REASONS`, or "".
 
     Raises
     ------
     ValueError
-        When a word is not one of those.
+        When verdict, overlap or reason is not one of these words.
     """
 
     verdict: str
@@ -123,21 +126,21 @@ class VerdictGiven:
 
 @dataclass(frozen=True)
 class Branched:
-    """The conversation goes on from an earlier round: its `id`, or 0 for the start."""
+    """The conversation goes on from an earlier round, given by its `id`, or 0 for the start."""
 
     round: int
 
 
 @dataclass(frozen=True)
 class Undone:
-    """A step was taken back: the number of its event."""
+    """A step was undone, given by the number of its event."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Redone:
-    """A step that had been taken back was taken again: the number of its event."""
+    """An undone step was redone, given by the number of its event."""
 
     step: int
 
@@ -149,7 +152,7 @@ class Recovered:
     Parameters
     ----------
     masks : int
-        How many masks were lost; they are empty now.
+        Number of lost masks, which are empty now.
     kept : str
         Name of the file, beside the journal, that holds the damaged one.
     """
@@ -173,7 +176,7 @@ KINDS: dict[str, type] = {
 
 
 def kind_of(entry: Entry) -> str:
-    """Return the word for an entry."""
+    """Return the word that stands for an entry in the file."""
     return next(word for word, kind in KINDS.items() if type(entry) is kind)
 
 
@@ -189,7 +192,7 @@ def unpack_mask(digest: str, packed: bytes) -> Mask:
     Raises
     ------
     ValueError
-        When the bytes are not those that the hash was made of.
+        When the bytes do not match the hash.
     """
     try:
         raw = zlib.decompress(packed)
@@ -202,7 +205,7 @@ def unpack_mask(digest: str, packed: bytes) -> Mask:
 
 
 def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
-    """Return an entry as JSON values; `keep` takes each mask and returns its hash."""
+    """Return an entry as JSON values; `keep` stores a mask and returns its hash."""
     if isinstance(entry, RoundAsked):
         return {
             "round": _round_to_body(entry.round, keep),
@@ -212,10 +215,7 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
     if isinstance(entry, VerdictGiven):
         return {
             "verdict": entry.verdict,
-            "marks": [
-                {"label": m.label, "before": keep(m.before), "after": keep(m.after), "changed": m.changed}
-                for m in entry.marks
-            ],
+            "marks": [_mark_to_body(mark, keep) for mark in entry.marks],
             "writes": [[value, keep(mask)] for value, mask in entry.writes],
             "overlap": entry.overlap,
             "seconds": float(entry.seconds),
@@ -226,19 +226,20 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
 
 
 def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
-    """Return the entry of `entry_to_body`; `load` finds a mask by its hash.
+    """Return the entry that `entry_to_body` converted; `load` returns a mask for its hash.
 
     Raises
     ------
     ValueError, KeyError, TypeError
-        When the body is none of this kind.
+        When the body does not describe an entry of this kind.
     """
     if kind == "round":
         model = tuple((str(key), str(value)) for key, value in body["model"].items())
         return RoundAsked(_body_to_round(body["round"], load), body["first_label"], model)
     if kind == "verdict":
         marks = tuple(
-            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"]) for m in body["marks"]
+            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"], m.get("quality"))
+            for m in body["marks"]
         )
         writes = tuple((value, load(digest)) for value, digest in body["writes"])
         prompts = Prompts(**body["prompts"])
@@ -247,6 +248,12 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
     if kind == "image":
         return ImageOpened(body["modality"], tuple(body["shape"]))
     return KINDS[kind](**body)
+
+
+def _mark_to_body(mark: Mark, keep: Callable[[Mask], str]) -> dict:
+    body = {"label": mark.label, "before": keep(mark.before), "after": keep(mark.after)}
+    judged = {} if mark.quality is None else {"quality": float(mark.quality)}
+    return body | {"changed": mark.changed} | judged
 
 
 def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:

@@ -1,4 +1,4 @@
-"""What a case's entries add up to: rounds, labels, what can be undone. The same entries, the same state.
+"""Replay of a case's entries into rounds, labels and undo steps. The same entries give the same state.
 
 Knows no file, no study and no model.
 """
@@ -24,23 +24,27 @@ class Label:
     Parameters
     ----------
     value : int
-        The number.
+        Number in the Labels layer.
     round : int
-        `id` of the round that found it.
+        `id` of the round that made the mask.
     target : int
         1-based number in that round.
     structure : str
-        What it is.
+        Name of the structure.
     plane : int
         0-based, display order.
     mask : Mask
-        As it is now.
+        The current mask.
     verdict : {"", "accepted", "corrected", "rejected"}
         "" while it is a proposal.
     edited : bool
         Whether a person changed it.
     drawn : int
         The number that label arrays show; that of the mask it was carried from, where it was carried.
+    quality : float, optional
+        What the model judges of the mask as it is now, 0…1; None where a person drew in it.
+    found : bool
+        Whether it ever showed anything; False for a structure that the answer did not find.
     """
 
     value: int
@@ -52,6 +56,8 @@ class Label:
     verdict: str = ""
     edited: bool = False
     drawn: int = 0
+    quality: float | None = None
+    found: bool = True
 
     def __post_init__(self) -> None:
         if not self.drawn:
@@ -59,7 +65,7 @@ class Label:
 
     @property
     def locked(self) -> bool:
-        """Whether later masks keep off its pixels."""
+        """Whether later masks leave the pixels of this mask alone."""
         return self.verdict in ("accepted", "corrected")
 
     @property
@@ -75,7 +81,7 @@ class State:
     Parameters
     ----------
     rounds : mapping of int to Round
-        Every round of every branch by its `id`, with masks and verdicts as they are now.
+        Every round of every branch by its `id`, with current masks and verdicts.
     head : int
         `id` of the last round of the current branch; 0 at the start.
     labels : mapping of int to Label
@@ -105,7 +111,7 @@ class State:
 
     @cached_property
     def shown(self) -> tuple[Label, ...]:
-        """Labels in the order in which they take their pixels: locked ones, then this branch's proposals."""
+        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch."""
         here = {round_.id for round_ in self.conversation.rounds}
         proposals = (label for label in self.labels.values() if label.round in here and not label.verdict)
         return (
@@ -114,7 +120,7 @@ class State:
         )
 
     def draw(self, plane: int, shape: tuple[int, int]) -> NDArray[np.uint16]:
-        """Return the label values of a plane, uint16 (row, column), 0 background; first come, first drawn."""
+        """Return label values of a plane, uint16 (row, column), 0 background; earlier labels keep pixels."""
         drawn = np.zeros(shape, np.uint16)
         for label in self.shown:
             if label.plane == plane:
@@ -122,7 +128,7 @@ class State:
         return drawn
 
     def after(self, entry: Entry, number: int) -> State:
-        """Return the state after an entry, which is event `number`."""
+        """Return the state after an entry, the one of event `number`."""
         if isinstance(entry, RoundAsked):
             return self._after_round(entry, number)
         if isinstance(entry, VerdictGiven):
@@ -132,7 +138,7 @@ class State:
         return self
 
     def _after_round(self, entry: RoundAsked, number: int) -> State:
-        round_ = replace(entry.round, id=number)
+        round_ = replace(entry.round, id=number, first_number=entry.first_label)
         drawn = 0
         if round_.carried:
             (reference,) = round_.references
@@ -140,7 +146,17 @@ class State:
             source = path[reference.round - 1].id, reference.target
             drawn = next((x.drawn for x in self.labels.values() if (x.round, x.target) == source), 0)
         new = {
-            value: Label(value, number, k, target.structure, round_.plane, target.mask, drawn=drawn)
+            value: Label(
+                value,
+                number,
+                k,
+                target.structure,
+                round_.plane,
+                target.mask,
+                drawn=drawn,
+                quality=target.quality,
+                found=bool(target.mask.area),
+            )
             for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
         }
         return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)
@@ -154,7 +170,9 @@ class State:
             label = labels[mark.label]
             edited = label.edited or entry.verdict == "corrected"
             verdict = "corrected" if edited and entry.verdict == "accepted" else entry.verdict
-            labels[mark.label] = replace(label, verdict=verdict, edited=edited)
+            quality = mark.quality if entry.verdict == "corrected" else label.quality
+            found = label.found or bool(mark.after.area)
+            labels[mark.label] = replace(label, verdict=verdict, edited=edited, quality=quality, found=found)
             if verdict == "rejected" and mark.label in locked:
                 locked.remove(mark.label)
             elif verdict != "rejected" and mark.label not in locked:
@@ -168,22 +186,22 @@ class State:
 
 @dataclass(frozen=True)
 class Event:
-    """An entry as the journal has it.
+    """An entry with its number, time, author and hash, as the journal stores it.
 
     Parameters
     ----------
     seq : int
         1, 2, 3, … over the whole journal.
     case : str
-        Salted hash of the image; "" for what concerns the journal itself.
+        Salted hash of the image; "" for an event of the journal itself.
     utc : str
-        When, ISO 8601.
+        Time, ISO 8601.
     annotator : str
         Pseudonym.
     version : str
-        Of napari-mediround.
+        Version of napari-mediround.
     entry : Entry
-        What happened.
+        The entry.
     hash : str
         SHA-256 over this event and the hash of the one before.
     """
@@ -199,17 +217,17 @@ class Event:
 
 @dataclass
 class History:
-    """The steps of a case that stand, and those that were undone and can be redone.
+    """The steps of a case that hold, and the undone steps that can be redone.
 
     Parameters
     ----------
     events : iterable of Event
-        Of one case, in order.
+        Events of one case, in order.
 
     Attributes
     ----------
     last : int
-        Number of the last event taken.
+        Number of the last event replayed.
     """
 
     events: Iterable[Event] = ()
@@ -229,7 +247,7 @@ class History:
 
     @property
     def standing(self) -> tuple[Event, ...]:
-        """The steps that were not undone: what there is to learn from."""
+        """The steps that were not undone; learning reads these."""
         return tuple(event for event, _ in self._done)
 
     @property
@@ -243,7 +261,7 @@ class History:
         return self._undone[-1][0] if self._undone else None
 
     def take(self, event: Event) -> None:
-        """Go on by one event."""
+        """Replay one more event."""
         self.last = event.seq
         if isinstance(event.entry, Undone):
             self._undone.append(self._done.pop())
@@ -257,5 +275,8 @@ class History:
 def _with_label(round_: Round, label: Label) -> Round:
     targets = list(round_.targets)
     there = targets[label.target - 1]
-    targets[label.target - 1] = replace(there, mask=label.mask, verdict=label.verdict)
+    targets[label.target - 1] = replace(
+        there, mask=label.mask, verdict=label.verdict, corrected=there.corrected and not label.edited,
+        quality=there.quality if label.quality is None else label.quality,
+    )  # fmt: skip
     return replace(round_, answer=replace(round_.answer, targets=tuple(targets)))

@@ -1,7 +1,7 @@
 """Where a project's images lie on this machine. Paths are patient data: never in the journal, never in a log.
 
-``images.json`` stands beside the journal and may be deleted or left out when a project is passed on: the
-user then opens the image, and its content says which case it is.
+``images.json`` lies beside the journal and may be deleted or left out when a project is passed on. The user
+then opens the image, and its content tells which case it is.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ NOTE = "Paths on this machine, which may name patients. Leave this file out when
 
 @dataclass(frozen=True)
 class ImagePlace:
-    """Where an image is.
+    """Where an image lies.
 
     Parameters
     ----------
     path : str
         File or folder.
     reader : str
-        Name of the napari plugin that opened it, "" for the default.
+        Name of the napari plugin that opened the image, "" for the default.
     """
 
     path: str
@@ -39,7 +39,7 @@ class ImagePlace:
 
 
 def recall_images(folder: Path | str) -> dict[str, ImagePlace]:
-    """Return the place of each case's image; empty where the file is not there or cannot be read."""
+    """Return the place of each case's image; empty if the file is missing or unreadable."""
     try:
         images = json.loads((Path(folder) / FILE).read_text("utf-8"))["images"]
         return {str(case): ImagePlace(str(i["path"]), str(i["reader"])) for case, i in images.items()}
@@ -48,7 +48,7 @@ def recall_images(folder: Path | str) -> dict[str, ImagePlace]:
 
 
 def remember_image(folder: Path | str, case: str, path: Path | str, reader: str = "") -> None:
-    """Keep where a case's image is.
+    """Write down where a case's image lies.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def remember_image(folder: Path | str, case: str, path: Path | str, reader: str 
 
 
 def fingerprint(study: Study) -> bytes:
-    """Return the SHA-256 of what a study shows: its pixels, their type, and where they lie (to 0.1 µm)."""
+    """Return the SHA-256 of a study's pixels, their type and their position (to 0.1 µm)."""
     digest = hashlib.sha256()
     affine = (np.round(study.geometry.affine, 4) + 0.0).tolist()
     kind = np.dtype(study.pixels.dtype).newbyteorder("<")

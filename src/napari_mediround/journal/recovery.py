@@ -1,8 +1,8 @@
-"""What becomes of a damaged journal: it is kept, and what is intact goes on in a new file.
+"""Recovery of a damaged journal: it is kept aside, and the intact part goes on in a new file.
 
-Events are kept up to the first that the chain does not confirm; a mask that is damaged becomes an empty one,
-so that one bad page does not cost the conversation. Every step may be interrupted and is finished at the next
-opening: the new file gets its name only when it is whole.
+Events before the first one that breaks the hash chain are kept. A damaged mask becomes an empty one, so that
+one bad page does not cost the conversation. An interrupted recovery is finished at the next opening, because
+the new file gets its name only when it is whole.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from napari_mediround.journal.rows import DamageError, Row, finding_damage, read
 
 
 def start(path: Path) -> None:
-    """Make a new journal under its name, whole or not at all."""
+    """Create a new journal; the file gets its name only when it is whole."""
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     with closing(schema.connect(part, wal=False)) as link:
@@ -34,7 +34,7 @@ def start(path: Path) -> None:
 
 
 def recover(path: Path) -> str:
-    """Keep a damaged journal aside and put what is intact in its place; return what to tell the user."""
+    """Keep a damaged journal aside, put its intact part in its place, and return a note for the user."""
     kept = path.with_name(f"{path.stem}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}{path.suffix}")
     for end in ("", "-wal"):
         source, copy = path.with_name(path.name + end), kept.with_name(kept.name + end)
@@ -65,7 +65,7 @@ def recover(path: Path) -> str:
 
 
 def finish(path: Path) -> None:
-    """Put a recovered journal in its place, if a recovery got so far; its old log must not meet it."""
+    """Put a finished recovery in place of the journal, without the old write-ahead log."""
     ready = path.with_name(f"{path.name}.recovered")
     if not ready.exists():
         return
@@ -77,7 +77,7 @@ def finish(path: Path) -> None:
 
 
 def _salvage(path: Path) -> tuple[dict[str, str], list[Row], dict[str, tuple], str]:
-    """Return meta, events, masks by hash as table rows, and where the damage begins."""
+    """Return meta, events and masks by hash as table rows, and the place where the damage begins."""
     meta: dict[str, str] = {}
     rows: list[Row] = []
     masks: dict[str, tuple] = {}
@@ -96,7 +96,7 @@ def _salvage(path: Path) -> tuple[dict[str, str], list[Row], dict[str, tuple], s
 def _take_masks(
     old: Connection, row: Row, shapes: dict[str, tuple[int, int]], masks: dict[str, tuple]
 ) -> None:
-    """Add the masks of an event to `masks`; those that are lost without runs."""
+    """Add the masks of an event to `masks`; lost masks get no runs."""
     case, kind, body = row[1], row[2], json.loads(row[6])
     if kind == "image":
         shapes[case] = tuple(body["shape"][1:])
@@ -116,7 +116,7 @@ def _take_masks(
 
 
 def _note(rows: list[Row], lost: int, kept: Path) -> Row:
-    """Return the event that says that the journal was recovered."""
+    """Return the event that records the recovery."""
     body = json.dumps(asdict(Recovered(lost, kept.name)))
     row = (len(rows) + 1, "", "recovery", schema.now(), "", __version__, body)
     return (*row, schema.chain_hash(rows[-1][7] if rows else "", row))

@@ -1,4 +1,4 @@
-"""Events, masks and strings out of a journal's tables, each checked. Changes nothing."""
+"""Reading of events, masks and strings from a journal's tables, each checked. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from napari_mediround.journal import schema
 from napari_mediround.journal.entries import unpack_mask
 
 _DAMAGED = ("no such table", "no such column", "decode to UTF-8")
-"""What SQLite says of damage that has no error code."""
+"""Messages of SQLite for damage without an error code."""
 
 _TEXTS = ("case", "kind", "utc", "annotator", "version")
 
 Row = tuple
-"""An event as the table has it: `schema.COLUMNS`, then its hash."""
+"""A row of the table of events: `schema.COLUMNS`, then the hash."""
 
 
 class DamageError(JournalError):
-    """A journal does not hold what it says; the message says where."""
+    """A journal is damaged; the message says where."""
 
 
 @contextmanager
 def finding_damage(what: str) -> Iterator[None]:
-    """Turn what SQLite says of a damaged file, and not, say, of a full disk, into a `DamageError`."""
+    """Turn SQLite's errors about a damaged file, but not others (a full disk), into a `DamageError`."""
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeError) as error:
@@ -42,12 +42,12 @@ def finding_damage(what: str) -> Iterator[None]:
 
 
 def read_rows(link: sqlite3.Connection, case: str | None = None, after: int = 0) -> Iterator[Row]:
-    """Yield the events of one case, or of all, whose number is above `after`, each checked against the chain.
+    """Yield events with numbers above `after`, of one case or of all, each checked against the chain.
 
     Raises
     ------
     DamageError
-        At the first event that is not what was written; all before it are.
+        At the first event that differs from what was written.
     """
     query = f"""
         SELECT {", ".join("e." + name for name in schema.COLUMNS.split(", "))}, e.hash, b.hash
@@ -66,12 +66,12 @@ def read_rows(link: sqlite3.Connection, case: str | None = None, after: int = 0)
 
 
 def read_mask(link: sqlite3.Connection, digest: str) -> Mask:
-    """Return a mask by its hash; one that was lost in a recovery is empty.
+    """Return a mask by its hash; a mask lost in a recovery is empty.
 
     Raises
     ------
     DamageError
-        When it is not there, or not what was written.
+        When the mask is missing or differs from what was written.
     """
     with finding_damage("A mask cannot be read"):
         found = link.execute("SELECT rows, columns, runs FROM masks WHERE digest = ?", (digest,)).fetchone()
@@ -86,7 +86,7 @@ def read_mask(link: sqlite3.Connection, digest: str) -> Mask:
 
 
 def read_strings(link: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
-    """Yield every string in the file: number of its event (0 for none), where it stands, itself."""
+    """Yield every string in the file: number of its event (0 for none), its path, the string."""
     for (name,) in link.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
         yield 0, "table", name
     for key, value in link.execute("SELECT key, value FROM meta"):
@@ -99,7 +99,7 @@ def read_strings(link: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:
 
 
 def _texts_of(value: object, place: str = "body") -> Iterator[tuple[str, str]]:
-    """Yield the strings in JSON values, keys included, with the keys that lead there."""
+    """Yield the strings in JSON values, keys included, each with the path of keys to it."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""The tables of a journal, step by step, and how its file is opened. Knows no entry.
+"""The tables of a journal, its migrations, and how its file is opened. Knows no entry.
 
-Append-only by triggers; durable by WAL with ``synchronous=FULL`` (a commit returns after the log is on the
-disk; ``fullfsync`` asks macOS to mean it).
+Triggers make the tables append-only. WAL with ``synchronous=FULL`` makes them durable: a commit returns after
+the log is on the disk (on macOS with ``fullfsync``).
 
 References
 ----------
@@ -20,7 +20,7 @@ from pathlib import Path
 from napari_mediround.errors import JournalError
 
 APPLICATION_ID = 0x4D645264
-"""Tells a journal from other SQLite files ("MdRd")."""
+"""Application id that tells a journal from other SQLite files ("MdRd")."""
 
 MIGRATIONS = (
     """
@@ -46,13 +46,13 @@ MIGRATIONS = (
 """Applied in order, each in one transaction; ``user_version`` counts them. Never edited, only added to."""
 
 COLUMNS = "seq, case_id, kind, utc, annotator, version, body"
-"""What an event's hash is made of, after the hash of the event before it."""
+"""An event's hash covers the hash of the event before it and then these columns."""
 
 
 def connect(target: Path | str, read_only: bool = False, wal: bool = True) -> sqlite3.Connection:
-    """Open a file, or ":memory:", as every journal is opened; transactions are begun by hand.
+    """Open a file, or ":memory:", with the settings of every journal; the caller begins transactions.
 
-    Without `wal` everything is in the one file after each commit, so that the file can be moved.
+    Without `wal` one file holds everything after each commit, so that the file can be moved.
     """
     if target == ":memory:":
         name = target
@@ -71,12 +71,12 @@ def connect(target: Path | str, read_only: bool = False, wal: bool = True) -> sq
 
 
 def migrate(link: sqlite3.Connection) -> None:
-    """Bring the tables to this version.
+    """Migrate the tables to the current version.
 
     Raises
     ------
     JournalError
-        When a newer version, or another program, wrote the file.
+        When a newer version or another program wrote the file.
     """
     version = check_version(link)
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
@@ -87,7 +87,7 @@ def migrate(link: sqlite3.Connection) -> None:
 
 
 def check_version(link: sqlite3.Connection) -> int:
-    """Return how many migrations a file has seen; raises as `migrate`."""
+    """Return the number of migrations applied to a file; raises as `migrate`."""
     version = link.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise JournalError("The journal was written by a newer napari-mediround. Update it: pip install -U.")
@@ -97,7 +97,7 @@ def check_version(link: sqlite3.Connection) -> int:
 
 
 def fill(link: sqlite3.Connection, meta: dict[str, str] | None = None) -> None:
-    """Make the tables of a new journal and its salt, unless `meta` brings one."""
+    """Create the tables of a new journal, and a salt unless `meta` has one."""
     migrate(link)
     made = {"salt": secrets.token_hex(16), "made": now()}
     link.execute("BEGIN IMMEDIATE")

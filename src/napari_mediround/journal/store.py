@@ -1,6 +1,7 @@
-"""The journal of a project: one SQLite file that is only ever added to.
+"""The journal of a project: one append-only SQLite file.
 
-Undo ledger, autosave, audit log and training set at once. Holds no path and no DICOM name; never logs.
+The journal is undo ledger, autosave, audit log and training set at once. It holds no path and no DICOM name,
+and never logs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ FILE = "journal.sqlite"
 LOCK = "journal.lock"
 
 CHECKED_AT_OPENING = 500
-"""So many of the last events are checked when a journal is opened; all others when they are read."""
+"""Number of last events that are checked at opening; other events are checked when they are read."""
 
 # A mask that was lost in a recovery has no runs: found again, it is whole again. No other row is replaced.
 _ADD_MASK = """
@@ -46,7 +47,7 @@ _REMEDY = "Free some space on the disk, or see that the folder can be written, a
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """What a list of cases shows.
+    """One case in the list of a journal's cases.
 
     Parameters
     ----------
@@ -55,9 +56,9 @@ class CaseInfo:
     modality : str
         DICOM's code or "".
     shape : tuple of int
-        (plane, row, column); (0, 0, 0) where nobody said.
+        (plane, row, column); (0, 0, 0) if unknown.
     rounds, verdicts : int
-        How many were recorded, undone ones included.
+        Numbers of recorded rounds and verdicts, undone ones included.
     first_utc, last_utc : str
         ISO 8601.
     """
@@ -72,18 +73,18 @@ class CaseInfo:
 
 
 class Journal:
-    """An append-only, hash-chained record. Made by `open`, `open_read_only` or `in_memory`.
+    """An append-only, hash-chained record. Use `open`, `open_read_only` or `in_memory` to get one.
 
-    Any thread may use it; what it acknowledges is on the disk.
+    Any thread may use a journal. When `append` returns, the entries are on the disk.
 
     Attributes
     ----------
     folder : Path or None
-        The project; None in memory.
+        Folder of the project; None in memory.
     annotator : str
         Pseudonym that new events carry.
     report : str
-        What was found damaged and what became of it; "" when all was well. For the user to see.
+        Note for the user about damage and its recovery; "" if there was none.
     """
 
     def __init__(
@@ -101,14 +102,14 @@ class Journal:
 
     @classmethod
     def in_memory(cls, annotator: str | None = None) -> Journal:
-        """Return a journal that is gone when it is closed."""
+        """Return a journal in memory, which is gone when it is closed."""
         link = schema.connect(":memory:")
         schema.fill(link)
         return cls(link, annotator=annotator)
 
     @classmethod
     def open(cls, folder: Path | str, annotator: str | None = None) -> Journal:
-        """Open the journal of a project, making both if need be.
+        """Open the journal of a project; create journal and folder if needed.
 
         A damaged file is kept beside the journal and recovered as far as it is intact; `report` says so.
 
@@ -149,12 +150,12 @@ class Journal:
 
     @classmethod
     def open_read_only(cls, folder: Path | str) -> Journal:
-        """Open a journal to look at it, also while another program has it open; nothing is mended.
+        """Open a journal for reading, also while another program has it open. Nothing is recovered.
 
         Raises
         ------
         JournalError
-            When there is none, or it cannot be read.
+            When there is no journal or it cannot be read.
         """
         path = Path(folder).absolute() / FILE
         if not path.exists():
@@ -176,33 +177,33 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file and of the project."""
+        """Close the file and release the project."""
         with self._guard:
             self._link.close()
             if self._held is not None:
                 self._held.release()
 
     def append(self, case: str, *entries: Entry, known: int | None = None) -> tuple[Event, ...]:
-        """Write entries, all or none; on return they are on the disk.
+        """Write all entries or none. On return they are on the disk.
 
         Parameters
         ----------
         case : str
-            Which image they are about; "" for the journal itself.
+            Case of the entries; "" for the journal itself.
         *entries : Entry
             In order.
         known : int, optional
-            Number of the last event of this case that the caller knows, 0 for none; any other is an error.
+            Number of the last event of this case that the caller knows, 0 for none; more events are an error.
 
         Returns
         -------
         tuple of Event
-            As they will be read again.
+            The events, as they are stored.
 
         Raises
         ------
         JournalError
-            When they could not be written; nothing was.
+            When the entries could not be written; then nothing was written.
         """
         masks: dict[str, Mask] = {}
         packed: dict[str, tuple] = {}
@@ -231,19 +232,19 @@ class Journal:
         Raises
         ------
         JournalError
-            When one is not what was written.
+            When an event differs from what was written.
         """
         load = cache(partial(rows.read_mask, self._link))
         for row in rows.read_rows(self._link, case):
             yield _row_to_event(row, load)
 
     def history(self, case: str) -> History:
-        """Return what the events of a case add up to; damage that is found is recovered first, see `report`.
+        """Return the replay of a case's events; damage is recovered first, see `report`.
 
         Raises
         ------
         JournalError
-            When it is damaged and was opened to look at only.
+            When the journal is damaged and was opened for reading only.
         """
         with self._guard:
             try:
@@ -257,11 +258,11 @@ class Journal:
                 return History(self.events(case))
 
     def case_id(self, study: Study) -> str:
-        """Return the salted hash of what a study shows; looks at every pixel."""
+        """Return the salted hash of a study's content; reads every pixel."""
         return hmac.new(self._salt.encode(), fingerprint(study), hashlib.sha256).hexdigest()[:24]
 
     def cases(self) -> tuple[CaseInfo, ...]:
-        """Return the cases, the one used last first."""
+        """Return the cases, the last used one first."""
         query = """
             SELECT case_id, max(CASE kind WHEN 'image' THEN body END), sum(kind = 'round'),
                 sum(kind = 'verdict'), min(utc), max(utc)
@@ -279,7 +280,7 @@ class Journal:
         Raises
         ------
         JournalError
-            At the first that is not what was written.
+            At the first event or mask that differs from what was written.
         """
         last = (0, "")
         for event in self.events():
@@ -289,11 +290,11 @@ class Journal:
         return last
 
     def lost_masks(self) -> int:
-        """Return how many masks were lost in recoveries and not found again."""
+        """Return the number of masks that were lost in recoveries and not found again."""
         return self._read("SELECT count(*) FROM masks WHERE runs IS NULL")[0][0]
 
     def strings(self) -> Iterator[tuple[int, str, str]]:
-        """Yield every string in the file: number of its event (0 for none), where it stands, itself."""
+        """Yield every string in the file: number of its event (0 for none), its path, the string."""
         yield from rows.read_strings(self._link)
 
     def _read(self, query: str) -> list[tuple]:
@@ -348,7 +349,7 @@ class Journal:
 
 
 def _open_or_recover(path: Path) -> tuple[sqlite3.Connection, str]:
-    """Open a journal for writing, making or mending it if need be; return it and what to tell the user."""
+    """Open a journal for writing, create or recover it if needed; return it and a note for the user."""
     recovery.finish(path)
     report = ""
     if not path.exists() and path.with_name(f"{path.name}-wal").exists():
@@ -363,7 +364,7 @@ def _open_or_recover(path: Path) -> tuple[sqlite3.Connection, str]:
 
 
 def _open_checked(path: Path) -> sqlite3.Connection:
-    """Open a journal for writing; raises `DamageError` when its end is damaged."""
+    """Open a journal for writing; raises `DamageError` if its last events are damaged."""
     if path.stat().st_size == 0:  # connecting would write to it
         raise DamageError("The journal is empty.")
     with rows.finding_damage("The journal cannot be read"), ExitStack() as stack:

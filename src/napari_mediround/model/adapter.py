@@ -1,8 +1,8 @@
-"""What a site has learned, as LoRA beside a model: attached, taken off, written and read.
+"""Learned adapters: LoRA beside a model, attached, taken off, written and read.
 
 LoRA on the language model (beside the one that came with the weights), on the SEG projection and on the
-mask decoder, and a calibration of the judge. The weights below are never written to: taken off, the model
-computes what it did before, bit for bit. Knows no journal and no recipe.
+mask decoder, and a calibration of the judge. The weights of the model are never changed: without the adapter
+the model computes what it did before, bit for bit. Knows no journal and no recipe.
 
 References
 ----------
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from napari_mediround.errors import AdapterError
 from napari_mediround.files import write_whole
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.mediround import MediRound
 
 NAME = "learned"
@@ -41,7 +42,7 @@ class AdapterShape:
     Parameters
     ----------
     language_rank, head_rank : int
-        Of LoRA on the language model, and on SEG projection and mask decoder; α is twice the rank.
+        Ranks of LoRA on the language model, and on SEG projection and mask decoder; α is twice the rank.
     language_targets : tuple of str
         Module names of the language model that get LoRA.
     """
@@ -52,30 +53,31 @@ class AdapterShape:
 
 
 class Adapter:
-    """An adapter on a model, attached on construction; a fresh one changes nothing.
+    """An adapter on a model, attached on construction. A fresh adapter changes nothing.
 
     Parameters
     ----------
     model : MediRound
-        Carries no other adapter of this kind.
+        Model without another adapter of this kind.
     shape : AdapterShape
         Ranks and places.
     seed : int
-        Of the initial LoRA A; B is zero.
+        Seed of the initial LoRA A; B is zero.
 
     Attributes
     ----------
     sha256 : str
-        Of the file that it was read from; "" for a fresh one.
+        Hash of the file that the adapter was read from; "" for a fresh one.
 
     Raises
     ------
     AdapterError
-        When the model carries one already.
+        When the model has an adapter already.
     """
 
     def __init__(self, model: MediRound, shape: AdapterShape | None = None, seed: int = 0) -> None:
-        from peft import LoraConfig, get_peft_model
+        with one_at_a_time():
+            from peft import LoraConfig, get_peft_model
 
         self.model, self.shape, self.sha256 = model, shape or AdapterShape(), ""
         self._network = model.language.network
@@ -101,11 +103,11 @@ class Adapter:
         model.to(model.device)
 
     def language_parameters(self) -> list[nn.Parameter]:
-        """Return LoRA of the language model."""
+        """Return the LoRA parameters of the language model."""
         return [p for name, p in self._tensors().items() if name.startswith("language.")]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return LoRA of SEG projection and mask decoder."""
+        """Return the LoRA parameters of SEG projection and mask decoder."""
         return [p for name, p in self._tensors().items() if name.startswith("heads.")]
 
     def _tensors(self) -> dict[str, nn.Parameter]:
@@ -119,7 +121,7 @@ class Adapter:
         }
 
     def calibrate(self, scale: float, offset: float) -> None:
-        """Let the judge's logit be `scale` times what it was plus `offset`."""
+        """Replace the judge's logit by `scale` times the logit plus `offset`."""
         weight, bias = self._judged
         self._judge.weight.data, self._judge.bias.data = weight * scale, bias * scale + offset
         self.calibration = (scale, offset)
@@ -131,12 +133,12 @@ class Adapter:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take the tensors of `state`.
+        """Load the tensors of `state`.
 
         Raises
         ------
         AdapterError
-            When one is missing, left over or of another shape; nothing has changed then.
+            When a tensor is missing, left over or of another shape; nothing has then changed.
         """
         own = self._tensors()
         shapes = {name: tuple(value.shape) for name, value in own.items()} | {"judge": (2,)}
@@ -149,7 +151,7 @@ class Adapter:
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """Compute as without the adapter, for a while."""
+        """Return a context in which the model computes without the adapter."""
         kept = self.calibration
         others = [n for n in self._network.active_adapters if n != NAME]
         self.calibrate(1.0, 0.0)
@@ -163,7 +165,7 @@ class Adapter:
                 self.calibrate(*kept)
 
     def detach(self) -> None:
-        """Take the adapter off; the model is what it was before."""
+        """Take the adapter off. The model is then what it was before."""
         others = [n for n in self._network.active_adapters if n != NAME]
         self._network.delete_adapter(NAME)
         self._network.base_model.set_adapter(others)
@@ -175,9 +177,9 @@ class Adapter:
 
 @torch.no_grad()
 def hash_base(model: MediRound) -> str:
-    """Return 16 hex digits of what an adapter stands on; `model` carries none.
+    """Return 16 hex digits of the weights that an adapter belongs to; `model` has no adapter.
 
-    Of the frozen language model only the first bytes of each tensor are read, so that this takes a moment.
+    Reads only the first bytes of each tensor of the frozen language model, to be fast.
     The finder does not count: it works by name, beside what an adapter changes, so that adapters outlive it.
     """
     digest = hashlib.sha256()
@@ -192,12 +194,12 @@ def hash_base(model: MediRound) -> str:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, and not a whole set of trained weights."""
+    """Return whether a folder holds an adapter, not a whole set of trained weights."""
     return (Path(folder) / WEIGHTS).is_file()
 
 
 def write_adapter(folder: Path, state: Mapping[str, Tensor], shape: AdapterShape, card: dict) -> None:
-    """Write ``adapter.safetensors`` (float32) and ``card.json`` with its hash; through temporary names."""
+    """Write ``adapter.safetensors`` (float32) and ``card.json`` with its hash, through temporary names."""
     from safetensors.torch import save
 
     content = save({n: v.detach().cpu().float().contiguous() for n, v in state.items()})
@@ -207,12 +209,12 @@ def write_adapter(folder: Path, state: Mapping[str, Tensor], shape: AdapterShape
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], AdapterShape, dict]:
-    """Return the tensors, shape and card of an adapter; nothing in it is run.
+    """Return the tensors, shape and card of an adapter. No code in its files is run.
 
     Raises
     ------
     AdapterError
-        When it is missing, damaged, or holds a value that is not a number.
+        When the adapter is missing, damaged, or holds a value that is not a number.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -242,7 +244,7 @@ def attach_folder(model: MediRound, folder: Path) -> Adapter:
     Raises
     ------
     AdapterError
-        When it is damaged, or was learned on other weights; the model is as before then.
+        When the adapter is damaged or was learned on other weights; the model is then unchanged.
     """
     state, shape, card = read_adapter(folder)
     if card.get("base") != (own := hash_base(model)):

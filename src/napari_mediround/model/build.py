@@ -16,11 +16,18 @@ from torch import Tensor, nn
 
 import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.click_maps import PromptMaps
 from napari_mediround.model.context import Context, Glance
 from napari_mediround.model.convert import is_transformers_sam, load_llava_projector, rename_transformers_sam
 from napari_mediround.model.heads import Corrector, Judge
-from napari_mediround.model.language import LanguageModel, build_random_language, load_language_folder
+from napari_mediround.model.language import (
+    Language,
+    LanguageModel,
+    build_random_language,
+    load_language_folder,
+)
+from napari_mediround.model.llama import AnsweringLanguage, is_plain
 from napari_mediround.model.mediround import CorrectionSettings, MediRound
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
@@ -93,6 +100,7 @@ def build_mediround(
     untrained: bool = False,
     folders: Mapping[str, Path] | None = None,
     weights_dir: Path | None = None,
+    answering: bool = False,
 ) -> MediRound:
     """Compose a model and load its weights.
 
@@ -110,6 +118,9 @@ def build_mediround(
         Weight name to folder or file, instead of `weights.locate`.
     weights_dir : Path, optional
         A folder that `weights.locate` looks at first.
+    answering : bool
+        Only answer, where the preset's language model allows it: without transformers and peft, whose import
+        takes seconds. `LanguageModel` comes with `AnsweringLanguage.complete`.
 
     Returns
     -------
@@ -131,7 +142,7 @@ def build_mediround(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _compose(settings, path_of, seed)
+        model = _compose(settings, path_of, seed, answering)
     if trained is None and "trained" in settings and not untrained:
         trained = path_of(settings["trained"]["weights"])
     if trained is not None:
@@ -143,7 +154,7 @@ def _build_context(channels: int, detail: int = 32, **shape: int) -> tuple[Conte
     return Context(channels, detail=detail, **shape), Glance(channels, detail), PromptMaps(detail)
 
 
-def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
+def _compose(settings: dict[str, dict], path_of, seed: int, answering: bool) -> MediRound:
     image, decoder = settings["image"], settings["decoder"]
     channels, size = image["channels"], image["size"]
     encoder = _build_encoder(image)
@@ -159,14 +170,7 @@ def _compose(settings: dict[str, dict], path_of, seed: int) -> MediRound:
     vision = _build_vision(settings["vision"], channels, path_of)
     language = settings["language"]
     folder = path_of(language["weights"]) if "weights" in language else None
-    if folder:
-        network, tokenizer = load_language_folder(folder, getattr(torch, language.get("dtype", "float32")))
-    else:
-        network, tokenizer = build_random_language(
-            language["width"], language["depth"], language["heads"], seed
-        )
-    lora = dict(settings["lora"])
-    model = LanguageModel(network, tokenizer, **lora | {"targets": tuple(lora["targets"])})
+    model = _build_language(language, settings["lora"], folder, seed, answering)
     template = PromptTemplate(**settings["template"], image_tokens=vision.tokens)
     judge = Judge(channels, **settings["judge"])
     corrector = Corrector(channels, **settings["corrector"])
@@ -213,10 +217,21 @@ def _build_encoder(image: dict) -> nn.Module:
     raise SettingsError(f"There is no image encoder {image['encoder']!r}: choose 'tinyvit' or 'sam_vit'.")
 
 
+def _build_language(language: dict, lora: dict, folder: Path | None, seed: int, answering: bool) -> Language:
+    lora, dtype = lora | {"targets": tuple(lora["targets"])}, language.get("dtype", "float32")
+    if folder is None:
+        shape = language["width"], language["depth"], language["heads"]
+        return LanguageModel(*build_random_language(*shape, seed), **lora)
+    if answering and dtype == "float32" and is_plain(folder):
+        return AnsweringLanguage(folder, **lora)
+    return LanguageModel(*load_language_folder(folder, getattr(torch, dtype)), **lora)
+
+
 def _build_vision(vision: dict, channels: int, path_of) -> PooledVision | ClipVision:
     if vision["kind"] == "pooled":
         return PooledVision(channels, vision["grid"])
-    from transformers import CLIPVisionConfig, CLIPVisionModel
+    with one_at_a_time():
+        from transformers import CLIPVisionConfig, CLIPVisionModel
 
     if "weights" in vision:
         folder = str(path_of(vision["weights"]))

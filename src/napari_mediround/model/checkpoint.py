@@ -40,10 +40,8 @@ PARTS = (
 
 def trained_state(model: MediRound) -> dict[str, Tensor]:
     """Return every trained tensor by name, the adapter's under ``language.``."""
-    from peft import get_peft_model_state_dict
-
     state = {name: p.detach() for name, p in model.named_parameters() if name.partition(".")[0] in PARTS}
-    adapter = get_peft_model_state_dict(model.language.network, save_embedding_layers=False)
+    adapter = model.language.adapter_state()
     return state | {f"language.{name}": value for name, value in adapter.items()}
 
 
@@ -55,8 +53,6 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
     MissingWeightsError
         When a tensor is missing, left over or of another shape.
     """
-    from peft import set_peft_model_state_dict
-
     own = model.state_dict()
     parts = {name: value for name, value in state.items() if not name.startswith("language.")}
     expected = {name for name, _ in model.named_parameters() if name.partition(".")[0] in PARTS}
@@ -74,7 +70,7 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
                 f"These trained weights are for another preset: {name} has another shape."
             )
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in parts.items()}, strict=False)
-    set_peft_model_state_dict(model.language.network, {k: v.float() for k, v in adapter.items()})
+    model.language.load_adapter_state(adapter)
 
 
 def save_trained(model: MediRound, folder: Path, card: dict) -> None:

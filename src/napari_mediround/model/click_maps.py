@@ -1,8 +1,7 @@
-"""Clicks and boxes drawn as maps beside the detail, and what a small U-Net makes of them.
+"""Click maps: clicks and boxes drawn beside the detail, and a small U-Net that turns them into logits.
 
-SAM tells its decoder of a click as one token, on a grid of 4 px; what interactive segmentation learned
-before, that a click drawn where it is says most about the pixels around and like it, is added here. Ours,
-not the paper's.
+SAM gives its decoder one token for each click, on a grid of 4 px. Earlier interactive methods showed that
+a click drawn in place says most about similar pixels around it; this module adds that. Ours, not the paper's.
 
 References
 ----------
@@ -21,18 +20,18 @@ from napari_mediround.model.features import Seen
 from napari_mediround.model.sam import CERTAIN
 
 RADII = (0.02, 0.1)
-"""Deviations of a click's spots, of the plane's side."""
+"""Standard deviations of the spots of a click, as shares of the plane's side."""
 MAPS = 2 * (len(RADII) + 1) + 2
-"""For either sign the spots and what looks alike; the box; the mask before."""
+"""Channels: spots and similar pixels for each sign; the box; the earlier mask."""
 
 
 class PromptMaps(nn.Module):
-    """From detail, clicks, box and the mask before to what they change of a mask. A fresh one adds nothing.
+    """Change of a mask from detail, clicks, box and the earlier mask. A fresh module adds nothing.
 
     Parameters
     ----------
     detail : int
-        D of the detail.
+        Channels D of the detail.
     width : int
         Channels on the detail's grid; twice as many on the two coarser ones.
     """
@@ -63,11 +62,11 @@ class PromptMaps(nn.Module):
         Parameters
         ----------
         seen : Seen
-            1 or N planes.
+            Decoder features of 1 or N planes.
         points, boxes, previous
-            As for `MediRound.decode`; points or boxes are there.
+            As in `MediRound.decode`; points or boxes are given.
         size : int
-            Side of the model square, which these are in pixels of.
+            Side of the model square, in whose pixels points and boxes are.
         """
         count = len(points[0]) if points is not None else len(boxes)
         detail = seen.detail.expand(count, -1, -1, -1)
@@ -84,7 +83,7 @@ class PromptMaps(nn.Module):
         return self.out(self.norm(fine))
 
     def _draw_clicks(self, detail: Tensor, points: tuple[Tensor, Tensor] | None, size: int) -> Tensor:
-        """Return (N, 2 · (radii + 1), H, W): for clicks inside, then outside, spots and what looks alike."""
+        """Return (N, 2 · (radii + 1), H, W): spots and similar pixels, for clicks inside, then outside."""
         height, width = detail.shape[-2:]
         shape = (len(detail), len(RADII) + 1, height, width)
         if points is None:
@@ -101,7 +100,7 @@ class PromptMaps(nn.Module):
 
 
 def draw_boxes(boxes: Tensor | None, like: Tensor, size: int) -> Tensor:
-    """Return (N, 1, H, W): 1 in boxes (N, 4), in pixels of the model square, 0 outside and without any."""
+    """Return (N, 1, H, W): 1 inside boxes (N, 4) in pixels of the model square, else 0."""
     height, width = like.shape[-2:]
     if boxes is None:
         return like.new_zeros(len(like), 1, height, width)
@@ -112,6 +111,6 @@ def draw_boxes(boxes: Tensor | None, like: Tensor, size: int) -> Tensor:
 
 
 def pixel_centres(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the x (W,) and y (H,) of the pixels of (…, H, W), 0…1 of its sides."""
+    """Return x (W,) and y (H,) of the pixel centres of (…, H, W), 0…1 of the sides."""
     y, x = ((torch.arange(side, device=like.device) + 0.5) / side for side in like.shape[-2:])
     return x, y

@@ -1,6 +1,6 @@
 """Names of other people's checkpoints: transformers' SAM, LLaVA-Med's projector, MediRound's released code.
 
-Knows which tensor of theirs is which of ours, nothing of how it was trained.
+Knows which tensor of theirs is which of ours.
 
 References
 ----------
@@ -64,7 +64,7 @@ _CORE = "language.network.base_model.model."
 
 
 def is_transformers_sam(state: Iterable[str]) -> bool:
-    """Whether tensor names are those of `transformers.SamModel`."""
+    """Return whether tensor names are those of `transformers.SamModel`."""
     return any(name.startswith("vision_encoder.") for name in state)
 
 
@@ -82,12 +82,12 @@ def _rename_sam(name: str) -> str:
 
 
 def load_llava_projector(model: MediRound, folder: Path) -> bool:
-    """Load LLaVA's `mm_projector` from its folder into the image projector, where there is one and it fits.
+    """Load LLaVA's `mm_projector` from its folder into the image projector, if there is one that fits.
 
     Returns
     -------
     bool
-        Whether it was loaded. It is not where our projector begins with a norm, which LLaVA's has not.
+        Whether it was loaded. It does not fit a projector that begins with a norm.
     """
     from safetensors import safe_open
 
@@ -112,7 +112,7 @@ def import_upstream(model: MediRound, state: Mapping[str, Tensor]) -> list[str]:
     Parameters
     ----------
     model : MediRound
-        Of the preset `paper`, or of the same layout.
+        Model of the preset `paper`, or of the same layout.
     state : mapping
         Name to tensor, as `pytorch_model*.bin` holds them: with or without ``module.`` and peft's
         ``base_model.model.``; of stage 1 (no judge, no corrector) or stage 2.
@@ -120,12 +120,12 @@ def import_upstream(model: MediRound, state: Mapping[str, Tensor]) -> list[str]:
     Returns
     -------
     list of str
-        Names that have no place here, sorted.
+        Names of tensors that have no place in the model, sorted.
 
     Raises
     ------
     MissingWeightsError
-        When a tensor has another shape than ours, naming the first; then nothing is changed.
+        When a tensor has another shape than ours; the message names the first. Nothing is then changed.
 
     Notes
     -----
@@ -155,7 +155,7 @@ def import_upstream(model: MediRound, state: Mapping[str, Tensor]) -> list[str]:
 def _place(
     model: MediRound, own: Mapping[str, Tensor], name: str, value: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (tensor of ours, tensor to copy) for one name of theirs; nothing where it has no place."""
+    """Yield (our tensor, tensor to copy) for one of their names; nothing if it has no place here."""
     bare = name.removeprefix("module.").removeprefix("base_model.model.")
     if bare in ("model.embed_tokens.weight", "lm_head.weight"):
         yield from _place_rows(model, own, bare.removesuffix(".weight"), value)
@@ -178,7 +178,7 @@ def _place(
 def _place_rows(
     model: MediRound, own: Mapping[str, Tensor], table: str, value: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Place an embedding or LM head: the base's rows, then those of the three new tokens."""
+    """Yield the rows of an embedding or LM head: those of the base, then those of the three new tokens."""
     language = model.language
     words = len(language.tokenizer) - len(NEW_TOKENS)
     rows = own[f"{_CORE}{table}.token_adapter.base_layer.weight"]

@@ -1,7 +1,7 @@
 """Which part of a plane the model looks at, and in what proportions: the body amid air. Knows no model.
 
-A wide field of view, arms and the table halve the grid that is left for the body; a CT so taken was found to
-score a fifth of the same one cut to the body.
+A wide field of view, arms and the table leave half of the grid for the body. Such a CT scored a fifth of the
+same CT cut to the body.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 DARK = 30
-"""Up to this grey, 0…255, is air."""
+"""Grey values up to this one, 0…255, are air."""
 MARGIN = 8
-"""Pixels of the plane around the body."""
+"""Margin around the body, in pixels of the plane."""
 LARGEST_SHARE = 0.8
-"""Of the plane: a body whose box takes more is left as it is."""
+"""A plane is not cropped if the box of the body covers more than this share of the plane."""
 SMALLEST_PART = 0.8
-"""Of what is bright: a box that holds less may miss what is asked for; arms and table are less."""
+"""A crop holds at least this share of the bright pixels, so that only arms and table are lost."""
 
 MOST_SQUARE, MOST_LONG = 0.02, np.log(8)
 """Logarithms of the aspect of a pixel: up to the first it counts as square, above the second as a mistake."""
@@ -47,7 +47,7 @@ class Frame:
 
     @property
     def offset_xy(self) -> tuple[int, int]:
-        """Pixels from the plane's corner to the part's."""
+        """Offset of the part's corner from the plane's corner, x and y in pixels."""
         return self.columns.start, self.rows.start
 
     @property
@@ -67,7 +67,7 @@ class Frame:
         return wide / width, tall / height
 
     def holds(self, points_xy: NDArray | None) -> bool:
-        """Return whether points (N, 2) x, y of the plane lie in the part; None and no points do."""
+        """Return whether all points (N, 2), x and y on the plane, lie in the part; True without points."""
         if points_xy is None or not len(points_xy):
             return True
         inside = np.asarray(points_xy, float) - self.offset_xy
@@ -79,7 +79,7 @@ class Frame:
         return part if self.inner == self._size else _stretch(part, self.inner)
 
     def place(self, parts: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return masks (N, h, w) of the part on the whole plane, (N, H, W)."""
+        """Return masks (N, h, w) of the part as masks of the whole plane, (N, H, W)."""
         planes = np.zeros((len(parts), *self.shape), bool)
         rows, columns = (_nearest(n, m) for n, m in zip(self._size, self.inner, strict=True))
         planes[:, self.rows, self.columns] = parts[:, rows][:, :, columns]

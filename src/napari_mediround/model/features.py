@@ -1,4 +1,4 @@
-"""What is known of an image between two steps of the figure: encoded, as the decoder sees it, decoded."""
+"""Features of an image between the steps of the figure: encoded, decoder features, decoded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from napari_mediround.model.crop import Frame
 
 @dataclass(frozen=True)
 class Seen:
-    """A plane as the mask decoder sees it; B planes.
+    """Decoder features: B planes as the mask decoder sees them.
 
     Parameters
     ----------
     embedding : Tensor
-        (B, C, h, w), with its context.
+        (B, C, h, w) embedding with the context added.
     detail : Tensor, optional
         (B, D, H, W), finer; None for a model that looks no closer.
     found : Tensor, optional
@@ -42,20 +42,20 @@ class Seen:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """An encoded image: all that later rounds need of it.
+    """An encoded image: everything that later rounds need.
 
     Parameters
     ----------
     embedding : Tensor
-        (1, C, h, w) of the segmentation encoder, for the framed part.
+        (1, C, h, w) embedding of the crop by the segmentation encoder.
     tokens : Tensor
-        (T, F) raw features for the language model, of that part.
+        (T, F) raw features of the crop for the language model.
     image : ndarray
         uint8 (H, W, 3), the whole plane.
     frame : Frame
-        The part that the model looks at.
+        The crop.
     seen : Seen, optional
-        As the mask decoder sees it, where that is known already.
+        The decoder features, if they were computed already.
     """
 
     embedding: Tensor
@@ -66,35 +66,35 @@ class ImageFeatures:
 
     @property
     def part(self) -> NDArray[np.uint8]:
-        """uint8 (h, w, 3): what lies in the frame."""
+        """The crop of the image, uint8 (h, w, 3)."""
         return self.frame.cut(self.image)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W) of the plane."""
+        """Shape (H, W) of the plane."""
         return self.image.shape[:2]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> ImageFeatures:
-        """Return them on another device."""
+        """Return the features on another device."""
         return replace(self, embedding=self.embedding.to(device, dtype), tokens=self.tokens.to(device))
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Masks as the decoder gives them, N of them.
+    """N decoded masks.
 
     Parameters
     ----------
     logits : Tensor
-        (N, 4h, 4w), on the padded model square.
+        (N, 4h, 4w) mask logits on the padded model square.
     iou : Tensor
-        (N,), SAM's own estimate.
+        (N,), SAM's own estimate of the IoU.
     token : Tensor
-        (N, C), mask tokens.
+        (N, C) mask tokens of the decoder.
     quality : Tensor
         (N,), judged IoU 0…1; empty before judging.
     corrected : Tensor
-        bool (N,): the corrector's mask was kept.
+        bool (N,), whether the corrector's mask was kept.
     """
 
     logits: Tensor

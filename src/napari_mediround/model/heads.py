@@ -41,7 +41,7 @@ def pool_mask(embedding: Tensor, mask: Tensor) -> Tensor:
     embedding : Tensor
         (1 or N, C, h, w).
     mask : Tensor
-        (N, h', w'), 0…1; averaged down to (h, w) first, so that a mask below one cell still counts.
+        (N, h', w'), 0…1; first averaged to (h, w), so that a mask smaller than a cell still counts.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def pool_mask(embedding: Tensor, mask: Tensor) -> Tensor:
 
 
 def describe_mask(logits: Tensor) -> Tensor:
-    """Return what a mask's logits say of their own certainty and shape.
+    """Return features of the certainty and the shape of mask logits.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def describe_mask(logits: Tensor) -> Tensor:
 
 
 class Judge(nn.Module):
-    """Predict the IoU of a mask with the truth.
+    """The judge: predicts the IoU of a mask with the true mask.
 
     Parameters
     ----------
@@ -123,9 +123,9 @@ class Judge(nn.Module):
         embedding : Tensor
             (1 or N, C, h, w).
         logits : Tensor
-            (N, h', w') of the masks judged.
+            (N, h', w') logits of the masks to judge.
         iou : Tensor
-            (N,): SAM's own estimate.
+            (N,) estimates of the IoU by SAM's own head.
         """
         if self.sees == "vector":
             return self.mlp(vector)[:, 0]
@@ -136,7 +136,7 @@ class Judge(nn.Module):
 
 
 class Corrector(nn.Module):
-    """Turn a SEG vector into a better one.
+    """The corrector: turns a SEG vector into a better one.
 
     Parameters
     ----------

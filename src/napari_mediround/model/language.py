@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -20,13 +20,85 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mediround.errors import MissingWeightsError
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.prompt import NEW_TOKENS
 
 ADAPTER = "default"
 """Peft's name of the LoRA adapter and of the trained token rows."""
 
 
-class LanguageModel(nn.Module):
+class Language(nn.Module):
+    """What a dialogue asks of a causal language model: `LanguageModel` learns too, another only answers.
+
+    Attributes
+    ----------
+    tokenizer
+        With MediRound's tokens added.
+    base_vocabulary : int
+        Rows of the base model's own table.
+    new_ids : dict of str to int
+        MediRound's tokens.
+    """
+
+    @property
+    def end_id(self) -> int:
+        """Token id that ends an answer."""
+        return self.tokenizer.eos_token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Return token ids of a text, special tokens in it recognised, none added."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    @torch.no_grad()
+    def generate(
+        self, embeddings: Tensor, cache, limit: int, cancelled=None, base: bool = False, draft=None
+    ) -> tuple[list[int], list[Tensor]]:
+        """Answer greedily.
+
+        Parameters
+        ----------
+        embeddings : Tensor
+            (1, T, D), the end of the prompt that is not in `cache` yet.
+        cache : DynamicCache
+            Grows by T and by every token of the answer but the last.
+        limit : int
+            Most tokens of the answer.
+        cancelled : callable, optional
+            Asked between tokens; the answer ends early when it returns true.
+        base : bool
+            Use the frozen base model and its own vocabulary.
+        draft : callable, optional
+            Tokens so far to tokens that may follow (`model.drafts`): read in the same pass, and kept as far
+            as the model says them too.
+
+        Returns
+        -------
+        ids : list of int
+            The answer, its end token included if there was one.
+        hidden : list of Tensor
+            (D,) for each id: the state that predicted it.
+        """
+        ids, states = [], []
+        with self.adapter_off() if base else nullcontext():
+            while True:
+                guess = draft(ids)[: limit - len(ids) - 1] if draft else []
+                ahead = self.embed(torch.tensor([guess], dtype=torch.long, device=embeddings.device))
+                hidden = self.hidden(torch.cat([embeddings, ahead], 1), cache)[0, -1 - len(guess) :]
+                said = (self.base_logits(hidden) if base else self.logits(hidden)).argmax(-1).tolist()
+                wrong = (i for i, (a, b) in enumerate(zip(said, guess, strict=False)) if a != b)
+                new = said[: next(wrong, len(guess)) + 1]
+                new = new[: new.index(self.end_id) + 1] if self.end_id in new else new
+                if len(new) <= len(guess):
+                    cache.crop(len(new) - 1 - len(guess))
+                ids += new
+                states += hidden[: len(new)]
+                done = new[-1] == self.end_id or len(ids) >= limit
+                if done or (cancelled is not None and cancelled()):
+                    return ids, states
+                embeddings = self.embed(torch.tensor([new[-1:]], device=embeddings.device))
+
+
+class LanguageModel(Language):
     """A causal language model with its tokenizer and adapter.
 
     Parameters
@@ -50,7 +122,8 @@ class LanguageModel(nn.Module):
         dropout: float = 0.0,
         targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj"),
     ) -> None:
-        from peft import LoraConfig, get_peft_model
+        with one_at_a_time():
+            from peft import LoraConfig, get_peft_model
 
         super().__init__()
         self.tokenizer = tokenizer
@@ -83,15 +156,6 @@ class LanguageModel(nn.Module):
     def width(self) -> int:
         """Hidden size D."""
         return self.network.config.hidden_size
-
-    @property
-    def end_id(self) -> int:
-        """Token id that ends an answer."""
-        return self.tokenizer.eos_token_id
-
-    def encode(self, text: str) -> list[int]:
-        """Return token ids of a text, special tokens in it recognised, none added."""
-        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def chat_prompt(self, messages: list[dict[str, str]]) -> list[int]:
         """Return token ids of a chat as the base model learned it, the start of the answer last."""
@@ -145,6 +209,27 @@ class LanguageModel(nn.Module):
         """
         return F.linear(hidden, self._output_rows[0][: self.base_vocabulary])
 
+    def new_cache(self):
+        """Return an empty cache for `hidden`."""
+        with one_at_a_time():
+            from transformers import DynamicCache
+
+        return DynamicCache()
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """Return LoRA and token rows by peft's names."""
+        with one_at_a_time():
+            from peft import get_peft_model_state_dict
+
+        return get_peft_model_state_dict(self.network, save_embedding_layers=False)
+
+    def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `adapter_state` names."""
+        with one_at_a_time():
+            from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(self.network, {name: value.float() for name, value in state.items()})
+
     def _own_ids(self, table: nn.Module) -> Tensor:
         return torch.tensor(table.token_indices[ADAPTER], device=table.get_base_layer().weight.device)
 
@@ -153,54 +238,6 @@ class LanguageModel(nn.Module):
         """Run as the frozen base model."""
         with self.network.disable_adapter():
             yield
-
-    @torch.no_grad()
-    def generate(
-        self, embeddings: Tensor, cache, limit: int, cancelled=None, base: bool = False, draft=None
-    ) -> tuple[list[int], list[Tensor]]:
-        """Answer greedily.
-
-        Parameters
-        ----------
-        embeddings : Tensor
-            (1, T, D), the end of the prompt that is not in `cache` yet.
-        cache : DynamicCache
-            Grows by T and by every token of the answer but the last.
-        limit : int
-            Most tokens of the answer.
-        cancelled : callable, optional
-            Asked between tokens; the answer ends early when it returns true.
-        base : bool
-            Use the frozen base model and its own vocabulary.
-        draft : callable, optional
-            Tokens so far to tokens that may follow (`model.drafts`): read in the same pass, and kept as far
-            as the model says them too.
-
-        Returns
-        -------
-        ids : list of int
-            The answer, its end token included if there was one.
-        hidden : list of Tensor
-            (D,) for each id: the state that predicted it.
-        """
-        ids, states = [], []
-        with self.adapter_off() if base else nullcontext():
-            while True:
-                guess = draft(ids)[: limit - len(ids) - 1] if draft else []
-                ahead = self.embed(torch.tensor([guess], dtype=torch.long, device=embeddings.device))
-                hidden = self.hidden(torch.cat([embeddings, ahead], 1), cache)[0, -1 - len(guess) :]
-                said = (self.base_logits(hidden) if base else self.logits(hidden)).argmax(-1).tolist()
-                wrong = (i for i, (a, b) in enumerate(zip(said, guess, strict=False)) if a != b)
-                new = said[: next(wrong, len(guess)) + 1]
-                new = new[: new.index(self.end_id) + 1] if self.end_id in new else new
-                if len(new) <= len(guess):
-                    cache.crop(len(new) - 1 - len(guess))
-                ids += new
-                states += hidden[: len(new)]
-                done = new[-1] == self.end_id or len(ids) >= limit
-                if done or (cancelled is not None and cancelled()):
-                    return ids, states
-                embeddings = self.embed(torch.tensor([new[-1:]], device=embeddings.device))
 
 
 def _own_rows(table: nn.Module) -> Tensor:
@@ -228,8 +265,9 @@ def load_language_folder(folder: Path, dtype: torch.dtype = torch.float32):
 
 
 def _load_language_folder(folder: Path, dtype: torch.dtype):
-    from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
-    from transformers.utils import logging
+    with one_at_a_time():
+        from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
+        from transformers.utils import logging
 
     class LlavaMistral(MistralForCausalLM):
         _keys_to_ignore_on_load_unexpected = (r"vision_tower\.", r"mm_projector\.")
@@ -249,7 +287,8 @@ def _load_language_folder(folder: Path, dtype: torch.dtype):
 
 
 def _load_tokenizer(folder: Path, **options):
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    with one_at_a_time():
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     # A serialised tokenizer says it all; AutoTokenizer parses it twice, and stops every thread meanwhile.
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
@@ -258,8 +297,9 @@ def _load_tokenizer(folder: Path, **options):
 
 def build_random_language(width: int, depth: int, heads: int, seed: int):
     """Return (network, tokenizer): a random Llama over bytes, for tests."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    with one_at_a_time():
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+        from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate(["<|im_start|>", "<|im_end|>", *alphabet])}

@@ -1,8 +1,8 @@
 """MediRound: the paper's figure.
 
 Image encoder → prompt embedding of earlier masks → language model → `[SEG]` → SAM's mask decoder →
-judgment & correction. The parts are given from outside; nothing here branches on a preset's name. Knows
-no cache, file or viewer.
+judgment & correction. The caller passes the parts; nothing here depends on the name of a preset. Knows no
+cache, file or viewer.
 
 References
 ----------
@@ -50,10 +50,10 @@ class CorrectionSettings:
     threshold : float
         Judged IoU at or below which a mask is corrected (0.6 as published).
     keep_better : bool
-        Judge the corrected mask too and keep the better one; false is the published way: the corrector's,
-        unseen.
+        Judge the corrected mask too and keep the better one. False, as published, takes the corrector's mask
+        in any case.
     enabled : bool
-        False switches judgment-driven correction off; masks are judged all the same.
+        False switches correction off; masks are still judged.
     """
 
     threshold: float = 0.6
@@ -62,38 +62,42 @@ class CorrectionSettings:
 
 
 class MediRound(nn.Module):
-    """The model.
+    """The model: the figure of the paper.
+
+    One question calls `encode_image` (once for each plane), `see`, `describe_reference` (for each reference),
+    `embed_pieces`, the language model, `project_seg` and `segment`, which calls `decode`, the judge and, for
+    a doubtful mask, the corrector; then `masks_on_plane`.
 
     Parameters
     ----------
     image_encoder : nn.Module
         (B, 3, size, size) → (B, C, h, w).
     vision : PooledVision or ClipVision
-        Raw features for the language model.
+        Gives raw features for the language model.
     language : LanguageModel
-        With its adapter.
+        The language model with its LoRA adapter.
     prompt_encoder, mask_decoder : nn.Module
         Of `segment_anything.modeling`.
     judge, corrector : Judge, Corrector
-        Judgment & correction.
+        The heads of judgment & correction.
     template : PromptTemplate
-        Words around turns.
+        Gives the words around turns.
     size : int
         Side of the square model input, pixels.
     channels : int
-        C.
+        Channels C of embedding and SEG vectors.
     normalise : {"minmax", "sam"}
-        Each image to 0…1 (LiteMedSAM, MedSAM) or by SAM's means and deviations.
+        Scale each image to 0…1 (LiteMedSAM, MedSAM), or by SAM's means and deviations.
     correction : CorrectionSettings
-        When to correct.
+        When the corrector runs.
     projector_norm : bool
         Whether features are layer-normed before projection; LLaVA's projector has no norm.
     context : Context, optional
-        What the mask decoder sees beside the embedding.
+        Adds the whole plane and fine detail to the embedding.
     glance : Glance, optional
-        SEG vectors to a first mask prompt; with `context` only.
+        Turns SEG vectors into coarse masks; with `context` only.
     maps : PromptMaps, optional
-        What clicks and boxes change of a mask, drawn beside the detail; with `context` only.
+        Changes masks by clicks and boxes; with `context` only.
     """
 
     def __init__(
@@ -139,12 +143,14 @@ class MediRound(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.box_encoder.weight.device
 
     # Image encoder
 
-    def encode_image(self, image: NDArray[np.uint8], frame: Frame | None = None) -> ImageFeatures:
+    def encode_image(
+        self, image: NDArray[np.uint8], frame: Frame | None = None, aspect: float = 1.0
+    ) -> ImageFeatures:
         """Encode a plane.
 
         Parameters
@@ -152,21 +158,23 @@ class MediRound(nn.Module):
         image : ndarray
             uint8 (H, W, 3).
         frame : Frame, optional
-            The part to look at; by default the body (`find_frame`).
+            The crop; by default the body (`find_frame`).
+        aspect : float
+            Height over width of a pixel, where the part is still to be found.
         """
         weight = next(self.image_encoder.parameters())
-        frame = frame or find_frame(image)
+        frame = frame or find_frame(image, aspect)
         part = frame.cut(image)
         embedding = self.image_encoder(self.fit_pixels(part).to(weight.dtype))
         tokens = self.vision.describe_image(self._pixels(part) / 255, embedding)
         return ImageFeatures(embedding, tokens, image, frame)
 
     def fit_pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """Return what a plane, uint8 (H, W, 3), is encoded from: (1, 3, size, size), normalised."""
+        """Return a plane, uint8 (H, W, 3), fitted and normalised for the encoder: (1, 3, size, size)."""
         return self._normalise(self._pixels(image))
 
     def see(self, features: ImageFeatures) -> Seen:
-        """Return an encoded plane as the mask decoder sees it."""
+        """Return the decoder features of an encoded plane."""
         if features.seen is not None:
             return features.seen
         pixels = self.fit_pixels(features.part)
@@ -174,14 +182,14 @@ class MediRound(nn.Module):
         return seen if self.finder is None else replace(seen, found=self.finder.look(pixels))
 
     def look(self, embedding: Tensor, pixels: Tensor) -> Seen:
-        """Return planes as the mask decoder sees them.
+        """Return the decoder features of planes.
 
         Parameters
         ----------
         embedding : Tensor
             (B, C, h, w) of the segmentation encoder, on any grid.
         pixels : Tensor
-            (B, 3, size, size): what that was encoded from.
+            (B, 3, size, size), the pixels that the embedding encodes.
         """
         return Seen(embedding) if self.context is None else self.context(embedding, pixels)
 
@@ -203,12 +211,12 @@ class MediRound(nn.Module):
     # Prompt embedding
 
     def describe_reference(self, features: ImageFeatures, mask: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-        """Return an earlier mask's raw crop feature (F,) and normalised box (4,).
+        """Return the raw crop feature (F,) and the normalised box (4,) of an earlier mask.
 
         Parameters
         ----------
         features : ImageFeatures
-            Of the image the mask lies on.
+            Features of the image that the mask lies on.
         mask : ndarray
             bool (H, W).
         """
@@ -259,7 +267,7 @@ class MediRound(nn.Module):
         Parameters
         ----------
         seen : Seen
-            1 or N planes (`look`), the embedding (C, h, w) on any grid.
+            Decoder features of 1 or N planes (`look`), the embedding (C, h, w) on any grid.
         vectors : Tensor, optional
             (N, C).
         points : tuple of Tensor, optional
@@ -267,7 +275,7 @@ class MediRound(nn.Module):
         boxes : Tensor, optional
             (N, 4) x0, y0, x1, y1 in pixels of the model square.
         previous : Tensor, optional
-            (N, 1, 4h, 4w) logits; without them the first look at SEG vectors, if there is one.
+            (N, 1, 4h, 4w) logits of earlier masks; without them the coarse masks of SEG vectors, if any.
         """
         grid = seen.embedding.shape[-2:]
         full, stays, drawn = (4 * grid[0], 4 * grid[1]), None, None
@@ -299,7 +307,7 @@ class MediRound(nn.Module):
     # Judgment & correction
 
     def judge_masks(self, vectors: Tensor, embedding: Tensor, decoded: Decoded) -> Tensor:
-        """Return the judged IoU (N,), 0…1."""
+        """Return the IoU (N,) that the judge predicts, 0…1."""
         score = self.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)
         return score.float().sigmoid()
 
@@ -313,7 +321,7 @@ class MediRound(nn.Module):
         Parameters
         ----------
         features : ImageFeatures
-            Of the image.
+            Features of the image.
         vectors : Tensor
             (N, C) SEG vectors.
         names : sequence of str, optional
@@ -364,12 +372,12 @@ class MediRound(nn.Module):
         return self.finder is not None and name in self.finder and name not in known
 
     def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
-        """Bring mask logits (N, 4h, 4w) to bool (N, H, W) of the plane."""
+        """Return mask logits (N, 4h, 4w) as masks of the plane, bool (N, H, W)."""
         part = logits_to_plane(logits[:, None].float(), frame.inner, self.size)[:, 0]
         return frame.place((part > 0).cpu().numpy())
 
     def plane_to_square(self, xy: NDArray, frame: Frame) -> Tensor:
-        """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
+        """Convert coordinates (…, 2), x and y in pixels of the plane, to pixels of the model square."""
         inside = (np.asarray(xy, np.float32) - frame.offset_xy) * frame.scale_xy
         scaled = inside * square_scale(frame.inner, self.size)
         return torch.tensor(scaled, dtype=torch.float32, device=self.device)

@@ -1,7 +1,7 @@
-"""How a dialogue becomes the sequence the language model reads: token ids and slots for features.
+"""From a dialogue to the sequence that the language model reads: token ids and slots for features.
 
-A slot stands where a feature vector goes instead of a token's embedding. Two sequences that begin alike
-share their key-value cache up to there. Knows no tensor.
+A slot is a place where a feature vector replaces the embedding of a token. Two sequences with a common prefix
+share the key-value cache of the prefix. Knows no tensor.
 
 References
 ----------
@@ -28,9 +28,9 @@ class Slot:
     Parameters
     ----------
     kind : {"image", "crop", "box"}
-        What the vector is.
+        Kind of the vector.
     key : str
-        Content it comes from: the image's key, for references followed by the mask's.
+        Key of the content: that of the image, for references followed by that of the mask.
     index : int
         Number among the vectors of that kind and key.
     """
@@ -47,9 +47,9 @@ class ReferenceSlot:
     Parameters
     ----------
     name : str
-        What stands before its features: number and structure, "[1] liver".
+        Text before the features: number and structure, "[1] liver".
     key : str
-        Of its features; "" for none (dialogues without pixels).
+        Key of its features; "" for none (dialogues without pixels).
     """
 
     name: str
@@ -100,7 +100,7 @@ class PromptTemplate:
 
 
 def common_prefix(first: Sequence_, second: Sequence_) -> int:
-    """Return how many pieces two sequences share from their start."""
+    """Return the length of the common prefix of two sequences."""
     count = 0
     for a, b in zip(first, second, strict=False):
         if a != b:
@@ -138,12 +138,17 @@ def compose_answer(shown: Sequence[str], absent: Sequence[str] = ()) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+def plain_question(names: Sequence[str]) -> str:
+    """Return the plain question for structures: "Segment the liver and the spleen."."""
+    return f"Segment {_join([f'the {name}' for name in names])}."
+
+
 def _join(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
 def readable(text: str) -> str:
-    """Return an answer without its tokens, as a person reads it."""
+    """Return an answer without special tokens, as a person reads it."""
     text = re.sub(r"([^\[\],.;:]+?)\s*\[ABSENT\]", r"\1 is not visible here", text)
     text = re.sub(r"\s*\[(SEG|CROPPEDIMAGE|BBOXINPUT)\]", "", text)
     return re.sub(r"\s+([.,])", r"\1", text).strip()

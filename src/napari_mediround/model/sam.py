@@ -19,16 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CERTAIN = 6.0
-"""Logit of a mask prompt that leaves no doubt."""
+"""Logit of a certain pixel in a mask prompt."""
 _IMPORT_LOCK = threading.Lock()
 
 
 def _import_modeling() -> ModuleType:
     """Import `segment_anything.modeling` without running the package's own `__init__`.
 
-    That imports torchvision, for an automatic mask generator that nothing here uses. The package stands in
-    `sys.modules`, not run, for the time of the import; nothing stands in for torchvision, as another thread
-    that imports transformers meanwhile would take it for the real one.
+    The package's `__init__` imports torchvision for an automatic mask generator that nothing here uses.
+    During the import an empty package stands in `sys.modules`. A stand-in for torchvision would be wrong:
+    another thread that imports transformers could take it for the real one.
     """
     package, wanted = "segment_anything", "segment_anything.modeling"
     with _IMPORT_LOCK:
@@ -57,11 +57,11 @@ def build_sam_vit(
     size : int
         Side of the square input, pixels.
     width, depth, heads : int
-        Of the transformer; ViT-B is 768, 12, 12.
+        Width, depth and heads of the transformer; ViT-B has 768, 12, 12.
     global_blocks : tuple of int
         Blocks with global attention; ViT-B has (2, 5, 8, 11).
     outputs, patch : int
-        Channels of the embedding, pixels a patch side.
+        Channels of the embedding; side of a patch in pixels.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def fit_to_square(image: Tensor, size: int) -> Tensor:
 
 
 def fitted_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Return the (row, column) that a plane of `shape` takes inside a `size` px square."""
+    """Return the height and width that a plane of `shape` takes inside a `size` px square."""
     scale = size / max(shape)
     return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
 
@@ -153,7 +153,7 @@ def logits_to_plane(logits: Tensor, shape: tuple[int, int], size: int) -> Tensor
 
 
 def mask_to_logits(masks: Tensor, certainty: float = CERTAIN) -> Tensor:
-    """Return logits (N, 1, h, w) of masks (N, h, w), 0…1: a mask that nobody decoded as a mask prompt."""
+    """Return logits (N, 1, h, w) of masks (N, h, w), 0…1, so that a drawn mask can be a mask prompt."""
     return (2 * masks.float() - 1)[:, None] * certainty
 
 
@@ -182,12 +182,12 @@ def decode_masks(
     iou : Tensor
         (N,), SAM's own estimate.
     token : Tensor
-        (N, C), the mask token after the transformer: what the decoder made of the prompt.
+        (N, C), the mask token after the transformer.
 
     Notes
     -----
-    The same arithmetic as `MaskDecoder.predict_masks` with `multimask_output=False`, but the three masks
-    that nobody asked for are not upscaled, several images can be decoded in one batch, and the token is
+    The same arithmetic as `MaskDecoder.predict_masks` with `multimask_output=False`, but the three
+    unused masks are not upscaled, several images can be decoded in one batch, and the token is
     returned.
     """
     count = sparse.shape[0]

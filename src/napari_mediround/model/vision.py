@@ -1,7 +1,7 @@
-"""What the language model sees of an image and of an earlier mask: raw features before projection.
+"""Raw features of an image and of an earlier mask for the language model, before projection.
 
-Both kinds keep the features of an image apart from the projector that follows, so that they can be cached
-while the projector learns. Knows no dialogue.
+Both classes leave the projector to the model, so that raw features can be cached while the projector learns.
+Knows no dialogue.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class PooledVision(nn.Module):
     Parameters
     ----------
     channels : int
-        Of the embedding; also the width of a feature.
+        Channels of the embedding, which is also the width of a feature.
     grid : int
         The embedding is pooled to grid × grid image tokens.
     """
@@ -72,7 +72,7 @@ class ClipVision(nn.Module):
         return self._hidden(pixels)[0, 1:]
 
     def describe_region(self, pixels: Tensor, embedding: Tensor, mask: Tensor) -> Tensor:
-        """Return (width,): everything outside the mask (bool (H, W)) blacked, cropped to its box, squared."""
+        """Return (width,) of the image, black outside a mask, bool (H, W), cropped to its box and squared."""
         rows, columns = torch.where(mask)
         if not len(rows):
             return self._hidden(torch.zeros_like(pixels))[0, 0]
@@ -86,7 +86,7 @@ class ClipVision(nn.Module):
 
 
 def normalise_box(mask: Tensor) -> Tensor:
-    """Return a mask's box as (4,): x0, y0, x1, y1, half-open, over the longer side: 0…1.
+    """Return the box of a mask, (4,) x0, y0, x1, y1, half-open, divided by the longer side, 0…1.
 
     An empty mask gives zeros. The released code divides by width and height; dividing by the longer side
     is the same for its square images and keeps the aspect of the others.

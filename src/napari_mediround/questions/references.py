@@ -2,7 +2,8 @@
 
 Decided by the words alone, before any model runs. Knows no image and no model; English only.
 
-- ``[1]``, ``[1.2]`` and ``round 1`` are explicit; a round with several masks needs its second number.
+- ``[3]`` is the mask with that number (`Conversation.numbers`); of a mask that was carried through the stack,
+  the one on the plane asked about. ``round 1`` is the mask of a round, ``[1.2]`` the second of round 1.
 - A pronoun means the explicit reference before it in the same question, else the last round with masks.
 - The name of a structure that has a mask is a reference where the question uses it to say *where* or *whose*
   ("the vessel behind the liver", "the liver's neighbour"), not where it asks for it ("segment the liver").
@@ -76,12 +77,11 @@ class _Mask:
     round: Round
     target: Target
 
+    number: int
+
     @property
     def label(self) -> str:
-        number = f"{self.reference.round}"
-        if len(self.round.targets) > 1:
-            number += f".{self.reference.target}"
-        return f"[{number}] {self.target.structure}"
+        return f"[{self.number}] {self.target.structure}"
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ def resolve_references(
         When the words point at no mask, or at several; its `choices` and its text list those there are.
     """
     masks = tuple(
-        _Mask(Reference(round_.index, k), round_, target)
+        _Mask(Reference(round_.index, k), round_, target, conversation.numbers[round_.index, k])
         for round_ in conversation.rounds
         for k, target in enumerate(round_.targets, 1)
         if target.verdict != "rejected"
     )
-    explicit = [_read_number(match, conversation, masks) for match in _EXPLICIT.finditer(text)]
+    explicit = [_read_number(match, conversation, masks, plane) for match in _EXPLICIT.finditer(text)]
     masks = tuple(mask for mask in masks if not mask.round.carried)  # only a number means one of those
     mentions = _names(text, masks, anatomy, plane, explicit)
     mentions = [mention for mention in mentions if mention.masks]
@@ -136,12 +136,16 @@ def resolve_references(
     found: dict[tuple[int, int], Reference] = {}
     for mention in sorted(mentions, key=lambda m: m.start):
         for mask in mention.masks:
+            if not mask.target.mask.area:
+                why = f"points at nothing: no {mask.target.structure} was found in round {mask.round.index}"
+                raise _fail(mention.phrase, why, masks)
             key = mask.reference.round, mask.reference.target
             found.setdefault(key, replace(mask.reference, phrase=mention.phrase))
     return tuple(found.values())
 
 
 def _fail(phrase: str, why: str, choices: tuple[_Mask, ...]) -> DanglingReferenceError:
+    choices = tuple({m.number: m for m in reversed(choices) if m.target.mask.area}.values())[::-1]
     if choices:
         remedy = f"Choose one of {', '.join(mask.label for mask in choices)}."
     else:
@@ -149,8 +153,12 @@ def _fail(phrase: str, why: str, choices: tuple[_Mask, ...]) -> DanglingReferenc
     return DanglingReferenceError(f'"{phrase}" {why}. {remedy}', tuple(mask.reference for mask in choices))
 
 
-def _read_number(match: re.Match, conversation: Conversation, masks: tuple[_Mask, ...]) -> _Mention:
-    """Return the mask of "[1]", "[1.2]" or "round 1"."""
+def _read_number(
+    match: re.Match, conversation: Conversation, masks: tuple[_Mask, ...], plane: int | None
+) -> _Mention:
+    """Return the mask of "[3]", "[1.2]" or "round 1"."""
+    if match[1] and not match[2]:
+        return _read_mask_number(match, conversation, masks, plane)
     number, target = int(match[1] or match[3]), match[2] or match[4]
     there = tuple(mask for mask in masks if mask.reference.round == number)
     if not 1 <= number <= len(conversation):
@@ -165,6 +173,20 @@ def _read_number(match: re.Match, conversation: Conversation, masks: tuple[_Mask
     if not wanted:
         raise _fail(match[0], f"points at nothing: round {number} has no mask {int(target)}", there)
     return _Mention(match.start(), match.end(), match[0], wanted)
+
+
+def _read_mask_number(
+    match: re.Match, conversation: Conversation, masks: tuple[_Mask, ...], plane: int | None
+) -> _Mention:
+    """Return the mask with a number; of one carried through the stack, sooner the one on this plane."""
+    number = int(match[1])
+    named = tuple(mask for mask in masks if mask.number == number)
+    if not named:
+        rejected = bool(conversation.numbered(number))
+        why = f"mask {number} was rejected" if rejected else f"there is no mask {number}"
+        raise _fail(match[0], f"points at nothing: {why}", masks)
+    wanted = next((mask for mask in named if mask.round.plane == plane), named[0])
+    return _Mention(match.start(), match.end(), match[0], (wanted,))
 
 
 def _last(match: re.Match, masks: tuple[_Mask, ...], several: bool) -> _Mention:

@@ -8,11 +8,6 @@ from napari_mediround.domain.anatomy import Anatomy, Structure
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.rounds import Conversation, Reference, Round, Target
 
-TRUNK_MM = 280.0
-"""A plane at least this wide shows the trunk, a narrower one a head or a limb."""
-
-_TRUNK = ("abdomen", "thorax", "pelvis", "heart", "spine")
-_SMALL = ("brain", "head", "neck", "limbs", "spine")
 _EVERYWHERE = "general"
 
 
@@ -38,7 +33,8 @@ def suggest_questions(
     """Return questions that fit, the likeliest first.
 
     The counterpart and the neighbours of the last structure come first, then structures of the regions
-    seen so far. Before the first round the modality and the width of the plane say which regions fit.
+    seen so far. Before anything was seen only a modality that shows one region alone tells what fits: no
+    structure is suggested that may not be in the image.
 
     Parameters
     ----------
@@ -58,10 +54,10 @@ def suggest_questions(
     fitting = [s for s in anatomy if _fits(s, anatomy, geometry, modality, seen) and s.name not in found]
     fitting.sort(key=lambda s: -len(s.neighbours) - 2 * len(s.functions))
     counterpart = _counterpart(anatomy, conversation, found, geometry)
-    wanted = [s.name for s in _in_turn(fitting, _regions(geometry, seen))]
-    last = _last_structure(anatomy, conversation)
-    if last is not None:
-        wanted.sort(key=lambda name: name not in last.neighbours)
+    regions, last = _regions(anatomy, modality, seen), _last_structure(anatomy, conversation)
+    near = last.neighbours if last is not None else ()
+    wanted = [s.name for s in fitting if s.region in regions or s.name in near]
+    wanted.sort(key=lambda name: name not in near)
     named = (Suggestion(name, f"Segment the {name}") for name in wanted)
     return (*counterpart, *named)[:limit]
 
@@ -84,7 +80,8 @@ def _counterpart(
         return ()
     round_ = next(r for r in reversed(conversation.rounds) if _there(r))
     reference = Reference(round_.index, round_.targets.index(_there(round_)[-1]) + 1)
-    return (Suggestion(f"the other side of {reference}", f"Segment the counterpart of {reference}"),)
+    number = f"[{conversation.number_of(reference)}]"
+    return (Suggestion(f"the other side of {number}", f"Segment the counterpart of {number}"),)
 
 
 def _fits(s: Structure, anatomy: Anatomy, geometry: Geometry, modality: str, seen: list[Structure]) -> bool:
@@ -100,21 +97,10 @@ def _fits(s: Structure, anatomy: Anatomy, geometry: Geometry, modality: str, see
     return not s.parent or (one_of_a_pair and not anatomy[s.parent].parent)
 
 
-def _regions(geometry: Geometry, seen: list[Structure]) -> tuple[str, ...]:
-    """Return the likely regions, the likeliest first."""
-    known = tuple(dict.fromkeys(s.region for s in seen if s.region != _EVERYWHERE))
-    if known or not geometry.calibrated:
+def _regions(anatomy: Anatomy, modality: str, seen: list[Structure]) -> frozenset[str]:
+    """Return the regions that the image is known to show."""
+    known = frozenset(s.region for s in seen if s.region != _EVERYWHERE)
+    if known or not modality:
         return known
-    width = geometry.shape[2] * geometry.spacing_mm[2]
-    return _TRUNK if width >= TRUNK_MM else _SMALL
-
-
-def _in_turn(structures: list[Structure], regions: tuple[str, ...]) -> list[Structure]:
-    """Return the structures of the likeliest region first; the regions that are not likely one by one."""
-    likely = sorted((s for s in structures if s.region in regions), key=lambda s: regions.index(s.region))
-    rest: dict[str, list[Structure]] = {}
-    for structure in structures:
-        if structure.region not in regions:
-            rest.setdefault(structure.region, []).append(structure)
-    longest = max((len(group) for group in rest.values()), default=0)
-    return likely + [group[i] for i in range(longest) for group in rest.values() if i < len(group)]
+    shown = frozenset(s.region for s in anatomy if s.region != _EVERYWHERE and s.shows_in(modality))
+    return shown if len(shown) == 1 else frozenset()

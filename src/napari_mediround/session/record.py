@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mediround.domain.judged import JudgedMask
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference, Round
 from napari_mediround.domain.study import Study
@@ -30,6 +31,7 @@ from napari_mediround.journal.entries import (
     kind_of,
 )
 from napari_mediround.session.overlap import settle_overlaps
+from napari_mediround.session.shown import changed_planes, judge_masks
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ class Record:
         seconds: float = 0.0,
         prompts: Prompts | None = None,
         reason: str = "",
+        quality: float | None = None,
     ) -> Step:
         """Put a mended mask in the place of one; a proposal that was not changed counts as accepted.
 
@@ -203,8 +206,8 @@ class Record:
             As in `accept`.
         prompts : Prompts, optional
             How it was mended.
-        reason : str
-            What was wrong: one of `REASONS`, or "".
+        reason, quality
+            What was wrong: one of `REASONS`, or ""; what the model judges, as in `Mark`.
 
         Raises
         ------
@@ -218,7 +221,7 @@ class Record:
         with self._guard:
             before = self.label(value).mask
             changed = int((before.to_array() != mask.to_array()).sum())
-            mark = Mark(value, before, mask, changed)
+            mark = Mark(value, before, mask, changed, quality if changed else None)
             verdict = "corrected" if changed else "accepted"
             return self._judge(verdict, (mark,), overlap, seconds, prompts, reason)
 
@@ -303,9 +306,7 @@ class Record:
 
     def first_label(self, round_index: int) -> int:
         """Return the label value of the first mask of a round (1-based)."""
-        round_ = self.conversation.rounds[round_index - 1]
-        earlier = [value for value, label in self.state.labels.items() if label.round < round_.id]
-        return max(earlier, default=0) + 1
+        return self.conversation.rounds[round_index - 1].first_number
 
     def labels(self, plane: int) -> NDArray[np.uint16]:
         """Return the label values of one plane, uint16 (row, column), 0 background, display order.
@@ -327,7 +328,12 @@ class Record:
 
     def label_names(self) -> dict[int, str]:
         """Return what each label value of `label_volume` is: {1: "1 liver", 2: "2 spleen"}."""
-        return {label.drawn: label.name for label in sorted(self.state.shown, key=lambda label: label.value)}
+        shown = (label for label in self.state.shown if label.mask.area)
+        return {label.drawn: label.name for label in sorted(shown, key=lambda label: label.value)}
+
+    def judged_masks(self) -> tuple[JudgedMask, ...]:
+        """Return what `label_volume` shows, mask by mask, in the order in which they take their pixels."""
+        return judge_masks(self.state, self._history.standing)
 
     def area(self, mask: Mask) -> tuple[float, str]:
         """Return a mask's area and its unit: mm², or px where the image states no spacing."""
@@ -365,7 +371,7 @@ class Record:
             history.take(event)
         if not isinstance(entry, Undone | Redone):
             words = self.undoable
-        return Step(kind_of(entry), words, _changed_planes(before, self.state))
+        return Step(kind_of(entry), words, changed_planes(before, self.state))
 
 
 def _describe(event: Event | None, state: State) -> str:
@@ -384,17 +390,3 @@ def _describe(event: Event | None, state: State) -> str:
 def _last_part(text: str) -> str:
     """Return a name without the folders before it: a preset may be a file of the user's."""
     return text.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def _changed_planes(before: State, after: State) -> frozenset[int]:
-    """Return the planes on which two states may draw different labels."""
-    old, new = (_drawn(before), _drawn(after))
-    return frozenset(plane for plane in old.keys() | new.keys() if old.get(plane) != new.get(plane))
-
-
-def _drawn(state: State) -> dict[int, list[tuple[int, Mask]]]:
-    """Return what is drawn on each plane, in order."""
-    planes: dict[int, list[tuple[int, Mask]]] = {}
-    for label in state.shown:
-        planes.setdefault(label.plane, []).append((label.value, label.mask))
-    return planes

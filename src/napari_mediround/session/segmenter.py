@@ -34,8 +34,17 @@ class Segmenter(Protocol):
         conversation: Conversation,
         references: tuple[Reference, ...],
         cancelled: Callable[[], bool] | None = None,
+        structures: tuple[str, ...] = (),
+        chat: bool = True,
     ) -> Answer:
-        """Answer one question about the image last set."""
+        """Answer one question about the image last set.
+
+        With `structures`, preferred names, these are drawn whatever the words are. Without `chat`, a question
+        that wants no mask has an answer without text.
+        """
+
+    def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
+        """Let the language model answer freely; it does not see the image."""
 
     def refine(
         self,

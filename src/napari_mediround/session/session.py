@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import perf_counter
+
+import numpy as np
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import render_plane, window_for_question
+from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
-from napari_mediround.questions.references import resolve_references
-from napari_mediround.questions.requests import asked_size, points, reply_plainly
+from napari_mediround.questions.request import Request
+from napari_mediround.questions.situation import Situation
+from napari_mediround.questions.understanding import understand_in
+from napari_mediround.session.answering import Answering, references_of
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
-UNMEASURED = "There is no mask of it yet. Segment it first, then ask how large it is."
-ONE_PLANE = "That is one plane. Carry the mask through the stack for its volume."
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
 CARRY_QUALITY = 0.4
@@ -28,7 +30,7 @@ CARRY_OVERLAP = 0.4
 """Least Dice of a carried mask with the one a plane before."""
 
 
-class Session(Record):
+class Session(Answering, Record):
     """One conversation about one study: its `Record`, and a model to ask.
 
     `answer` computes a round and changes nothing, so that it may run on another thread and be thrown
@@ -42,6 +44,9 @@ class Session(Record):
         The image, in display order.
     anatomy : Anatomy, optional
         Synonyms for references ("the hepatic organ" for "the liver").
+    free_text : bool
+        Whether the language model may answer what asks for nothing that can be done; each such reply is
+        marked as unverified.
     journal, case
         As in `Record`; where the journal knows the image, the session goes on where it stopped.
     """
@@ -53,14 +58,15 @@ class Session(Record):
         anatomy: Anatomy | None = None,
         journal: Journal | None = None,
         case: str = "",
+        free_text: bool = False,
     ) -> None:
         super().__init__(study, journal, case)
-        self.segmenter, self.anatomy = segmenter, anatomy
+        self.segmenter, self.anatomy, self.free_text = segmenter, anatomy, free_text
         self._images: set[str] = set()
 
     def move_to(self, study: Study) -> Session:
         """Return the session on other pixels of the same grid; conversation and journal stay."""
-        moved = Session(self.segmenter, study, self.anatomy, self.journal, self.case)
+        moved = Session(self.segmenter, study, self.anatomy, self.journal, self.case, self.free_text)
         moved._images = set(self._images)
         return moved
 
@@ -74,7 +80,8 @@ class Session(Record):
         DanglingReferenceError
             When they point at nothing, or at several masks; its `choices` name what there is.
         """
-        return resolve_references(text, self._first(after), self.anatomy, plane)
+        request = self.understand(text, plane or 0, after)
+        return self._pointed(request, text, plane or 0, after)
 
     def prepare(self, plane: int, window: str | tuple[float, float] | None = None) -> str:
         """Give the segmenter one plane, so that the next question about it is quicker; return its key.
@@ -134,17 +141,19 @@ class Session(Record):
         if len(text) > LONGEST:
             raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
         self._check_plane(plane)
+        given = _checked(references or (), conversation)
+        request = self.understand(text, plane, after, given)
         if references is None:
-            references = self.resolve(text, plane, after)
+            references = self._pointed(request, text, plane, after)
+        elif not references:
+            references = references_of(request)
         references = _checked(references, conversation)
         stop_if(cancelled)
-        if reply := self._reply(text, plane, conversation, references):
-            answer = Answer(reply)
-        else:
-            self._recall_images(conversation, references)
-            self.prepare(plane, window or window_for_question(text))
-            stop_if(cancelled)
-            answer = self.segmenter.ask(text, conversation, references, cancelled)
+        plane, reply = self._other_plane(request, plane)
+        if window is None and choose_window(self.study, text) is None:  # "die Lunge"
+            window = choose_window(self.study, " ".join(map(str, request.targets)))
+        asked = text, conversation, references
+        answer = Answer(reply) if reply else self._answered(request, *asked, plane, window, cancelled)
         stop_if(cancelled)
         for target in answer.targets:
             if target.mask.shape != self.study.geometry.shape[1:]:
@@ -153,51 +162,34 @@ class Session(Record):
         seconds = perf_counter() - began
         return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
 
-    def _reply(
-        self, text: str, plane: int, conversation: Conversation, references: tuple[Reference, ...]
-    ) -> str:
-        """Return what can be said without the model, "" where it is to be asked."""
-        pointed_at = [conversation.target(reference).structure for reference in references]
-        what = asked_size(text)
-        if not what:
-            return reply_plainly(text, pointed_at, self.anatomy)
-        if points(what):
-            return self._sizes(references, text)
-        names = re.split(r"\s*,\s*(?:and\s+)?|\s+and\s+", what)
-        found = [self._named(name, plane, conversation) for name in names]
-        if all(found):
-            return self._sizes(found, text)
-        return UNMEASURED if self.anatomy and all(map(self.anatomy.find, names)) else ""
+    def understand(
+        self, text: str, plane: int, after: int | None = None, pointed: tuple[Reference, ...] = ()
+    ) -> Request:
+        """Return what a question about a plane asks for.
 
-    def _named(self, name: str, plane: int, conversation: Conversation) -> Reference | None:
-        """Return the last mask of a name, sooner on a plane, that was not rejected."""
-        called = self.anatomy.normalise if self.anatomy else str.casefold
-        masks = [
-            (round_.plane == plane, round_.index, number)
-            for round_ in conversation.rounds
-            for number, target in enumerate(round_.targets, 1)
-            if target.verdict != "rejected"
-            and not round_.carried
-            and called(target.structure) == called(re.sub(r"^the\s+", "", name.strip(), flags=re.I))
-        ]
-        return Reference(*max(masks)[1:]) if masks else None
+        Parameters
+        ----------
+        text : str
+            The question.
+        plane : int
+            0-based plane.
+        after : int, optional
+            As in `answer`.
+        pointed : tuple of Reference
+            Masks that a person chose for words which may mean several.
+        """
+        situation = Situation.of(self._first(after), self.study, plane)
+        refs = tuple((r.round, r.target) for r in pointed)
+        return understand_in(text, replace(situation, pointed=refs))
 
-    def _sizes(self, references: Sequence[Reference], text: str) -> str:
-        """Return the sizes of masks in words, and how to come by a volume where one was asked for."""
-        said = "\n".join(map(self._size, references))
-        lacking = "volume" in text.casefold() and " ml " not in said and self.study.planes > 1
-        return f"{said}\n{ONE_PLANE}" if lacking else said
+    def _with_absent(self, answer: Answer) -> Answer:
+        """Return an answer with an empty mask of each structure that was not found.
 
-    def _size(self, reference: Reference) -> str:
-        """Return the size of a mask in words; of one that was carried, through the stack as well."""
-        label, geometry = self.label(self.label_of(reference)), self.study.geometry
-        (area, unit), where = self.area(label.mask), f"{geometry.plane_name} plane {label.plane}".strip()
-        said = f"{label.name}: {area:,.0f} {unit} on {where}"
-        same = [other for other in self.state.shown if other.drawn == label.drawn and other.mask.area]
-        if len(same) > 1 and geometry.has_volume:
-            ml = sum(other.mask.area for other in same) * geometry.voxel_mm3 / 1000
-            said += f"; {ml:,.1f} ml in the {len(same)} planes that have a mask of it"
-        return f"{said}."
+        Such a mask has a number, so that a person can say that it is right, or draw what was missed.
+        """
+        nothing = Mask.from_array(np.zeros(self.study.geometry.shape[1:], bool))
+        absent = tuple(Target(name, nothing, 0.0) for name in answer.absent)
+        return replace(answer, targets=(*answer.targets, *absent))
 
     def add(self, round_: Round, branch: bool = False, model: Mapping[str, str] | None = None) -> Step:
         """Take a round, as `answer` returned it, into the conversation.
@@ -286,7 +278,7 @@ class Session(Record):
         drawn = self.label(self.label_of(reference)).drawn
         if any(other.drawn == drawn and other.mask.area for other in there):
             return already
-        window = source.window or window_for_question(source.text)
+        window = choose_window(self.study, source.text, source.window)
         before = self.prepare(source.plane, window)
         image = self.prepare(plane, window)
         stop_if(cancelled)
@@ -298,7 +290,8 @@ class Session(Record):
             return already
         found = Target(target.structure, mask, quality)
         answer = Answer("Carried from the plane beside it.", (found,), image=image)
-        text, seconds = f"Carry {reference} to plane {plane}.", perf_counter() - began
+        text = f"Carry [{conversation.number_of(reference)}] to plane {plane}."
+        seconds = perf_counter() - began
         number, parent = len(conversation) + 1, conversation.rounds[-1].id
         return Round(number, plane, text, (reference,), answer, seconds, window, parent, carried=True)
 
@@ -319,7 +312,7 @@ class Session(Record):
         pointed = [*references, *(r for round_ in conversation.rounds for r in round_.references)]
         for round_ in {r.round: conversation.rounds[r.round - 1] for r in pointed}.values():
             if round_.answer.image and round_.answer.image not in self._images:
-                self.prepare(round_.plane, round_.window or window_for_question(round_.text))
+                self.prepare(round_.plane, choose_window(self.study, round_.text, round_.window))
                 self._images.add(round_.answer.image)
 
 

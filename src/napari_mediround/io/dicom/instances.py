@@ -17,6 +17,7 @@ from napari_mediround.io import limits
 from napari_mediround.io.dicom.codes import read_modality, read_uid
 from napari_mediround.io.dicom.frames import first_frame
 from napari_mediround.io.dicom.packed import check_deflated
+from napari_mediround.io.dicom.strays import describe_files, split_strays
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
@@ -35,6 +36,9 @@ NOT_IMAGES = {
 }
 """DICOM modalities that are no images to segment, in words."""
 
+APPLE_DOUBLE = b"\x00\x05\x16\x07"
+"""How a companion file of macOS begins."""
+
 MAX_ELEMENTS = 20_000
 """Elements of one data set, those in its sequences not counted, above which it is taken for damage."""
 
@@ -47,6 +51,8 @@ _NO_PIXELS = "a DICOM object without pixels"
 _KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",
+    "PatientID",
+    "PatientName",
     "Modality",
     "ImageType",
     "SeriesInstanceUID",
@@ -59,6 +65,7 @@ _KEYWORDS = (
     "PhotometricInterpretation",
     "BitsAllocated",
     "BitsStored",
+    "HighBit",
     "PixelRepresentation",
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -78,13 +85,14 @@ _KEYWORDS = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "SequenceOfUltrasoundRegions",
+    "SeriesDescription",  # for the chooser on the screen alone
 )
 _TAGS = [Tag(keyword) for keyword in _KEYWORDS]
 
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One series of a folder, described without patient data.
+    """One series of a folder, described without patient data but for `description`.
 
     Parameters
     ----------
@@ -98,6 +106,8 @@ class SeriesInfo:
         In the order of their names.
     shape : tuple of int
         (frames, rows, columns); frames of several volumes are counted together.
+    description : str
+        SeriesDescription, "" for none. It may name a patient: for the screen only.
     """
 
     uid: str
@@ -105,6 +115,7 @@ class SeriesInfo:
     label: str
     files: tuple[Path, ...]
     shape: tuple[int, int, int]
+    description: str = ""
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -204,11 +215,26 @@ def check_is_image(path: Path, header: Dataset) -> None:
         raise UnreadableFileError(path, f"it is {kind}, not an image", "Open the image series it belongs to.")
 
 
-def scan(folder: Path) -> dict[str, list[Dataset]]:
-    """Return the image headers under a folder by SeriesInstanceUID, each list in the order of file names.
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """The DICOM images under a folder.
 
-    Files that are no DICOM, and DICOM objects that are no images, are left out; copies of one instance
-    count once.
+    Parameters
+    ----------
+    series : dict
+        Headers by SeriesInstanceUID, each list in the order of file names.
+    left_out : tuple of str
+        Which other files there are, in words.
+    """
+
+    series: dict[str, list[Dataset]]
+    left_out: tuple[str, ...]
+
+
+def scan(folder: Path) -> Folder:
+    """Return the image headers under a folder by series.
+
+    Files that are no DICOM are passed over; copies of one instance count once.
 
     Raises
     ------
@@ -216,10 +242,12 @@ def scan(folder: Path) -> dict[str, list[Dataset]]:
         When a DICOM file is damaged, or there is no image at all.
     """
     series: dict[str, dict[str, Dataset]] = {}
-    others = set()
+    others: dict[str, list[Path]] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
         if not looks_like_dicom(path):
-            if path.suffix.lower() in DICOM_SUFFIXES:
+            if _is_companion(path):
+                others.setdefault("a companion that macOS made", []).append(path)
+            elif path.suffix.lower() in DICOM_SUFFIXES:
                 raise UnreadableFileError(path, "it is empty or no DICOM file", "Copy it again or remove it.")
             continue
         header = read_header(path)
@@ -228,7 +256,7 @@ def scan(folder: Path) -> dict[str, list[Dataset]]:
             of_series = series.setdefault(read_uid(header.get("SeriesInstanceUID")), {})
             _check_copy(path, header, of_series.setdefault(instance, header))
         else:
-            others.add(NOT_IMAGES.get(str(header.get("Modality")), _NO_PIXELS))
+            others.setdefault(NOT_IMAGES.get(str(header.get("Modality")), _NO_PIXELS), []).append(path)
     if not series:
         found = f"only {', '.join(sorted(others))}" if others else "no DICOM file"
         raise UnreadableFileError(
@@ -236,7 +264,14 @@ def scan(folder: Path) -> dict[str, list[Dataset]]:
             f"there is {found} in this folder",
             "Choose a folder with images, or give another kind of file itself.",
         )
-    return {uid: list(headers.values()) for uid, headers in sorted(series.items())}
+    left_out = tuple(describe_files(what, files) for what, files in sorted(others.items()))
+    return Folder({uid: list(headers.values()) for uid, headers in sorted(series.items())}, left_out)
+
+
+def _is_companion(path: Path) -> bool:
+    """Whether a file is what macOS puts beside a file that it copies to a foreign disk."""
+    with open(path, "rb") as file:
+        return file.read(len(APPLE_DOUBLE)) == APPLE_DOUBLE
 
 
 def _check_copy(path: Path, header: Dataset, kept: Dataset) -> None:
@@ -249,6 +284,7 @@ def _check_copy(path: Path, header: Dataset, kept: Dataset) -> None:
 
 def describe_series(headers: list[Dataset]) -> SeriesInfo:
     """Return the description of one series, given its headers."""
+    headers, _ = split_strays(headers)
     first = headers[0]
     frames = sum(int(header.get("NumberOfFrames") or 1) for header in headers)
     shape = (frames, int(first.Rows), int(first.Columns))
@@ -258,17 +294,20 @@ def describe_series(headers: list[Dataset]) -> SeriesInfo:
     plane = "" if orientation is None else plane_of_normal(np.cross(*orientation))
     label = " ".join(word for word in (modality or "image", plane, size) if word)
     files = tuple(Path(header.filename) for header in headers)
-    return SeriesInfo(read_uid(first.get("SeriesInstanceUID")), modality, label, files, shape)
+    description = printable(str(first.get("SeriesDescription") or "").strip())
+    return SeriesInfo(read_uid(first.get("SeriesInstanceUID")), modality, label, files, shape, description)
 
 
-def choose_series(folder: Path, series: dict[str, list[Dataset]], choice: str | int | None) -> list[Dataset]:
-    """Return the headers of the chosen series, or of the only one.
+def choose_series(
+    folder: Path, found: Folder, choice: str | int | None
+) -> tuple[list[Dataset], tuple[str, ...]]:
+    """Return the headers of the chosen series, or of the only one, and what was left out.
 
     Parameters
     ----------
     folder : Path
         For the message.
-    series : dict
+    found : Folder
         As `scan` returned it.
     choice : str or int, optional
         A SeriesInstanceUID, or the 1-based number in the order of UIDs.
@@ -278,14 +317,17 @@ def choose_series(folder: Path, series: dict[str, list[Dataset]], choice: str | 
     SeriesChoiceError
         When there are several and none was chosen, or the chosen one is not there.
     """
-    uids = list(series)
+    uids, chosen = list(found.series), None
     if choice is None and len(uids) == 1:
-        return series[uids[0]]
-    if choice is not None and (uid := read_uid(choice)) in series:
-        return series[uid]
-    if str(choice).isdecimal() and 1 <= int(choice) <= len(uids):
-        return series[uids[int(choice) - 1]]
-    infos = tuple(describe_series(headers) for headers in series.values())
+        chosen = uids[0]
+    elif choice is not None and (uid := read_uid(choice)) in found.series:
+        chosen = uid
+    elif str(choice).isdecimal() and 1 <= int(choice) <= len(uids):
+        chosen = uids[int(choice) - 1]
+    if chosen is not None:
+        headers, strays = split_strays(found.series[chosen])
+        return headers, (*strays, *found.left_out)
+    infos = tuple(describe_series(headers) for headers in found.series.values())
     lines = "".join(f"\n  {k}: {info.label}, series {info.uid}" for k, info in enumerate(infos, 1))
     what = f"holds {len(infos)} series" if choice is None else f"has no series {printable(choice)}"
     raise SeriesChoiceError(

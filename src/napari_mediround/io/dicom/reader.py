@@ -8,16 +8,18 @@ objects without an image and syntaxes without a decoder are refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, iter_pixels
+from pydicom.pixels import apply_color_lut, iter_pixels
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from napari_mediround.domain.geometry import Geometry
+from napari_mediround.domain.hounsfield import complete_ct
 from napari_mediround.domain.study import Study, make_study
 from napari_mediround.errors import SeriesChoiceError, UnreadableFileError, printable
 from napari_mediround.io import limits
@@ -65,7 +67,7 @@ def read_dicom(
     SeriesChoiceError
         When a folder holds several series and none was chosen, or the chosen one is not there.
     """
-    headers = _headers(path, series)
+    headers, left_out = _headers(path, series)
     first = headers[0]
     for header in headers:
         _check_header(Path(header.filename), header, first)
@@ -77,12 +79,17 @@ def read_dicom(
         raise UnreadableFileError(path, f"it has {count:,} frames", f"Keep {MAX_FRAMES:,} or fewer.")
     frames = [frame for header in headers for frame in frames_of(header)]
     frames, geometry, notes = _place(path, headers, frames, size, volume)
+    notes = (*left_out, *notes)
+    if not colour:
+        _check_scale(path, frames)
     pixels = _read_pixels(path, frames, size, colour)
     if not colour:
         pixels, more = limits.replace_non_finite(path, pixels)
         notes += more
     axis = slice_axis if slice_axis is not None and geometry.oriented else 0
-    return make_study(pixels, geometry, read_modality(first.get("Modality")), axis, notes)
+    study = make_study(pixels, geometry, read_modality(first.get("Modality")), axis, notes)
+    study = replace(study, title=str(first.get("SeriesDescription") or ""))
+    return complete_ct(study) if study.modality == "CT" and not frames[0].scale else study
 
 
 def list_series(path: Path) -> tuple[instances.SeriesInfo, ...]:
@@ -94,11 +101,12 @@ def list_series(path: Path) -> tuple[instances.SeriesInfo, ...]:
         When a DICOM file is damaged, or there is no image.
     """
     if path.is_dir():
-        return tuple(instances.describe_series(headers) for headers in instances.scan(path).values())
-    return (instances.describe_series(_headers(path, None)),)
+        return tuple(instances.describe_series(headers) for headers in instances.scan(path).series.values())
+    return (instances.describe_series(_headers(path, None)[0]),)
 
 
-def _headers(path: Path, series: str | int | None) -> list[Dataset]:
+def _headers(path: Path, series: str | int | None) -> tuple[list[Dataset], tuple[str, ...]]:
+    """Return the headers of the file, or of the series, and what of the folder was left out."""
     if path.is_dir():
         return instances.choose_series(path, instances.scan(path), series)
     if not instances.looks_like_dicom(path):
@@ -110,7 +118,7 @@ def _headers(path: Path, series: str | int | None) -> list[Dataset]:
         info = instances.describe_series([header])
         message = f"{path}: the file is of series {uid}, not {series}."
         raise SeriesChoiceError(printable(message), (info,))
-    return [header]
+    return [header], ()
 
 
 def _check_header(path: Path, header: Dataset, first: Dataset) -> None:
@@ -122,6 +130,7 @@ def _check_header(path: Path, header: Dataset, first: Dataset) -> None:
         if header.get(keyword) != first.get(keyword):
             cause = f"{Path(first.filename).name} and {path.name} of one series differ in {keyword}"
             raise UnreadableFileError(path, cause, _ALONE)
+    _check_patient(path, header, first)
     if "MOSAIC" in (header.get("ImageType") or ()):
         cause = "it is a Siemens mosaic, many slices tiled in one picture"
         raise UnreadableFileError(path, cause, "Convert it first (dcm2niix).")
@@ -135,6 +144,31 @@ def _check_header(path: Path, header: Dataset, first: Dataset) -> None:
     if not (syntax.is_compressed or syntax.is_deflated or "422" in header.PhotometricInterpretation):
         stored, bits = path.stat().st_size, limits.product(shape) * int(header.BitsAllocated)
         limits.check_size(path, -(-bits // 8), 1, stored)
+
+
+def _check_patient(path: Path, header: Dataset, first: Dataset) -> None:
+    """Refuse files of two patients in one series; by their names where no IDs are given."""
+    ids, names = (
+        {str(h.get(keyword) or "").strip() for h in (header, first)}
+        for keyword in ("PatientID", "PatientName")
+    )
+    if len(ids) > 1 or (ids == {""} and len(names) > 1):
+        cause = f"{Path(first.filename).name} and {path.name} of one series are of two patients"
+        raise UnreadableFileError(path, cause, _ALONE)
+
+
+def _check_scale(path: Path, frames: list[Frame]) -> None:
+    """Refuse a stack of which some slices say how to rescale them and some do not, and a slope of nothing."""
+    # A slope of 1 with an intercept of 0 is as good as none.
+    plain = all(frame.scale != "LUT" and (frame.slope, frame.intercept) == (1, 0) for frame in frames)
+    if len({frame.scale for frame in frames}) > 1 and not plain:
+        odd = min(frames, key=lambda frame: sum(f.scale == frame.scale for f in frames))
+        cause = f"{odd.path.name} and the other files of its series do not rescale their values in one way"
+        raise UnreadableFileError(path, cause, _ALONE)
+    for frame in frames:
+        if not (np.isfinite([frame.slope, frame.intercept]).all() and frame.slope):
+            cause = f"its values cannot be rescaled (slope {frame.slope:g}, intercept {frame.intercept:g})"
+            raise UnreadableFileError(frame.path, cause, _DAMAGED)
 
 
 def _syntax(header: Dataset) -> UID:
@@ -235,17 +269,41 @@ def _decode(file: Path, frames: list[Frame], colour: bool, apart: Apart) -> Iter
             dataset.file_meta = FileMetaDataset()
             dataset.file_meta.TransferSyntaxUID = syntax
         plugin, numbers = choose_decoder(file, syntax, dataset), [frame.number for frame in frames]
+        shifted = _unpack_high_bits(file, dataset)
         decoded = (
             apart.frames(file, syntax, plugin, numbers)
             if plugin == "gdcm"
             else iter_pixels(dataset, indices=numbers, decoding_plugin=plugin)
         )
         for frame, stored in zip(frames, decoded, strict=True):
-            stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+            stored = shifted(stored.astype(stored.dtype.newbyteorder("="), copy=False))
             yield _to_rgb(dataset, stored) if colour else _to_values(dataset, stored, frame)
     except limits.FOREIGN_FAILURES as error:
         cause = f"its pixels ({syntax.name}) are cut short or damaged"
         raise UnreadableFileError(file, cause, _DAMAGED) from error
+
+
+def _unpack_high_bits(file: Path, dataset: Dataset) -> Callable[[NDArray], NDArray]:
+    """Return what takes values out of the upper bits of their words, as ACR-NEMA allowed; mostly nothing.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the header's bits contradict each other.
+    """
+    if "PixelData" not in dataset or dataset.BitsAllocated == 1:
+        return lambda stored: stored
+    allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    high = int(dataset.get("HighBit", bits - 1))
+    if high == bits - 1:
+        return lambda stored: stored
+    if not 0 < bits <= high + 1 <= allocated or _syntax(dataset).is_compressed:
+        cause = f"its header puts {bits} bits of {allocated} below bit {high}"
+        raise UnreadableFileError(file, cause, _DAMAGED)
+    # All bits are to come from the decoder, which looks at the number of them alone.
+    dataset.BitsStored, dataset.HighBit = allocated, allocated - 1
+    up, down = allocated - 1 - high, allocated - bits
+    return lambda stored: (stored << up) >> down  # the sign goes along
 
 
 def _to_rgb(dataset: Dataset, stored: NDArray) -> NDArray[np.uint8]:
@@ -254,6 +312,23 @@ def _to_rgb(dataset: Dataset, stored: NDArray) -> NDArray[np.uint8]:
         stored = apply_color_lut(stored, dataset)[..., :3]
         bits = 16 if stored.dtype == np.uint16 else 8
     return (stored >> max(bits - 8, 0)).astype(np.uint8)
+
+
+def _look_up(dataset: Dataset, stored: NDArray) -> NDArray[np.float32]:
+    """Return values through the modality LUT, of any number of bits (PS3.3 C.11.1.1)."""
+    item = dataset.ModalityLUTSequence[0]
+    count, first = (int(n) for n in list(item.LUTDescriptor)[:2])
+    count = count % 2**16 or 2**16
+    if dataset.PixelRepresentation:
+        first = (first + 2**15) % 2**16 - 2**15
+    table = item.LUTData
+    if isinstance(table, bytes):
+        order = "<" if _syntax(dataset).is_little_endian else ">"
+        table = np.frombuffer(table, f"{order}u2" if len(table) >= 2 * count else np.uint8)
+    table = np.asarray(table, np.float32)[:count]
+    if len(table) < count:
+        raise ValueError("the modality LUT is shorter than it says")
+    return table[np.clip(stored.astype(np.int64) - first, 0, count - 1)]
 
 
 def _to_values(dataset: Dataset, stored: NDArray, frame: Frame) -> NDArray:
@@ -265,7 +340,7 @@ def _to_values(dataset: Dataset, stored: NDArray, frame: Frame) -> NDArray:
         if bits <= 8 and not dataset.PixelRepresentation:
             stored = stored.astype(np.uint8)
     if dataset.get("ModalityLUTSequence"):
-        return apply_modality_lut(stored, dataset).astype(np.float32)
+        return _look_up(dataset, stored)
     if frame.slope == 1 and frame.intercept == 0:
         return stored
     if stored.dtype.kind == "f" or not (frame.slope.is_integer() and frame.intercept.is_integer()):

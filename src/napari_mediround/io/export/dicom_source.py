@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
@@ -17,8 +19,13 @@ from napari_mediround.io import limits
 from napari_mediround.io.dicom import instances
 from napari_mediround.io.dicom.codes import read_uid
 from napari_mediround.io.dicom.frames import Frame, choose_volume, frames_of
+from napari_mediround.io.dicom.strays import split_strays
 
+_PLAIN = "Export NIfTI, PNG or .seg.nrrd."
 _NO_SERIES = "Open the image from its DICOM files, or export NIfTI or .seg.nrrd."
+_ELSE = "Export NIfTI or .seg.nrrd."
+_NO_FRAME = "The images name no frame of reference: the export names one of its own."
+_FRAME_OF_SOME = "Some of the images name no frame of reference: the export names that of the others."
 _FAR = 0.25
 """A frame further from a plane than this share of the spacing belongs to another plane."""
 
@@ -75,24 +82,26 @@ def read_source(path: Path, grid: Geometry) -> DicomSource:
     UnreadableFileError
         When the files are no longer what they were: a plane has no frame.
     """
-    if not (grid.series_uid and grid.oriented):
+    if grid.series_uid and not grid.oriented:
+        raise SettingsError(f"The image has no position in the patient, and DICOM objects need one. {_PLAIN}")
+    if not grid.series_uid:
         raise SettingsError(f"DICOM objects point at the DICOM images they belong to. {_NO_SERIES}")
     if not (path.is_dir() or path.is_file()):
         raise UnreadableFileError(path, "the DICOM files are not there any more", "Open them again.")
     with limits.quiet(), limits.refusal(path, "its DICOM headers cannot be read again"):
         files = _files(path, grid.series_uid)
         headers = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in files]
-    return match_source(path, headers, grid)
+        return match_source(path, headers, grid)
 
 
 def _files(path: Path, series_uid: str) -> list[Path]:
     if not path.is_dir():
         return [path]
-    series = {read_uid(uid): headers for uid, headers in instances.scan(path).items()}
+    series = {read_uid(uid): headers for uid, headers in instances.scan(path).series.items()}
     if series_uid not in series:
         cause = "the series of the image is not in this folder"
         raise UnreadableFileError(path, cause, "Choose the folder that the image was opened from.")
-    return [Path(header.filename) for header in series[series_uid]]
+    return [Path(header.filename) for header in split_strays(series[series_uid])[0]]
 
 
 def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSource:
@@ -101,8 +110,8 @@ def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSou
     Raises
     ------
     UnreadableFileError
-        When a plane has no frame, the series has no such volume, or the planes are spread over several
-        multi-frame files.
+        When a plane has no frame, the series has no such volume, the planes are spread over several
+        multi-frame files, or the images do not say what an object of theirs must say.
     """
     owners = {Path(header.filename): header for header in headers}
     frames = [frame for header in headers for frame in frames_of(header)]
@@ -113,30 +122,79 @@ def match_source(path: Path, headers: list[Dataset], grid: Geometry) -> DicomSou
     used = list({id(header): header for header, _ in chosen}.values())
     if len(used) > 1 and len(used) < len(chosen):
         raise UnreadableFileError(path, "its planes lie in several multi-frame files", _NO_SERIES)
+    _check_identity(path, used)
     for header in used:
         if (header.get("Rows"), header.get("Columns")) != grid.shape[1:]:
             raise UnreadableFileError(path, "its images have another size than the masks", "Open it again.")
-        for keyword in _MAY_BE_EMPTY:
-            if keyword in header:
-                _mend(header, keyword)
-            else:
-                setattr(header, keyword, "")
-        _share(header, used[0], grid.spacing_mm[0])
         header.decode()
+    notes = _mend_all(used)
+    for header in used:
+        _share(header, used[0], grid.spacing_mm[0])
         header.SpecificCharacterSet = "ISO_IR 192"
-    notes = ()
-    if not all(header.get("FrameOfReferenceUID") for header in used):
-        notes = ("The images name no frame of reference: the export names one of its own.",)
-        for header in used:
-            # From the series, so that all exports of it agree.
-            header.FrameOfReferenceUID = generate_uid(entropy_srcs=[grid.series_uid, "frame of reference"])
+    named = [uid for header in used if (uid := read_uid(header.get("FrameOfReferenceUID")))]
+    if len(named) < len(used):
+        notes += (_FRAME_OF_SOME if named else _NO_FRAME,)
+    # From the series, so that all exports of it agree.
+    own = generate_uid(entropy_srcs=[grid.series_uid, "frame of reference"])
+    for header in used:
+        header.FrameOfReferenceUID = next(iter(named), own)
     return DicomSource(tuple(used), tuple(frame for _, frame in chosen), notes)
 
 
+def _check_identity(path: Path, headers: list[Dataset]) -> None:
+    """Refuse images that do not say which they are, or that are of several studies or frames of reference.
+
+    Raises
+    ------
+    UnreadableFileError
+        Naming the element.
+    """
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        for header in headers:
+            said = str(header.get(keyword) or "")
+            if not said or read_uid(said) != said:
+                cause = f"its images do not say their {keyword}, to which DICOM masks refer"
+                raise UnreadableFileError(path, cause, _ELSE)
+    for keyword in (
+        "SOPClassUID",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "FrameOfReferenceUID",
+        "PatientID",
+    ):
+        if len({str(header.get(keyword) or "") for header in headers} - {""}) > 1:
+            cause = f"its images differ in {keyword}, of which DICOM masks have one"
+            raise UnreadableFileError(path, cause, _ELSE)
+
+
+def _mend_all(headers: list[Dataset]) -> tuple[str, ...]:
+    """Put right what the patient and study modules may leave empty; return what had to be emptied."""
+    emptied: dict[str, None] = {}
+    for header in headers:
+        for keyword in _MAY_BE_EMPTY:
+            try:
+                had = bool(str(header.get(keyword) or ""))
+                _mend(header, keyword)
+            except limits.FOREIGN_FAILURES:
+                had = True
+                header.pop(keyword, None)
+                setattr(header, keyword, "")
+            if had and not header[keyword].value:
+                emptied[keyword] = None
+    if not emptied:
+        return ()
+    return (f"The images have no valid {', '.join(emptied)}: empty in the export.",)
+
+
 def _mend(header: Dataset, keyword: str) -> None:
-    """Empty a date, time or sex that is none; "09:11:56" of ACR-NEMA is written as DICOM does (PS3.5 6.2)."""
+    """Empty what is none, or not one; "09:11:56" of ACR-NEMA is written as DICOM does (PS3.5 6.2)."""
+    if keyword not in header or dictionary_VR(keyword) != header[keyword].VR:
+        header.pop(keyword, None)
+        setattr(header, keyword, "")
     value, kind = header[keyword].value, {"DA": DA, "TM": TM}.get(header[keyword].VR)
-    if kind is not None:
+    if isinstance(value, MultiValue | list):
+        setattr(header, keyword, "")
+    elif kind is not None:
         text = str(value or "").replace("." if kind is DA else ":", "")
         try:
             kind(text)

@@ -21,13 +21,12 @@ from napari_mediround.io.export.nifti import read_back_nifti, write_nifti
 from napari_mediround.io.export.overlay import read_back_picture, write_picture
 from napari_mediround.io.export.rtstruct import write_rtstruct
 from napari_mediround.io.export.rtstruct_back import read_back_rtstruct
-from napari_mediround.io.export.seg_nrrd import write_seg_nrrd
-from napari_mediround.io.masks.label_map import read_seg_nrrd
-from napari_mediround.io.masks.seg_reader import read_dicom_seg
+from napari_mediround.io.export.seg_back import read_back_seg
+from napari_mediround.io.export.seg_nrrd import read_back_seg_nrrd, write_seg_nrrd
 
-_EVERY = ("value", "name", "code", "side", "colour", "origin", "tracking_uid")
-_DICOM = _EVERY[1:]
-_PICTURE = ("value", "name", "colour", "origin")
+_EVERY = ("value", "name", "code", "side", "colour", "origin", "tracking_uid", "verdict", "quality")
+_DICOM = _EVERY[1:-2]
+_PICTURE = ("value", "name", "colour", "origin", "verdict", "quality")
 _SITK, _PYDICOM = f"SimpleITK {SimpleITK.__version__}", f"pydicom {pydicom.__version__}"
 _GDCM = f"GDCM {gdcm.Version.GetVersion()}"
 
@@ -93,10 +92,6 @@ def _seg(volume: LabelledVolume, path: Path, sources: Sources, labelmap: bool) -
     return write_dicom_seg(volume, path, sources.dicom, labelmap)
 
 
-def _read_seg(path: Path, grid: Geometry) -> LabelledVolume:
-    return read_dicom_seg(path, None, grid)
-
-
 FORMATS = {
     "nifti": Format(
         "NIfTI label map (BIDS dseg)",
@@ -110,7 +105,7 @@ FORMATS = {
         "DICOM Segmentation, BINARY",
         (".dcm",),
         partial(_seg, labelmap=False),
-        _read_seg,
+        read_back_seg,
         _PYDICOM,
         _DICOM,
         overlaps=True,
@@ -120,7 +115,7 @@ FORMATS = {
         "DICOM Segmentation, LABELMAP",
         (".dcm",),
         partial(_seg, labelmap=True),
-        _read_seg,
+        read_back_seg,
         _PYDICOM,
         _DICOM,
         dicom=True,
@@ -129,7 +124,7 @@ FORMATS = {
         "3D Slicer segmentation",
         (".seg.nrrd",),
         lambda volume, path, sources: write_seg_nrrd(volume, path),
-        lambda path, grid: read_seg_nrrd(path),
+        read_back_seg_nrrd,
         _SITK,
         _EVERY,
         overlaps=True,
@@ -167,6 +162,29 @@ FORMATS = {
 """By the names that the command line uses; measurements are no masks and stand apart."""
 
 MEASUREMENTS = "csv"
+
+
+def misfits(grid: Geometry, has_images: bool) -> dict[str, str]:
+    """Return the formats that cannot hold masks on a grid, each with the reason in words.
+
+    Parameters
+    ----------
+    grid : Geometry
+        Of the image's file.
+    has_images : bool
+        Whether the DICOM images that it was opened from are at hand.
+    """
+    found = {}
+    for name, form in FORMATS.items():
+        if form.dicom and not (has_images and grid.series_uid):
+            found[name] = "it points at DICOM images, and this image was not opened from DICOM files."
+        elif form.dicom and not grid.oriented:
+            found[name] = "the image does not say where in the patient it lies."
+        elif form.dicom and not grid.study_uid:
+            found[name] = "the image does not say of which study it is."
+        elif name == "png" and grid.shape[0] > 1:
+            found[name] = f"it holds one plane, and the image has {grid.shape[0]}. Take TIFF."
+    return found
 
 
 def guess_format(path: Path) -> str:

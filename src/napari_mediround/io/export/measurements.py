@@ -5,6 +5,7 @@ Where the image does not state its spacing or the depth of its planes, what woul
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from scipy.spatial.distance import pdist, squareform
 
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
-from napari_mediround.io import tables
+from napari_mediround.io import coding, tables
 from napari_mediround.io.export.receipt import Check, Volumes, measure_ml
 
 COLUMNS = (
-    "value", "name", "sct_code", "side", "origin", "voxels", "volume_ml",
+    "value", "name", "sct_code", "side", "origin", "verdict", "quality", "voxels", "volume_ml",
     "longest_mm", "plane", "plane_longest_mm", "plane_across_mm", "mean", "sd",
 )  # fmt: skip
+
+_ROUNDED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -90,28 +93,57 @@ def measure(volume: LabelledVolume, segment: Segment, pixels: NDArray | None = N
 
 def write_measurements(volume: LabelledVolume, path: Path, pixels: NDArray | None = None) -> tuple[Path, ...]:
     """Write a line for each mask to a `.csv`; empty cells where there is nothing to measure."""
-    rows = []
-    for segment in volume.segments:
-        m = measure(volume, segment, pixels)
-        code = segment.code[0] if segment.code else ""
-        known = (segment.value, segment.name, code, segment.side, segment.origin, m.voxels)
-        sizes = (m.longest_mm, m.plane, m.plane_longest_mm, m.plane_across_mm)
-        rows.append((*known, *(_number(n) for n in (m.volume_ml, *sizes, m.mean, m.sd))))
+    rows = [_cells(volume, segment, pixels) for segment in volume.segments]
     tables.write_table(path, COLUMNS, rows)
     return (path,)
 
 
-def check_measurements(volume: LabelledVolume, path: Path) -> tuple[tuple[Check, ...], tuple[Volumes, ...]]:
-    """Compare a table, read again, with the masks; return checks and volumes for a `Receipt`."""
+def _cells(volume: LabelledVolume, segment: Segment, pixels: NDArray | None) -> tuple[str, ...]:
+    """Return the cells of a mask's line."""
+    m = measure(volume, segment, pixels)
+    code = segment.code[0] if segment.code else ""
+    name = str(tables.harmless(segment.name))
+    known = (segment.value, name, code, segment.side, segment.origin, *coding.standing(segment, ""))
+    sizes = (m.volume_ml, m.longest_mm, m.plane, m.plane_longest_mm, m.plane_across_mm, m.mean, m.sd)
+    return (*(str(cell) for cell in known), str(m.voxels), *(_number(size) for size in sizes))
+
+
+def check_measurements(
+    volume: LabelledVolume, path: Path, pixels: NDArray | None = None
+) -> tuple[tuple[Check, ...], tuple[Volumes, ...]]:
+    """Compare a table, read again, with the masks, measured again; return checks and volumes for a `Receipt`.
+
+    Voxels, volume, mean and standard deviation are counted in another way than they were measured.
+    """
     rows = tables.read_table(path)
-    meant = [(str(s.value), s.name, str(volume.voxels(s))) for s in volume.segments]
-    found = [(row["value"], row["name"], row["voxels"]) for row in rows]
-    checks = (
-        Check("values, names and voxels", f"{len(meant)} lines", f"{len(found)} lines", meant == found),
-    )
-    read = [float(row["volume_ml"]) if row["volume_ml"] else None for row in rows]
-    pairs = zip(volume.segments, read, strict=False)
-    return checks, tuple((s.name, measure_ml(volume, s), ml) for s, ml in pairs)
+    meant = [dict(zip(COLUMNS, _cells(volume, s, pixels), strict=True)) for s in volume.segments]
+    checks = [Check("lines", str(len(meant)), str(len(rows)), len(meant) == len(rows))]
+    pairs = list(zip(volume.segments, meant, rows, strict=False))
+    for segment, line, row in pairs:
+        wrong = [column for column in COLUMNS if row.get(column) != line[column]]
+        wrong += [what for what in _recount(volume, segment, row, pixels) if what not in wrong]
+        checks.append(Check(f"cells of {segment.name}", "equal", ", ".join(wrong) or "equal", not wrong))
+    read = ((s, row["volume_ml"]) for s, _, row in pairs)
+    volumes = tuple((s.name, measure_ml(volume, s), float(ml) if ml else None) for s, ml in read)
+    return tuple(checks), volumes
+
+
+def _recount(
+    volume: LabelledVolume, segment: Segment, row: Mapping[str, str], pixels: NDArray | None
+) -> Iterator[str]:
+    """Yield the columns that a plain count of the mask contradicts."""
+    layer = volume.layers[segment.layer]
+    count = int((layer == segment.value).sum())
+    edges = volume.geometry.affine[:3, :3].T
+    known = {"voxels": float(count)}
+    if volume.geometry.has_volume:
+        known["volume_ml"] = count * abs(float(np.dot(edges[0], np.cross(edges[1], edges[2])))) / 1000
+    if pixels is not None and count:
+        values = np.asarray(pixels[layer == segment.value], np.float64)
+        known |= {"mean": values.sum() / count, "sd": float(np.std(values))}
+    for column, value in known.items():
+        if not row.get(column) or abs(float(row[column]) - value) > _ROUNDED * max(1.0, abs(value)):
+            yield column
 
 
 def _number(value: float | None) -> str:

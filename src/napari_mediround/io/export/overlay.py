@@ -12,9 +12,9 @@ from PIL import Image
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
 from napari_mediround.errors import SettingsError
-from napari_mediround.io import tables
+from napari_mediround.io import coding, tables
 
-COLUMNS = ("value", "name", "color", "origin")
+COLUMNS = ("value", "name", "color", "origin", "verdict", "quality")
 
 
 def write_picture(volume: LabelledVolume, path: Path) -> tuple[Path, ...]:
@@ -48,7 +48,10 @@ def write_picture(volume: LabelledVolume, path: Path) -> tuple[Path, ...]:
     else:
         pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_deflate")
     names = path.with_name(path.stem + "_names.csv")
-    rows = [(s.value, s.name, "#{:02x}{:02x}{:02x}".format(*s.colour), s.origin) for s in volume.segments]
+    rows = [
+        (s.value, s.name, "#{:02x}{:02x}{:02x}".format(*s.colour), s.origin, *coding.standing(s))
+        for s in volume.segments
+    ]
     tables.write_table(names, COLUMNS, rows)
     return names, path
 
@@ -63,7 +66,8 @@ def read_back_picture(path: Path, grid: Geometry) -> LabelledVolume:
 
 
 def _segments(rows: Sequence[dict[str, str]]) -> list[Segment]:
-    return [
-        Segment(int(r["value"]), r["name"], colour=tuple(bytes.fromhex(r["color"][1:])), origin=r["origin"])
-        for r in rows
-    ]
+    found = []
+    for row in rows:
+        more = {"colour": tuple(bytes.fromhex(row["color"][1:])), **coding.read_standing(row)}
+        found.append(Segment(int(row["value"]), row["name"], origin=row["origin"], **more))
+    return found

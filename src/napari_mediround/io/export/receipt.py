@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -20,13 +20,15 @@ PLACE_MM = 0.01
 VOLUME_SHARE = 1e-4
 """A volume may differ by this share."""
 
-LEAST_DICE = 0.9
-"""Contours that agree less with the mask are an error, however lossy contours are."""
-
 Volumes = tuple[str, float | None, float | None]
 """Name of a mask, ml meant, ml read; None where the image does not state its spacing and depth."""
 
-_COLOUR_STEPS = 3
+_UIDS = {
+    "frame_of_reference_uid": "frame of reference",
+    "study_uid": "study",
+    "series_uid": "series of the images",
+}
+_COLOUR_STEPS, _QUALITY_STEP = 3, 1e-4
 _PART = 2**20
 
 
@@ -96,6 +98,10 @@ class Receipt:
         return {**head, "files": files, "segments": segments, "checks": checks, "notes": list(self.notes)}
 
     def to_text(self) -> str:
+        """Return the receipt as one text."""
+        return "\n".join(self.to_lines())
+
+    def to_lines(self) -> list[str]:
         """Return the receipt in lines for the eye."""
         state = "Read back and equal" if self.ok else "READ BACK AND NOT EQUAL"
         lines = [f"{self.format}: {state} ({self.reader})"]
@@ -107,7 +113,7 @@ class Receipt:
         for name, _, read in self.segments:
             amount = "no volume" if read is None else f"{read:.3f} ml"
             lines.append(f"  {name}: {amount}" + (f", Dice {dice[name]:.4f}" if name in dice else ""))
-        return "\n".join([*lines, *(f"  Note: {note}" for note in self.notes)])
+        return [*lines, *(f"  Note: {note}" for note in self.notes)]
 
 
 PLACE = "largest distance of a corner, mm"
@@ -130,7 +136,7 @@ def compare(
     fields : iterable of str
         Fields of `Segment` that the format holds.
     exact : bool
-        Whether voxels must be equal; contours only have to agree.
+        Whether the format holds voxels; contours are filled again, and the receipt gives their Dice.
     placed : bool
         Whether the format holds a geometry.
 
@@ -153,16 +159,16 @@ def compare(
     except ValueError as error:
         return (*checks, Check("grid", "the image's", str(error), False)), tuple(segments), ()
     if placed:
+        checks += _uid_checks(meant.geometry, found.geometry)
         distance = corner_distance(meant.geometry, found.geometry)
         checks.append(Check(PLACE, f"≤ {PLACE_MM}", f"{distance:.6f}", distance <= PLACE_MM))
+        if found.geometry.forms is not None:
+            checks.append(_check("sform and qform", meant.geometry.forms, found.geometry.forms))
     for (name, *ml), (wanted, read, common) in zip(segments, _overlaps(meant, aligned), strict=True):
         score = 2 * common / (wanted + read) if wanted + read else 1.0
         dice.append((name, score))
-        if exact:
-            checks.append(_check(f"voxels of {name} that differ", 0, wanted + read - 2 * common))
-            checks += [_volume_check(name, *ml)] if known else []
-        else:
-            checks.append(Check(f"Dice of {name}", f"≥ {LEAST_DICE}", f"{score:.4f}", score >= LEAST_DICE))
+        checks.append(_check(f"voxels of {name} that differ", 0, wanted + read - 2 * common))
+        checks += [_volume_check(name, *ml)] if known else []
     return tuple(checks), tuple(segments), () if exact else tuple(dice)
 
 
@@ -182,6 +188,13 @@ def corner_distance(meant: Geometry, found: Geometry) -> float:
     corners = np.array([(*corner, 1.0) for corner in product(*((0.0, n - 1.0) for n in found.shape))])
     off = corners @ (meant.affine @ to_meant - found.affine).T
     return float(np.linalg.norm(off[:, :3], axis=1).max())
+
+
+def _uid_checks(meant: Geometry, found: Geometry) -> Iterator[Check]:
+    """Yield comparisons of study, series and frame of reference, where the file names them."""
+    for field, words in _UIDS.items():
+        if getattr(found, field):
+            yield _check(words, getattr(meant, field), getattr(found, field))
 
 
 def _overlaps(meant: LabelledVolume, found: LabelledVolume) -> Iterator[tuple[int, int, int]]:
@@ -207,5 +220,7 @@ def _field_checks(meant: Segment, found: Segment, fields: Iterable[str]) -> Iter
         check = _check(f"{field} of {meant.name}", one, other)
         if field == "colour":
             near = max(abs(a - b) for a, b in zip(one, other, strict=True)) <= _COLOUR_STEPS
-            check = Check(check.what, check.expected, check.found, near)
+            check = replace(check, ok=near)
+        elif field == "quality" and None not in (one, other):
+            check = replace(check, ok=abs(one - other) <= _QUALITY_STEP)
         yield check

@@ -1,7 +1,6 @@
 """RT Structure Sets: contours by scikit-image, the object by pydicom. Lossy: the receipt says how much.
 
-Each mask is outlined halfway between the pixels inside and outside. Holes are contours of their own:
-readers that count crossings (even-odd) leave them out, readers that unite contours fill them.
+Each mask is outlined halfway between the pixels inside and outside; holes are keyholes (see `outline`).
 
 References
 ----------
@@ -18,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from scipy.ndimage import binary_fill_holes
-from skimage.measure import approximate_polygon, find_contours
 
 from napari_mediround import __version__
 from napari_mediround.domain.segments import MANUAL, LabelledVolume, Segment
@@ -28,9 +25,10 @@ from napari_mediround.io import limits
 from napari_mediround.io.coding import type_to_item
 from napari_mediround.io.export.dicom_seg import MAKER, NAME, SERIES_NUMBER
 from napari_mediround.io.export.dicom_source import DicomSource
+from napari_mediround.io.export.outline import outline_mask
 from napari_mediround.io.masks.rtstruct_reader import STRUCTURE_SET
 
-_DECIMALS = 4
+_DECIMALS = 6
 _FROM_STUDY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientIdentityRemoved",
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
@@ -153,9 +151,7 @@ def _contours(number: int, segment: Segment, volume: LabelledVolume, source: Dic
     roi = Dataset()
     roi.ReferencedROINumber, roi.ROIDisplayColor = number, list(segment.colour)
     roi.ContourSequence = []
-    layer = volume.layers[segment.layer]
-    for plane in range(volume.geometry.shape[0]):
-        mask = layer[plane] == segment.value
+    for plane, mask in enumerate(volume.mask(segment)):
         for outline in outline_mask(mask) if mask.any() else ():
             roi.ContourSequence.append(_contour(outline, plane, volume, source))
     return roi
@@ -174,26 +170,6 @@ def _contour(outline: NDArray, plane: int, volume: LabelledVolume, source: Dicom
 
 
 def _decimal(value: float) -> str:
-    """Return a coordinate as DICOM's decimal string (16 characters), to a tenth of a micrometre."""
-    return f"{value:.{_DECIMALS}f}"
-
-
-def outline_mask(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Return the contours of a mask (row, column): each (point, 2) in (row, column), open, counted once.
-
-    Points on a straight line are left out; nothing else is simplified.
-    """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    first = rows[0], columns[0]
-    box = np.pad(mask[first[0] : rows[-1] + 1, first[1] : columns[-1] + 1], 1).astype(np.float32)
-    closed = [approximate_polygon(line, 1e-6) for line in find_contours(box, 0.5)]
-    return [line[:-1] - 1 + first for line in closed if len(line) > 3]
-
-
-def has_holes(volume: LabelledVolume) -> bool:
-    """Return whether a mask has a hole on some plane."""
-    for segment in volume.segments:
-        for plane in volume.layers[segment.layer] == segment.value:
-            if plane.any() and not np.array_equal(binary_fill_holes(plane), plane):
-                return True
-    return False
+    """Return a coordinate as DICOM's decimal string (16 characters), to a nanometre where it has room."""
+    text = f"{value:.{_DECIMALS}f}"
+    return text if len(text) <= 16 else f"{value:.10g}"

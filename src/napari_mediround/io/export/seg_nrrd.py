@@ -11,13 +11,18 @@ NRRD format definition, teem.sourceforge.net/nrrd/format.html; 3D Slicer, "Segme
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import SimpleITK
 
+from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import LabelledVolume, Segment
-from napari_mediround.io.coding import category_code, side_code, type_code
+from napari_mediround.io import coding
+from napari_mediround.io.coding import GENERAL_TYPES, category_code, side_code, type_code
+from napari_mediround.io.masks.label_map import QUALITY_TAG, VERDICT_TAG
 
 SUFFIX = ".seg.nrrd"
 _MASTER_LIST = "Segmentation category and type - DICOM master list"
@@ -112,4 +117,41 @@ def _tags(segment: Segment) -> str:
         "DICOM.TrackingIdentifier": segment.tracking_id,
         "DICOM.TrackingUniqueIdentifier": segment.tracking_uid,
     }
+    said = zip((VERDICT_TAG, QUALITY_TAG), coding.standing(segment, ""), strict=True)
+    tags |= {tag: text for tag, text in said if text}
     return "".join(f"{key}:{value}|" for key, value in tags.items())
+
+
+def read_back_seg_nrrd(path: Path, grid: Geometry) -> LabelledVolume:
+    """Read voxels, place and keys again with SimpleITK, for the receipt; as strictly as they were written."""
+    image = SimpleITK.ReadImage(str(path))
+    array, affine = SimpleITK.GetArrayFromImage(image), np.eye(4)
+    axes = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, :3], affine[:3, 3] = axes[:, ::-1], image.GetOrigin()
+    layers = np.moveaxis(array, -1, 0) if array.ndim > 3 else array[None]
+    names = [key for key in image.GetMetaDataKeys() if re.fullmatch(r"Segment\d+_Name", key)]
+    segments = [_read_segment(image, number) for number in range(len(names))]
+    whole = tuple(np.ascontiguousarray(layer, np.uint16) for layer in layers)
+    return LabelledVolume(Geometry(array.shape[:3], affine), whole, tuple(segments))
+
+
+def _read_segment(image: SimpleITK.Image, number: int) -> Segment:
+    def key(name: str) -> str:
+        return image.GetMetaData(f"Segment{number}_{name}")
+
+    tags = dict(tag.split(":", 1) for tag in key("Tags").rstrip("|").split("|"))
+    _, _, kind, side, *_ = tags["TerminologyEntry"].split("~")
+    _, value, meaning = kind.split("^")
+    quality = tags.get(QUALITY_TAG)
+    return Segment(
+        int(key("LabelValue")),
+        key("Name"),
+        None if value in GENERAL_TYPES else (value, meaning),
+        side.split("^")[2].lower(),
+        tuple(round(float(c) * 255) for c in key("Color").split()),
+        tags["DICOM.SegmentAlgorithmType"],
+        tags["DICOM.TrackingUniqueIdentifier"],
+        int(key("Layer")),
+        tags.get(VERDICT_TAG, ""),
+        None if quality is None else float(quality),
+    )

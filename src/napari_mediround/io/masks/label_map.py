@@ -22,11 +22,13 @@ from napari_mediround.domain.segments import (
     make_segment,
 )
 from napari_mediround.errors import UnreadableFileError
-from napari_mediround.io import limits, read_study, tables
+from napari_mediround.io import coding, limits, read_study, tables
 from napari_mediround.io.coding import GENERAL_TYPES, read_origin
 from napari_mediround.io.volumes.itk_header import find_voxels
 
 SEG_NRRD = (".seg.nrrd", ".seg.nhdr")
+VERDICT_TAG, QUALITY_TAG = "MediRound.Verdict", "MediRound.Quality"
+"""Tags of a segment in 3D Slicer's file."""
 
 _DAMAGED = "Copy or export the file again."
 _MAP_SUFFIX = re.compile(r"(\.nii(\.gz)?|\.nrrd|\.nhdr|\.mha|\.mhd|\.mgz|\.mgh|\.png|\.tiff?)$", re.I)
@@ -54,7 +56,7 @@ def read_label_map(path: Path, anatomy: Anatomy | None = None) -> LabelledVolume
     UnreadableFileError
         When it cannot be read, or its voxels are no label values.
     """
-    study = read_study(path)
+    study = read_study(path, modality="")  # label values are no grey values
     labels = study.order.undo(study.pixels)
     whole = not study.is_rgb and np.array_equal(labels, np.rint(labels))
     if not whole or labels.min() < 0 or labels.max() > MAX_VALUE:
@@ -95,11 +97,13 @@ def read_names(path: Path, anatomy: Anatomy | None = None) -> list[Segment]:
     with limits.refusal(beside, "it does not say what the label values are"):
         if beside == table:
             rows = tables.read_table(table, "\t")
-            return [_segment(row, anatomy) for row in rows if int(row["index"])]
-        labels = json.loads(description.read_text("utf-8")).get("labels", {})
+            return [_segment(row, anatomy) for row in rows if (row["index"] or "").strip(" 0")]
+        said = json.loads(description.read_text("utf-8-sig"))
+        labels, standings = said.get("labels", {}), said.get("standing", {})
         # `mediround ask` names its masks "3 left kidney", as the Labels layer does.
         names = {int(value): str(name).removeprefix(f"{value} ") for value, name in labels.items()}
-        return [make_segment(value, name, anatomy) for value, name in names.items()]
+        rows = {value: {k: str(v) for k, v in dict(standings.get(str(value), {})).items()} for value in names}
+        return [make_segment(v, name, anatomy, **coding.read_standing(rows[v])) for v, name in names.items()]
 
 
 def _segment(row: Mapping[str, str], anatomy: Anatomy | None) -> Segment:
@@ -114,11 +118,16 @@ def _segment(row: Mapping[str, str], anatomy: Anatomy | None) -> Segment:
         more["side"] = known["side"]
     if "tracking_uid" in known:
         more["tracking_uid"] = known["tracking_uid"]
+    more |= coding.read_standing(known)
     return make_segment(int(row["index"]), row["name"], anatomy, read_origin(known.get("origin")), **more)
 
 
 def read_seg_nrrd(path: Path, anatomy: Anatomy | None = None) -> LabelledVolume:
     """Read a `.seg.nrrd` of 3D Slicer or of ours, with SimpleITK.
+
+    3D Slicer up to 4.10 wrote a layer for each segment, its voxels 1, and named neither layer nor value. Keys
+    of later versions may describe a layer without a segment, or a segment whose voxels are gone: voxels that
+    no segment claims become "structure K", with a note.
 
     Parameters
     ----------
@@ -146,20 +155,27 @@ def read_seg_nrrd(path: Path, anatomy: Anatomy | None = None) -> LabelledVolume:
         array, affine = read_grid(path)
         geometry = limits.make_geometry(path, array.shape[:3], affine)
         arrays = [array] if layers == 1 else [array[..., k] for k in range(layers)]
-        segments = _slicer_segments(keys, anatomy)
-        if not segments:
-            values = sorted(set(np.unique(array).tolist()) - {0})
-            segments = [make_segment(value, f"structure {value}", anatomy, MANUAL) for value in values]
-        return _unique(geometry, arrays, segments)
+        segments = _slicer_segments(keys, layers, anatomy)
+        return _unique(geometry, arrays, segments, anatomy)
 
 
-def _slicer_segments(keys: Mapping[str, str], anatomy: Anatomy | None) -> list[Segment]:
+def _slicer_segments(keys: Mapping[str, str], layers: int, anatomy: Anatomy | None) -> list[Segment]:
     """Return the segments that `Segment<k>_…` keys describe, in the order of k."""
     found: dict[int, dict[str, str]] = {}
     for key, value in keys.items():
         if match := _KEY.fullmatch(key):
             found.setdefault(int(match[1]), {})[match[2]] = value
-    return [_slicer_segment(number, found[number], anatomy) for number in sorted(found)]
+    old = not any({"Layer", "LabelValue"} & set(table) for table in found.values()) and layers == len(found)
+    segments = []
+    for place, number in enumerate(sorted(found)):
+        table = found[number]
+        if old:
+            table = {**table, "Layer": str(place), "LabelValue": "1"}
+        segment = _slicer_segment(number, table, anatomy)
+        if not 0 <= segment.layer < layers:
+            raise ValueError(f"there is no layer {segment.layer}")
+        segments.append(segment)
+    return segments
 
 
 def _slicer_segment(number: int, table: Mapping[str, str], anatomy: Anatomy | None) -> Segment:
@@ -176,17 +192,33 @@ def _slicer_segment(number: int, table: Mapping[str, str], anatomy: Anatomy | No
         more["colour"] = tuple(min(max(round(float(c) * 255), 0), 255) for c in colour.split())[:3]
     if uid := tags.get("DICOM.TrackingUniqueIdentifier"):
         more["tracking_uid"] = uid
+    said = {"verdict": tags.get(VERDICT_TAG, ""), "quality": tags.get(QUALITY_TAG, "")}
+    more |= coding.read_standing(said)
     more["layer"] = int(table.get("Layer", 0))
     value, origin = int(table.get("LabelValue", number + 1)), tags.get("DICOM.SegmentAlgorithmType")
     return make_segment(value, table.get("Name", ""), anatomy, read_origin(origin), **more)
 
 
-def _unique(geometry: Geometry, arrays: list[NDArray], segments: list[Segment]) -> LabelledVolume:
-    """Return a volume whose values differ over all layers: Slicer counts from 1 on each."""
+def _unique(
+    geometry: Geometry, arrays: list[NDArray], segments: list[Segment], anatomy: Anatomy | None
+) -> LabelledVolume:
+    """Return a volume whose values differ over all layers: Slicer counts from 1 on each.
+
+    Values that no segment claims become segments of their own, which are not lost without a word.
+    """
+    claimed = {(s.layer, s.value) for s in segments}
+    values = [set(np.unique(array).tolist()) - {0} for array in arrays]
+    spare = [(k, int(v)) for k, found in enumerate(values) for v in sorted(found) if (k, v) not in claimed]
+    named = bool(segments)
+    segments = [
+        *segments,
+        *(make_segment(value, f"structure {value}", anatomy, MANUAL, layer=k) for k, value in spare),
+    ]
+    note = f"{len(spare)} masks have no name in the file, and take their label values for names"
+    notes = (note,) if spare and named else ()
     if len({s.value for s in segments}) == len(segments):
-        return LabelledVolume(
-            geometry, tuple(np.ascontiguousarray(a, np.uint16) for a in arrays), tuple(segments)
-        )
+        layers = tuple(np.ascontiguousarray(a, np.uint16) for a in arrays)
+        return LabelledVolume(geometry, layers, tuple(segments), notes)
     masks = [(s, arrays[s.layer] == s.value) for s in segments]
     numbered = ((replace(s, value=k), mask) for k, (s, mask) in enumerate(masks, 1))
-    return LabelledVolume.from_masks(geometry, numbered)
+    return replace(LabelledVolume.from_masks(geometry, numbered), notes=notes)

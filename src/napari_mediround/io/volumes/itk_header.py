@@ -106,6 +106,9 @@ def _read_nrrd(path: Path, start: bytes) -> tuple[bytes | None, bool, bool, int]
     vectors = [found.group(1).split(b"(") for line in lines if (found := _NRRD_VECTORS.match(line))]
     if any(vector.count(b",") >= _MOST_NUMBERS for line in vectors for vector in line):
         raise UnreadableFileError(path, "its header has a vector of too many numbers", _DAMAGED)
+    if {b"bz2", b"bzip2"} & set(kinds):
+        cause = "its voxels are packed by bzip2, which is not read here"
+        raise UnreadableFileError(path, cause, "Save it packed by gzip, or not packed.")
     if len(names) > 1:
         raise UnreadableFileError(path, "it names several files of voxels", _ONE_FILE)
     said = dict(found.groups() for line in lines if (found := _NRRD_FIELD.match(line)))

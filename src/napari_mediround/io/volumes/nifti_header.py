@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import nibabel
@@ -14,6 +17,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
+from napari_mediround.domain.geometry import Forms
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits
 
@@ -27,6 +31,14 @@ _TO_MM = {1: 1000.0, 3: 0.001}
 
 _PART = 2**20
 _TRAILER = 2**20
+FORMS = ("sform", "qform")
+"""What `form_affine` knows."""
+
+GZIP = b"\x1f\x8b"
+"""How a file packed by gzip begins."""
+
+_LENGTH, _MILLIMETRE = 7, 2  # the bits of xyzt_units that name a length, and the millimetre
+_HALF_A_VOXEL = 0.5
 _FLOAT64 = 8  # nibabel scales in float64
 _DAMAGED = "Copy or export the file again."
 
@@ -40,7 +52,12 @@ def read_header(path: Path) -> Nifti1Header:
         When the file is no NIfTI file, or a size, the place of the voxels or a spacing cannot be.
     """
     block = read_start(path, _LONGEST)
+    if block[:2] == GZIP:
+        raise UnreadableFileError(path, "it is packed by gzip twice", "Unpack it once.")
     kind, magic, at = _KINDS.get(_declared_size(block), (None, b"", 0))
+    if block[at : at + 4] in (b"ni1\0", b"ni2\0"):
+        cause = "it is a header whose voxels are in another file (.img)"
+        raise UnreadableFileError(path, cause, "Save both as one .nii file.")
     if kind is None or block[at : at + 4] != magic:
         raise UnreadableFileError(path, "it is no readable NIfTI file", _DAMAGED)
     try:
@@ -127,7 +144,7 @@ def read_affine(path: Path, header: Nifti1Header) -> tuple[NDArray[np.float64], 
     """
     try:
         affine = np.array(header.get_best_affine(), float)
-        affine[:3] *= _TO_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+        affine[:3] *= _TO_MM.get(int(header["xyzt_units"]) & _LENGTH, 1.0)
         qform, qform_code = header.get_qform(coded=True) if header["qform_code"] > 0 else (None, 0)
     except limits.FOREIGN_FAILURES as error:
         if not header["sform_code"] > 0:
@@ -141,6 +158,64 @@ def read_affine(path: Path, header: Nifti1Header) -> tuple[NDArray[np.float64], 
         remedy = "Find out which is right and correct the other (nibabel: image.set_qform(None, 0))."
         raise UnreadableFileError(path, f"its sform and {said}", remedy)
     return affine, True
+
+
+def read_forms(path: Path, shape: tuple[int, ...]) -> Forms:
+    """Return both forms of a header as they stand in the file; `shape` (i, j, k) is where they may differ."""
+    block = read_start(path, _LONGEST)
+    kind = _KINDS[_declared_size(block)][0]
+    raw = kind(block[: kind.template_dtype.itemsize], check=False)
+    qfac, *size = _single(raw["pixdim"][:4])
+    forms = Forms(
+        int(raw["sform_code"]),
+        int(raw["qform_code"]),
+        _single(n for name in ("srow_x", "srow_y", "srow_z") for n in raw[name]),
+        _single(raw[f"quatern_{axis}"] for axis in "bcd"),
+        _single(raw[f"qoffset_{axis}"] for axis in "xyz"),
+        (-1.0 if qfac < 0 else 1.0, *size),  # readers take 0 for 1
+        int(raw["xyzt_units"]) & _LENGTH or _MILLIMETRE,
+    )
+    if min(forms.sform_code, forms.qform_code) <= 0:
+        return forms
+    try:
+        return replace(forms, differ=_differ(*(form_affine(forms, name) for name in FORMS), shape))
+    except limits.FOREIGN_FAILURES:  # a damaged qform, which some programs go by all the same
+        return replace(forms, differ=True)
+
+
+def _single(values: Iterable[float]) -> tuple[float, ...]:
+    """Return numbers in the single precision that label volumes are written in; 0 for what is none."""
+    return tuple(float(n) for n in np.nan_to_num(np.array(list(values), np.float32)))
+
+
+def form_affine(forms: Forms, name: str) -> NDArray[np.float64]:
+    """Return the affine of the "sform" or the "qform", (i, j, k) to RAS mm."""
+    header = nibabel.Nifti2Header()  # double precision: nothing is rounded on the way
+    write_forms(header, forms)
+    header["pixdim"] = np.r_[header["pixdim"][0], np.abs(header["pixdim"][1:])]
+    affine = np.array(header.get_sform() if name == "sform" else header.get_qform(), float)
+    affine[:3] *= _TO_MM.get(forms.unit, 1.0)
+    return affine
+
+
+def write_forms(header: Nifti1Header, forms: Forms) -> None:
+    """Put both forms, their codes and the unit of length into a header, as the source has them."""
+    header["sform_code"], header["qform_code"] = forms.sform_code, forms.qform_code
+    for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
+        header[name] = forms.srow[4 * row : 4 * row + 4]
+    for axis, number in zip("bcd", forms.quatern, strict=True):
+        header[f"quatern_{axis}"] = number
+    for axis, number in zip("xyz", forms.qoffset, strict=True):
+        header[f"qoffset_{axis}"] = number
+    header["pixdim"][:4] = forms.pixdim
+    header["xyzt_units"] = forms.unit
+
+
+def _differ(sform: NDArray, qform: NDArray, shape: tuple[int, ...]) -> bool:
+    """Whether a corner of the grid lies more than half a voxel off by one form, seen from the other."""
+    corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in shape))], float)
+    off = corners @ (np.linalg.inv(sform) @ qform).T - corners
+    return bool((np.linalg.norm(off, axis=1) > _HALF_A_VOXEL).any())
 
 
 def _contradiction(sform: NDArray, steps: NDArray, qform: NDArray | None) -> str:

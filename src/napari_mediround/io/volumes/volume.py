@@ -8,11 +8,12 @@ Decisions, where the formats leave room:
 - NRRD and MetaImage: the same where the header has no directions, or those of no anatomical space.
 - A grid sheared by 0.3° or more is refused; so is an affine that is not finite and invertible.
 - NaN and infinite voxels are replaced by the finite extremes, with a note.
-- The modality of a file that does not name it is "CT" when its values look like Hounsfield units.
+- A file that does not name its modality is judged by its values (`domain.hounsfield`), with a note.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -21,6 +22,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from napari_mediround.domain.geometry import Geometry
+from napari_mediround.domain.hounsfield import judge_modality
 from napari_mediround.domain.study import Study, make_study
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import limits
@@ -35,6 +37,13 @@ ITK_SUFFIXES = (*NRRD_SUFFIXES, ".mha", ".mhd")
 # RAS mm of (i, j, k) from/to LPS mm of (plane, row, column) = (k, j, i).
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+
+TWO_PLACES = (
+    "the file places its voxels twice, and its sform and qform differ: the sform counts here. Labels saved "
+    "as NIfTI carry both; other formats hold one place, the sform's, and a program that goes by the qform "
+    "(3D Slicer, ITK-SNAP) shows them beside the image"
+)
+"""Note of a NIfTI file whose forms differ by more than half a voxel."""
 
 _MGH_HEADER = 284
 _DAMAGED = "Copy or export the file again."
@@ -52,20 +61,6 @@ def ras_to_lps(affine: NDArray) -> NDArray[np.float64]:
 lps_to_ras = ras_to_lps
 
 
-def guess_modality(pixels: NDArray) -> str:
-    """Return "CT" when the values look like Hounsfield units, else "".
-
-    Air or padding between −3100 and −900, tissue above 100, and whole numbers in a middle plane: no other
-    modality stores such values commonly.
-    """
-    if pixels.ndim != 3 or pixels.dtype.kind not in "if":
-        return ""
-    if not (-3100 <= pixels.min() <= -900 and pixels.max() >= 100):
-        return ""
-    middle = pixels[pixels.shape[0] // 2]
-    return "CT" if np.mean(np.abs(middle - np.rint(middle)) < 1e-3) > 0.5 else ""
-
-
 def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | None = None) -> Study:
     """Read a NIfTI-1, NIfTI-2 or MGH file.
 
@@ -81,13 +76,14 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
     Returns
     -------
     Study
-        Modality "CT" by its values, else "".
+        Modality judged by the values.
 
     Raises
     ------
     UnreadableFileError
         When the file is damaged, 4-D without `volume`, sheared, or its orientation is contradictory.
     """
+    forms = None
     if path.name.lower().endswith(MGH_SUFFIXES):
         source, spare = _open_mgh(path), 0
         affine, oriented = np.asarray(source.affine, float), True
@@ -97,6 +93,7 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
         shape, offset = header.get_data_shape(), header.get_data_offset()
         spare = nifti_header.check_promise(path, shape, header.get_data_dtype().itemsize, offset)
         source = nibabel.arrayproxy.ArrayProxy(str(path), header)
+        forms = nifti_header.read_forms(path, (*shape[:3], 1)[:3])
     shape = [int(n) for n in source.shape]
     if len(shape) > 7 or len(shape) < 2:
         raise UnreadableFileError(path, f"it has {len(shape)} axes, an image has two or three", _DAMAGED)
@@ -108,8 +105,12 @@ def read_nifti(path: Path, volume: int | None = None, slice_axis: str | int | No
         notes += ("the file does not say where left is (no sform or qform): no side is claimed",)
     if spare:
         notes += ("bytes follow the last voxel: the size in the header may be wrong",)
+    if forms is not None and forms.differ:
+        notes += (TWO_PLACES,)
     geometry = _geometry(path, pixels.shape[:3], ras_to_lps(affine), oriented, has_depth)
-    return make_study(pixels, geometry, guess_modality(pixels), slice_axis, notes)
+    geometry = replace(geometry, forms=forms)
+    notes += limits.doubt_unit(geometry)
+    return judge_modality(make_study(pixels, geometry, "", slice_axis, notes))
 
 
 def _open_mgh(path: Path) -> nibabel.MGHImage:
@@ -178,7 +179,7 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
     Returns
     -------
     Study
-        Modality as the file's "modality" key says, else "CT" by its values, else "".
+        Modality as the file's "modality" key says, else judged by the values.
 
     Raises
     ------
@@ -221,8 +222,9 @@ def read_itk(path: Path, volume: int | None = None, slice_axis: str | int | None
         why = "no directions of its axes" if has_depth else "one plane"
         notes += (f"the file does not say where left is ({why}): no side is claimed",)
     geometry = _geometry(path, pixels.shape[:3], affine, oriented, has_depth)
-    said = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else ""
-    return make_study(pixels, geometry, read_modality(said) or guess_modality(pixels), slice_axis, notes)
+    said = read_modality(image.GetMetaData("modality") if image.HasMetaDataKey("modality") else "")
+    study = make_study(pixels, geometry, said, slice_axis, notes + limits.doubt_unit(geometry))
+    return study if said else judge_modality(study)
 
 
 def _itk_dtype(path: Path, reader) -> np.dtype:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 
 from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import DanglingReferenceError, MediRoundError
@@ -17,9 +18,9 @@ from napari_mediround.widget.worker import Job
 
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 GONE = "The image of this chat is closed. Choose another at the top, or open it again."
-STALE = "The conversation went another way meanwhile, so this answer was not taken. Ask again."
-ELSEWHERE = "the conversation went another way meanwhile"
-CLOSED = "The image was closed meanwhile: the masks are kept, and come back with the image."
+STALE = "The conversation has changed since you asked, so this answer was discarded. Ask again."
+ELSEWHERE = "the conversation has changed since"
+CLOSED = "The image was closed. Its masks are saved; they come back when you open the image again."
 
 
 class Asking:
@@ -91,9 +92,11 @@ class Asking:
         if self.busy or case is None or case.session is None or value not in case.values:
             return
         if case.session.study.planes == 1:
-            self._place.say(Message("There is one plane only: nowhere to carry it."), case)
+            self._place.say(
+                Message("The image has one plane only, so the mask cannot be carried to another."), case
+            )
         elif case.session.label(value).verdict == "rejected" or not case.session.label(value).mask.area:
-            self._place.say(Message("There is nothing to carry: choose a mask that is there."), case)
+            self._place.say(Message("This mask is empty or rejected. Choose another mask to carry."), case)
         else:
             self._carry(Carried(case, value, value))
 
@@ -104,7 +107,7 @@ class Asking:
             return
         work = partial(carry_on, self._place.segmenter, self._place.project, layer, carried)
         job = self._place.submit(
-            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "carrying …"
+            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "Carrying …"
         )
         self._task = (job, carried)
 
@@ -139,7 +142,7 @@ class Asking:
         values = tuple(value for value in carried.values if value in labels)
         name = labels[carried.source].name if carried.source in labels else "the mask"
         planes, count = sorted(labels[value].plane for value in values), len(values)
-        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " nowhere"
+        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " to no plane"
         accept = (Action(f"Accept all {count}", AcceptAll(values)),) if count else ()
         self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
         self._answered()
@@ -162,7 +165,7 @@ class Asking:
         return True
 
     def _start(self, ask: Ask) -> None:
-        layer = ask.case.layer()
+        layer, ask = ask.case.layer(), replace(ask, began=perf_counter())
         if layer is None:
             self._place.say(Message(NO_IMAGE, is_error=True), ask.case)
             return
@@ -173,7 +176,7 @@ class Asking:
         ask.case.asked = ask.text
         self._place.refresh(ask.case)
         failed = partial(self._on_failed, ask)
-        self._task = (self._place.submit(work, done, failed, "waiting for the model …"), ask)
+        self._task = (self._place.submit(work, done, failed, "Waiting for the model …"), ask)
 
     def _end(self) -> None:
         self._task[1].case.asked = ""

@@ -10,11 +10,24 @@ from functools import cache
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from napari_mediround.domain.rounds import MENTIONED_SHARE, Conversation, Reference, Round
-from napari_mediround.session import Session
-from napari_mediround.widget.chat.view import Action, Chip, Entry, MaskLine, Question, Reply
+from napari_mediround.domain.rounds import MENTIONED_SHARE, Conversation, Reference, Round, Target
+from napari_mediround.domain.units import area_in_words, volume_in_words
+from napari_mediround.journal import Label, State
+from napari_mediround.session import Session, Step
+from napari_mediround.widget.chat.view import (
+    AbsentLine,
+    Action,
+    Chip,
+    Entry,
+    MaskLine,
+    Message,
+    Question,
+    Reply,
+)
 from napari_mediround.widget.layers.layer_geometry import Grid, layer_grid, leading_shape
 from napari_mediround.widget.layers.mask_layer import label_colour
+
+NOT_FOUND = "No {} on this plane."
 
 
 @dataclass(eq=False, repr=False)
@@ -53,6 +66,7 @@ class Case:
     hidden: int = 0
     names: dict[int, str] = field(default_factory=dict)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
+    _told: tuple[str, ...] = ()
 
     def fits(self, layer: Image) -> bool:
         """Return whether a layer still has the case's grid: its pixels may have been replaced."""
@@ -78,14 +92,24 @@ class Case:
         )
 
     def choose_current(self) -> None:
-        """Let the keys act on the next mask of this round, or the last, that waits for a verdict, or stay."""
-        if self.current not in self.values or self.session.label(self.current).verdict:
+        """Let the keys act on the next mask of this round, or the last, that waits for a verdict, or stay.
+
+        They never act on what was not found: its line says what can be done.
+        """
+        found = [value for value in self.values if self.session.label(value).found]
+        if self.current not in found or self.session.label(self.current).verdict:
             rounds = self.conversation.rounds
             this = [r for r in rounds if self.current in self.values_of(r)]
-            near = [value for r in (*this, *rounds[-1:]) for value in self.values_of(r)]
+            near = [v for r in (*this, *rounds[-1:]) for v in self.values_of(r) if v in found]
             waiting = [value for value in near if not self.session.label(value).verdict]
-            stay = [self.current] if self.current in self.values else list(self.values[-1:])
+            stay = [self.current] if self.current in found else near[-1:]
             self.current = (waiting or stay or [0])[0]
+
+    def untold(self) -> tuple[str, ...]:
+        """Return the notes of the study that this has not returned before."""
+        notes = self.session.study.notes if self.session else ()
+        told, self._told = self._told, notes
+        return tuple(note for note in notes if note not in told)
 
     def remark(self, entry: Entry) -> None:
         """Put what is no round into the chat, after the last round."""
@@ -94,18 +118,34 @@ class Case:
     @property
     def entries(self) -> list[Entry]:
         """The chat: rounds of this branch, and what was said between them."""
-        entries = list(self._remarks.get(0, ()))
+        entries = [self._without_spent(entry) for entry in self._remarks.get(0, ())]
         shown = cache(lambda plane: self.session.labels(plane))
         for round_ in self.conversation.rounds:
             asked = [] if round_.carried else [Question(round_.text)]
-            entries += [*asked, self._reply(round_, shown), *self._remarks.get(round_.id, ())]
+            said = (self._without_spent(entry) for entry in self._remarks.get(round_.id, ()))
+            entries += [*asked, self._reply(round_, shown), *said]
         return entries + ([Question(self.asked)] if self.asked else [])
 
+    def _without_spent(self, entry: Entry) -> Entry:
+        """Return an entry without the actions that would do nothing any more."""
+        if not isinstance(entry, Message):
+            return entry
+        return replace(entry, actions=tuple(a for a in entry.actions if self._has_use(a.key)))
+
+    def _has_use(self, key: object) -> bool:
+        if isinstance(key, AcceptAll):
+            return bool(self.waiting(key.values))
+        return not isinstance(key, Overlap) or self.session.state == key.state
+
+    def waiting(self, values: tuple[int, ...]) -> list[int]:
+        """Return which of some label values show a mask that waits for a verdict."""
+        labels = [self.session.label(value) for value in values if value in self.values]
+        return [label.value for label in labels if label.mask.area and not label.verdict]
+
     def name_of(self, reference: Reference) -> str:
-        """Return the label of a mask and how to refer to it: "2 spleen [1.2]"."""
-        several = len(self.conversation.rounds[reference.round - 1].targets) > 1
-        place = f"[{reference.round}.{reference.target}]" if several else f"[{reference.round}]"
-        return f"{self.label_of(reference)} {place}"
+        """Return the label of a mask and where it lies: "2 spleen, plane 46"."""
+        plane = self.conversation.rounds[reference.round - 1].plane
+        return f"{self.label_of(reference)}, plane {plane}"
 
     def label_of(self, reference: Reference) -> str:
         """Return the label of a mask: "2 spleen"."""
@@ -117,43 +157,54 @@ class Case:
             Reference(r.index, n)
             for r in self.conversation.rounds[: None if before is None else before - 1]
             for n, target in enumerate(r.targets, 1)
-            if target.verdict != "rejected"
+            if target.verdict != "rejected" and target.mask.area
         ]
 
     def chip(self, reference: Reference) -> Chip:
         """Return what a reference of the question being typed points at, and what else it could."""
         choices = tuple(Action(self.name_of(mask), mask) for mask in self.masks())
-        phrase = reference.phrase or str(reference)
-        return Chip(phrase, self.name_of(reference), self.session.label_of(reference), choices)
+        phrase = reference.phrase or f"[{self.conversation.number_of(reference)}]"
+        return Chip(phrase, self.label_of(reference), self.session.label_of(reference), choices)
 
     def _reply(self, round_: Round, shown: Callable[[int], NDArray]) -> Reply:
-        session, lines = self.session, []
-        for value, target in zip(self.values_of(round_), round_.targets, strict=True):
-            drawn = session.label(value).drawn
-            size, unit = session.area(target.mask)
-            depth = (
-                self.grid.geometry.spacing_mm[0] if unit == "mm²" and self.grid.geometry.shape[0] > 1 else 0
-            )
-            lines.append(
-                MaskLine(
-                    value,
-                    label_colour(drawn),
-                    target.structure,
-                    target.quality,
-                    f"{size:,.0f} {unit}",
-                    f"{size * depth / 1000:,.1f} ml" if depth else "",
-                    target.corrected,
-                    target.verdict,
-                    drawn,
-                )
-            )
+        labels = [self.session.label(value) for value in self.values_of(round_)]
+        pairs = list(zip(labels, round_.targets, strict=True))
+        lines = tuple(self._line(*pair) for pair in pairs if pair[0].found)
+        absent = [self._absent(label) for label in labels if not label.found]
+        known = {label.structure for label in labels}  # journals of 0.1 have no mask of what was not found
+        absent += [AbsentLine(NOT_FOUND.format(name)) for name in round_.answer.absent if name not in known]
         where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
         notes = tuple(note for note in (round_.answer.note, *self._covered(round_, shown)) if note)
-        chips = tuple(self._swap_chip(round_, reference) for reference in round_.references)
+        asked = () if round_.carried else round_.references
+        chips = tuple(self._swap_chip(round_, reference) for reference in asked)
+        text = "" if absent and not lines else round_.answer.text
         return Reply(
-            round_.index, round_.plane, where, round_.answer.text, chips, tuple(lines), notes,
-            round_.seconds, self._more(round_),
+            round_.index, round_.plane, where, text, chips, lines, notes, round_.seconds, self._more(round_),
+            tuple(absent),
         )  # fmt: skip
+
+    def _line(self, label: Label, target: Target) -> MaskLine:
+        """Return what a card says of a mask."""
+        geometry, (size, unit) = self.grid.geometry, self.session.area(target.mask)
+        depth = geometry.spacing_mm[0] if unit == "mm²" and geometry.shape[0] > 1 else 0
+        area, volume = area_in_words(size, unit), volume_in_words(size * depth / 1000) if depth else ""
+        return MaskLine(
+            label.value, label_colour(label.drawn), target.structure, label.quality, area, volume,
+            target.corrected, target.verdict, label.drawn,
+        )  # fmt: skip
+
+    def _absent(self, label: Label) -> AbsentLine:
+        """Return what a card says of a structure that was not found."""
+        confirmed = label.verdict == "accepted"
+        draw = Action(
+            "It is there: click it", Draw(label.value), "Go to the plane and click inside the structure"
+        )
+        agree = Action(
+            "It is absent", Confirm(label.value), "Keep in the project that it is not on this plane"
+        )
+        return AbsentLine(
+            NOT_FOUND.format(label.structure), confirmed, (draw,) if confirmed else (draw, agree)
+        )
 
     def _covered(self, round_: Round, shown: Callable[[int], NDArray]) -> Iterator[str]:
         """Say how much of a round's proposals the layer does not show."""
@@ -164,11 +215,11 @@ class Case:
                 continue
             share = 1 - (shown(round_.plane)[label.mask.to_array()] == label.drawn).mean()
             if share >= MENTIONED_SHARE:
-                yield f"{share:.0%} of {label.name} lies under earlier labels, which stay."
+                yield f"{share:.0%} of {label.name} is hidden under earlier masks, which keep their pixels."
 
     def _swap_chip(self, round_: Round, reference: Reference) -> Chip:
         """Return a chip of a reply: another mask asks the round again with it."""
-        phrase = reference.phrase or str(reference)
+        phrase = reference.phrase or f"[{self.conversation.number_of(reference)}]"
         choices = []
         for mask in self.masks(before=round_.index):
             swapped = tuple(
@@ -213,6 +264,36 @@ class Carry:
     """Carry a mask, by its label value, through the stack."""
 
     value: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Draw a structure that was not found, by its label value."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """Say that a structure, by its label value, is rightly not found."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Take a verdict again, with another choice for the pixels that a locked mask has.
+
+    Parameters
+    ----------
+    verdict : callable
+        Returns the step.
+    state : State
+        After the step that it replaces; where it is another now, it is too late.
+    """
+
+    verdict: Callable[[], Step]
+    state: State
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,26 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from napari_mediround.errors import MediRoundError
+import numpy as np
+
+from napari_mediround.domain.study import Study
+from napari_mediround.domain.windows import render_plane
+from napari_mediround.errors import MediRoundError, stop_if
 from napari_mediround.session import Session
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.project import READER, KnownCase, Project
 from napari_mediround.widget.chat.turn import explain, open_session
-from napari_mediround.widget.chat.view import Action, Message
+from napari_mediround.widget.chat.view import Action, Message, Picture
 from napari_mediround.widget.layers.layer_geometry import study_to_layer
 from napari_mediround.widget.worker import Job
 
+PICTURE = 48
+"""Pixels of the longer side of a case's picture."""
 LISTED = 6
 """So many cases of a project are offered, those worked on last."""
-AUTOSAVED = "Every step is kept here at once; there is nothing to save."
-NO_PROJECT = "Choose a folder: rounds are kept in it, and without one no question is asked."
+AUTOSAVED = "Every step is saved here at once."
+NO_PROJECT = "Choose a folder. Rounds are saved in it; without a folder you cannot ask."
 
 
 class Projects:
@@ -34,6 +40,8 @@ class Projects:
         self._place = place
         self._known: tuple[KnownCase, ...] = ()
         self._reading: Job | None = None
+        self._pictures: dict[str, Picture | None] = {}
+        self._shown: Message | None = None
 
     def start(self, reopen: bool = False) -> None:
         """Open the project, and the case that was worked on last with `reopen`."""
@@ -47,11 +55,42 @@ class Projects:
 
     def offer(self) -> Message | None:
         """Return what there is to go on with, for a chat without an image."""
-        cases = [known for known in self._known if known.path is not None][:LISTED]
-        if not cases:
+        if not (cases := self._offered()):
             return None
-        actions = tuple(Action(f"Open {known.label}", known) for known in cases)
+        actions = tuple(
+            Action(known.title, known, str(known.path), self._pictures.get(known.info.case))
+            for known in cases
+        )
         return Message("Go on with a case of this project:", actions=actions)
+
+    def show_offer(self) -> None:
+        """Show what there is to go on with, and then picture by picture what the images look like."""
+        offer = self.offer()
+        if offer is not None and self._place.case is None:
+            self._shown = offer
+            self._place.say(offer)
+            self._look_at_next()
+
+    def _offered(self) -> list[KnownCase]:
+        return [known for known in self._known if known.path is not None][:LISTED]
+
+    def _look_at_next(self) -> None:
+        """Make the picture of the next case that has none, on the worker; nothing of it is kept on disk."""
+        project, pictures = self._place.project, self._pictures
+        left = [k for k in self._offered() if k.info.case not in pictures and k.reader in ("", READER)]
+        if self._place.case is not None or not left:
+            return
+
+        def work(job: Job) -> Picture:
+            stop_if(job.cancelled)
+            return make_picture(project.read(left[0], job))
+
+        def show(picture: object) -> None:
+            pictures[left[0].info.case] = picture if isinstance(picture, Picture) else None
+            if project is self._place.project and self._place.lone is self._shown:
+                self.show_offer()
+
+        self._place.submit(work, show, show)
 
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
@@ -98,8 +137,8 @@ class Projects:
         case = self._place.case
         if case is not None:
             self.resume(case)
-        elif offer := self.offer():
-            self._place.say(offer)
+        else:
+            self.show_offer()
         shown = case is not None and case.grid.geometry.shape in [k.info.shape for k in self._known]
         if reopen and not shown:
             last = next((known for known in self._known if known.path is not None), None)
@@ -118,7 +157,7 @@ class Projects:
         self.cancel()
         self._reading = self._place.submit(
             partial(self._place.project.read, known), partial(self._on_read, known), self._on_failed,
-            "reading the image …",
+            "Reading the image …",
         )  # fmt: skip
 
     def _on_read(self, known: KnownCase, study) -> None:
@@ -137,6 +176,14 @@ class Projects:
         self._place.say(explain(error))
         if self._place.project.folder is None and isinstance(error, MediRoundError):
             self._place.view.show_project("none", NO_PROJECT)
+
+
+def make_picture(study: Study) -> Picture:
+    """Return the middle plane of a study, small and grey."""
+    plane = render_plane(study, study.planes // 2)[..., 1]
+    step = max(1, -(-max(plane.shape) // PICTURE))
+    small = np.ascontiguousarray(plane[::step, ::step])
+    return Picture(*small.shape, small.tobytes())
 
 
 def project_of(folder: str) -> Project:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from napari_mediround.session import Segmenter
 from napari_mediround.widget.chat.controller import ChatController
 from napari_mediround.widget.chat.project import Project
-from napari_mediround.widget.lazy_model import LazySegmenter, build_predictor, get_ready
+from napari_mediround.widget.lazy_model import LIBRARIES, LazySegmenter, build_predictor, get_ready
 from napari_mediround.widget.qt.chat_panel import ChatPanel
 from napari_mediround.widget.worker import Worker
 
@@ -46,7 +46,7 @@ class ChatDock(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self.worker = Worker()
-        self.segmenter = LazySegmenter(build)
+        self.segmenter = LazySegmenter(build, LIBRARIES if build is build_predictor else ())
         ahead(self.segmenter)
         self.panel = ChatPanel()
         self.controller = ChatController(napari_viewer, self.panel, self.worker, self.segmenter, project)

@@ -11,23 +11,24 @@ import weakref
 import numpy as np
 from napari.layers import Image
 
-from napari_mediround.domain.study import Study
-from napari_mediround.domain.windows import WINDOWS
 from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.asking import Asking
-from napari_mediround.widget.chat.case import Case
+from napari_mediround.widget.chat.case import Case, Draw
 from napari_mediround.widget.chat.cases import Projects, project_of
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
+from napari_mediround.widget.chat.reading import Reading
+from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
-from napari_mediround.widget.chat.view import KEYS, REASON_KEYS, ChatView, Message
+from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
+from napari_mediround.widget.chat.window_choice import WindowChoice
 from napari_mediround.widget.layers import layer_geometry
+from napari_mediround.widget.layers.following import Following
+from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
 from napari_mediround.widget.worker import Worker
-
-AUTOMATIC, AS_SHOWN = "automatic", "as shown in the viewer"
 
 
 class ChatController:
@@ -58,19 +59,25 @@ class ChatController:
         self._viewer, self._view, self._worker, self._segmenter = viewer, view, worker, segmenter
         self._place = place = Workplace(viewer, view, worker, segmenter, project or Project())
         self._cases: weakref.WeakKeyDictionary[Image, dict[tuple, Case]] = weakref.WeakKeyDictionary()
-        self._plane, self._window, self._follow, self._started = 0, 0, True, False
+        self._plane, self._follow, self._started = 0, True, False
         self._heard: weakref.ref[Image] | None = None
-        self._verdicts = Verdicts(place)
-        self._fixing = Fixing(place, self._verdicts)
+        self._sight, self._window = Sight(place), WindowChoice(place)
+        self._verdicts = Verdicts(place, self._sight)
+        me = weakref.WeakMethod(self._on_key_pressed)
+        press = lambda key: me() and me()(key)  # noqa: E731
+        self._fixing = Fixing(place, self._verdicts, press)
         self._asking = Asking(place, self._about, self._verdicts.start_clock)
         self._projects = Projects(place)
-        me = weakref.WeakMethod(self._on_key_pressed)
-        self.keys = ViewerKeys(viewer, lambda key: me() and me()(key))
+        self._reading = Reading(place)
+        self.keys = ViewerKeys(viewer, press)
         for signal, slot in self._view_slots():
             signal.connect(slot)
         for emitter, slot in self._viewer_slots():
             emitter.connect(slot)
         place.show_status()
+        moved = weakref.WeakMethod(self._on_moved)
+        self._following = Following(viewer, lambda layer: moved() and moved()(layer))
+        self._orientation = Orientation(viewer)
         self._on_layers()
         self.start()
 
@@ -99,9 +106,12 @@ class ChatController:
         self._started = False
 
     def disconnect(self) -> None:
-        """Listen to the viewer no more, and let go of the project."""
+        """Disconnect from the viewer and release the project."""
         self._close_project()
         self.keys.unbind()
+        self._sight.remove()
+        self._following.disconnect()
+        self._orientation.disconnect()
         self._listen_to(None)
         for emitter, slot in self._viewer_slots():
             emitter.disconnect(slot)
@@ -118,7 +128,7 @@ class ChatController:
             (view.volume_chosen, self._on_volume_chosen),
             (view.plane_chosen, self._on_plane_chosen),
             (view.follow_chosen, self._on_follow_chosen),
-            (view.window_chosen, self._on_window_chosen),
+            (view.window_chosen, self._window.choose),
             (view.action_chosen, self._on_action_chosen),
             (view.device_chosen, self._on_device_chosen),
             (view.step_chosen, self._on_step_chosen),
@@ -166,7 +176,12 @@ class ChatController:
         self._place.project.close()
 
     def _on_layers(self, event=None) -> None:
+        with self._sight.still():
+            self._look_at_layers(event)
+
+    def _look_at_layers(self, event) -> None:
         place = self._place
+        self._following.look()
         place.images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         self._fixing.check_layers()
         layer, added = place.case and place.case.layer(), getattr(event, "value", None)
@@ -195,10 +210,10 @@ class ChatController:
         self._choose(layer)
         if self._place.case is None:
             return
-        grid, point = self._place.case.grid, self._viewer.dims.point
+        grid = self._place.case.grid
         layer.visible = True
-        if not layer_geometry.is_shown(layer, grid, point):
-            self._go_to(grid.geometry.shape[0] // 2)
+        if not layer_geometry.is_shown(layer, grid, self._viewer.dims):
+            self._sight.go_to(grid.geometry.shape[0] // 2)
             self._viewer.reset_view()
 
     def _choose(self, layer: Image | None, volume: tuple[int, ...] | None = None) -> None:
@@ -212,10 +227,8 @@ class ChatController:
             place.say(Message(str(error), is_error=True))
         else:
             place.refresh(place.case)
-            if place.case is None and (offer := self._projects.offer()):
-                place.say(offer)
-        self._window = 0
-        self._view.show_windows(self._windows(), 0)
+            self._projects.show_offer()
+        self._window.begin()
         self._show_volume()
         self._on_dims()
         if place.case is not None:
@@ -237,9 +250,21 @@ class ChatController:
         if layer is not None and not case.fits(layer):
             self._choose(layer)
 
+    def _on_moved(self, layer: Image) -> None:
+        """Begin another conversation where a layer has other millimetres or sides; its masks followed."""
+        case = self._place.case
+        if layer is not self._place.layer():
+            return
+        if case.fits(layer):
+            self._on_dims()
+            return
+        self._choose(layer)
+        if len(case.conversation) and self._place.case is not None:
+            self._place.say(Message(SCALED))
+
     def _case_of(self, layer: Image, volume: tuple[int, ...] | None) -> Case:
         if volume is None:
-            volume = layer_geometry.shown_volume(layer, self._viewer.dims.point)
+            volume = layer_geometry.shown_volume(layer, self._viewer.dims)
         grid = layer_geometry.layer_grid(layer, volume)
         cases = self._cases.setdefault(layer, {})
         if volume not in cases or cases[volume].grid != grid:
@@ -251,7 +276,7 @@ class ChatController:
         if layer is not None:
             volume = np.unravel_index(number, layer_geometry.leading_shape(layer))
             volume = tuple(int(at) for at in volume)
-            for axis, at in enumerate(layer_geometry.volume_point(layer, volume)):
+            for axis, at in enumerate(layer_geometry.volume_point(layer, self._viewer.dims, volume)):
                 self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
             self._choose(layer, volume)
 
@@ -262,7 +287,7 @@ class ChatController:
             self._view.show_volume(0, 1, "")
             return
         volume = self._place.case.grid.volume
-        shown = layer_geometry.shown_volume(layer, self._viewer.dims.point)
+        shown = layer_geometry.shown_volume(layer, self._viewer.dims)
         hint = "" if shown == volume else "the viewer shows another"
         self._view.show_volume(int(np.ravel_multi_index(volume, lengths)), int(np.prod(lengths)), hint)
 
@@ -272,73 +297,49 @@ class ChatController:
             self._view.show_plane(0, 0, "", "")
             return
         grid = self._place.case.grid
-        if self._follow:
-            self._plane = layer_geometry.shown_plane(layer, grid, self._viewer.dims.point)
+        shown = layer_geometry.shown_plane(layer, grid, self._viewer.dims)
+        if self._follow and shown is not None:
+            self._plane = shown
         self._plane = min(self._plane, grid.geometry.shape[0] - 1)
         self._show_plane()
         self._show_volume()
         self._fixing.look()
 
     def _show_plane(self) -> None:
-        grid = self._place.case.grid
-        axis = grid.layer_axis() - grid.ndim - len(grid.volume) + self._viewer.dims.ndim
-        turned = grid.ndim == 3 and axis in self._viewer.dims.displayed
-        hints = ["The viewer is turned; questions go to this plane."] if turned else []
-        if not grid.geometry.oriented:
-            hints.append("The image does not say where left and right are.")
-        self._view.show_plane(self._plane, grid.geometry.shape[0], grid.geometry.plane_name, " ".join(hints))
+        geometry, hint = self._place.case.grid.geometry, self._sight.hint(self._plane)
+        self._view.show_plane(self._plane, geometry.shape[0], geometry.plane_name, hint)
 
     def _on_plane_chosen(self, plane: int) -> None:
         self._plane = plane
         if self._follow:
-            self._go_to(plane)
-
-    def _go_to(self, plane: int) -> None:
-        """Let the viewer show a plane."""
-        layer = self._place.layer()
-        point = layer_geometry.plane_point(layer, self._place.case.grid, plane) if layer is not None else None
-        if point is not None:
-            self._viewer.dims.set_point(point[0] + self._viewer.dims.ndim, point[1])
+            self._sight.go_to(plane)
 
     def _on_follow_chosen(self, follow: bool) -> None:
         self._follow = follow
         self._on_dims()
 
-    def _on_window_chosen(self, index: int) -> None:
-        self._window = index
-        layer, name = self._place.layer(), self._windows()[index]
-        if layer is not None and name in WINDOWS:
-            layer.contrast_limits = layer_geometry.contrast_limits(
-                layer.metadata[layer_geometry.STUDY_KEY], name
-            )
-
-    def _windows(self) -> tuple[str, ...]:
-        layer = self._place.layer()
-        if layer is None or layer.rgb:
-            return ()
-        study = layer.metadata.get(layer_geometry.STUDY_KEY)
-        presets = tuple(WINDOWS) if isinstance(study, Study) and study.modality == "CT" else ()
-        return (AUTOMATIC, AS_SHOWN, *presets)
-
     def _about(self) -> tuple[int, str | tuple[float, float] | None]:
         """Return plane and window of the next question."""
-        windows = self._windows()
-        name = windows[self._window] if windows else AUTOMATIC
-        if name == AS_SHOWN:
-            low, high = (float(limit) for limit in self._place.layer().contrast_limits)
-            return self._plane, ((low + high) / 2, high - low)
-        return self._plane, None if name == AUTOMATIC else name
+        return self._plane, self._window.wanted()
 
     # What is done.
 
     def _on_cancel_asked(self) -> None:
-        if not (self._fixing.cancel() or self._asking.cancel()):
+        if self._fixing.cancel() or self._asking.cancel():
+            return
+        if self._fixing.busy:
+            self._fixing.drop()
+        else:
             self._projects.cancel()
 
     def _on_action_chosen(self, key: object) -> None:
         if isinstance(key, int):
             self._on_plane_chosen(key)
             self._show_plane()
+        elif isinstance(key, Draw):
+            case = self._place.case
+            if case is not None and not self._fixing.busy and key.value in case.values:
+                self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
         elif not (self._asking.act(key) or self._verdicts.act(key)):
             self._projects.act(key)
 
@@ -351,7 +352,7 @@ class ChatController:
                 self._asking.carry(case.current)
         elif step == "fix":
             if case is not None and case.current:
-                self._fixing.start(case, case.current, self._go_to)
+                self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
         else:
             self._verdicts.take(step)
 
@@ -360,7 +361,11 @@ class ChatController:
             self._fixing.step_back(step)
         elif step == "fix":
             self._fixing.next_answered()
+        elif step == "accept":
+            self._fixing.end("")
         elif step == "reject":
+            self._fixing.refuse()
+        elif step == "drop":
             self._fixing.drop()
 
     def _on_key_pressed(self, key: str) -> None:
@@ -368,6 +373,10 @@ class ChatController:
         steps = {letter: step for step, letter in KEYS.items()}
         if self._fixing.busy and key in reasons:
             self._fixing.end(reasons[key])
+        elif self._fixing.busy and key == DONE_KEY:
+            self._fixing.end("")
+        elif key == DROP_KEY:
+            self._on_cancel_asked()
         elif key in steps:
             self._on_step_chosen(steps[key])
         elif key == QUESTION_KEY:

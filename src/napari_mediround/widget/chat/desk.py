@@ -16,11 +16,11 @@ from napari_mediround.session import Step
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.keys import bind_undo
 from napari_mediround.widget.chat.project import Project
-from napari_mediround.widget.chat.view import ChatView, Entry
+from napari_mediround.widget.chat.view import ChatView, Entry, Message
 from napari_mediround.widget.layers import mask_layer
 from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.lazy_model import LazySegmenter
-from napari_mediround.widget.worker import Job, Worker
+from napari_mediround.widget.worker import Job, Progress, Worker
 
 
 class Workplace:
@@ -45,10 +45,15 @@ class Workplace:
         The image that is asked about.
     images : list of Image
         Those of the viewer.
+    lone : Entry or None
+        The line that is shown while there is no image.
     """
 
     changed = Signal()
     """Another project is open, or something was done in it."""
+
+    current_changed = Signal()
+    """The keys may act on another mask than before, or on none."""
 
     def __init__(
         self, viewer, view: ChatView, worker: Worker, segmenter: LazySegmenter, project: Project
@@ -57,6 +62,7 @@ class Workplace:
         self.project = project
         self.case: Case | None = None
         self.images: list[Image] = []
+        self.lone: Entry | None = None
         self._tasks: dict[Job, tuple[Callable, Callable]] = {}
         self._shown: Job | None = None
         self._laid_out: Callable[[], Case | None] = _nobody
@@ -86,13 +92,13 @@ class Workplace:
         return job
 
     def cancel(self, job: Job) -> None:
-        """Hear no more of a job."""
+        """Cancel a job and ignore its result."""
         job.cancel()
         self._end(job)
         self._show_idle()
 
     def cancel_all(self) -> None:
-        """Hear no more of any job."""
+        """Cancel all jobs and ignore their results."""
         for job in tuple(self._tasks):
             self.cancel(job)
 
@@ -102,14 +108,15 @@ class Workplace:
         return self._tasks.pop(job, (_nothing, _nothing))
 
     def _show_idle(self) -> None:
-        """Show that nothing is being done, where that is so: what has ended may have begun something else."""
+        """Clear the busy line, unless the finished job started another."""
         if self._shown is None:
             self.view.show_busy("")
         self.show_status()
 
-    def _on_progressed(self, job: Job, text: str) -> None:
+    def _on_progressed(self, job: Job, progress: str | Progress) -> None:
         if job is self._shown:
-            self.view.show_busy(text)
+            now = progress if isinstance(progress, Progress) else Progress(progress)
+            self.view.show_busy(now.words, now.done, now.steps)
 
     def _on_finished(self, job: Job, result: object) -> None:
         try:
@@ -134,6 +141,7 @@ class Workplace:
         """Put a line that is no round into the chat of a case, by default of the one at hand."""
         case = case or self.case
         if case is None:
+            self.lone = entry
             self.view.show_entries([entry])
             return
         case.remark(entry)
@@ -145,9 +153,11 @@ class Workplace:
         if case is not self.case:
             return
         if case is None:
+            self.lone = None
             self.view.show_entries([])
             self.view.show_current(0, "", "")
             self.view.show_suggestions(())
+            self.current_changed.emit()
             return
         session = case.session
         if session is not None:
@@ -159,6 +169,7 @@ class Workplace:
         modality = study.modality if isinstance(study, Study) else ""
         geometry = case.grid.geometry
         self.view.show_suggestions(suggest_questions(load_anatomy(), geometry, modality, case.conversation))
+        self.current_changed.emit()
 
     def show_status(self) -> None:
         """Show with what the model works, and what waits for it."""
@@ -166,7 +177,7 @@ class Workplace:
         about.pop("adapter_sha256", None)  # for the journal
         if about.get("adapter"):
             about["adapter"] = f"adapter {about['adapter']}"
-        words = [word for word in about.values() if word] or ["model not loaded yet"]
+        words = [word for word in about.values() if word] or ["no model yet"]
         waiting = len(self._tasks) - 1
         self.view.show_status(" · ".join([*words, *([f"{waiting} waiting"] if waiting > 0 else [])]))
 
@@ -174,7 +185,10 @@ class Workplace:
 
     def take(self, case: Case, step: Step) -> None:
         """Show what a step has changed."""
+        if notes := case.untold():
+            case.remark(Message(f"Noted while the image was read: {'; '.join(notes)}."))
         self.show_masks(case, step.planes)
+        self.record_masks(case)
         self.refresh(case)
 
     def show_masks(self, case: Case, planes: Iterable[int]) -> None:
@@ -202,6 +216,13 @@ class Workplace:
         if case.names != session.label_names():
             case.names = session.label_names()
             mask_layer.name_labels(labels, case.names)
+        self.record_masks(case)
+
+    def record_masks(self, case: Case) -> None:
+        """Keep with the Labels layer what the record says of its masks, for exports."""
+        labels = case.labels()
+        if labels is not None and case.session is not None:
+            mask_layer.record_masks(labels, case.grid.volume, case.session.judged_masks())
 
     def lay_out(self, case: Case) -> None:
         """Have the Labels layer of a case ready before its first question, which it would hold up.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
@@ -11,39 +12,44 @@ import numpy as np
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import window_for_question
+from napari_mediround.domain.windows import choose_window
 from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
-from napari_mediround.widget.chat.keys import bind_undo
+from napari_mediround.widget.chat.keys import bind_ends, bind_undo
 from napari_mediround.widget.chat.turn import explain
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import FixState, Message
-from napari_mediround.widget.layers.fix_layer import Scratch, visible_plane
+from napari_mediround.widget.layers.fix_layer import Scratch
 from napari_mediround.widget.layers.mask_layer import label_colour
 from napari_mediround.widget.worker import Job
 
-WAIT = "The model still looks at the last click. End the fix when it has answered, or press Esc first."
+WAIT = "The model is still processing your last click. Wait for it, or press Esc to discard the click."
 DROPPED = "The layer of the fix was removed, so the fix was dropped. The mask is as it was before."
+NO_REJECT = "N rejects a mask. To leave this mask as it was, drop the fix (Esc)."
 HINTS = {
     "": "Choose a tool.",
     "paint": "Paint on the image; hold Space to move it.",
     "erase": "Erase on the image; hold Space to move it.",
     "fill": "Click to fill; hold Space to move the image.",
-    "inside": "Click inside the structure. Alt and click is outside.",
-    "outside": "Click where the structure is not. Alt and click is inside.",
+    "inside": "Click inside the structure. Alt and click marks a place outside.",
+    "outside": "Click where the structure is not. Alt and click marks a place inside.",
     "box": "Drag a box around the structure.",
 }
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the model was told in a fix so far, and what it answered: at first the mask to be fixed."""
+    """What the model was told in a fix so far, and what it answered: at first the mask to be fixed.
+
+    `quality` is what it judges of its answer, 0…1; None before the first.
+    """
 
     mask: Mask
     points_xy: tuple[tuple[float, float], ...] = ()
     positive: tuple[bool, ...] = ()
     box_xyxy: tuple[float, float, float, float] | None = None
+    quality: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,12 @@ class Fixing:
         Viewer, view, worker, model.
     verdicts : Verdicts
         Tells of masks that lie under the fixed one.
+    act : callable
+        Called with the key where `keys.ENDS` is pressed on the layer of a fix.
     """
 
-    def __init__(self, place: Workplace, verdicts: Verdicts) -> None:
-        self._place, self._verdicts = place, verdicts
+    def __init__(self, place: Workplace, verdicts: Verdicts, act: Callable[[str], None]) -> None:
+        self._place, self._verdicts, self._act = place, verdicts, act
         self._fix: Fix | None = None
 
     @property
@@ -128,7 +136,7 @@ class Fixing:
         return self._fix is not None
 
     def start(self, case: Case, value: int, show_plane) -> None:
-        """Begin to fix a mask; `show_plane` brings its plane into sight."""
+        """Begin to fix a mask with clicks; `show_plane` brings its plane into sight."""
         layer = case.layer()
         if self.busy or layer not in self._place.images:
             return
@@ -136,13 +144,16 @@ class Fixing:
         show_plane(label.plane)
         case.hidden = value
         self._place.show_masks(case, {label.plane})
+        self._place.current_changed.emit()
         me = weakref.proxy(self)
         scratch = Scratch(
             self._place.viewer, layer, case.grid, label.plane, label.mask.to_array(), label.name,
             label_colour(label.drawn), lambda *at: me.click(*at), lambda box: me.box(box), lambda: me.show(),
         )  # fmt: skip
         bind_undo(scratch.layer, lambda name: me.step_back(name))
+        bind_ends(scratch.layer, self._act)
         self._fix = Fix(case, value, label.plane, scratch, Told(label.mask))
+        scratch.take("inside")
         self.look()
 
     def take(self, tool: str) -> None:
@@ -169,7 +180,7 @@ class Fixing:
             return
         layer = fix.case.layer()
         if layer in self._place.images:
-            fix.scratch.guard(visible_plane(self._place.viewer, layer, fix.case.grid))
+            fix.scratch.guard()
         self.show()
 
     def check_layers(self) -> None:
@@ -201,24 +212,30 @@ class Fixing:
         fix.job = fix.asked = None
         fix.mark(fix.told)
 
+    def refuse(self) -> None:
+        """Say that a mask is not rejected while it is fixed."""
+        if self._fix is not None:
+            self.show(NO_REJECT)
+
     def end(self, reason: str) -> None:
-        """Keep the mask as it is now, for a reason ("" drops the fix)."""
+        """Keep the mask as it is now, for a reason ("" is none)."""
         fix = self._fix
         if fix is None:
-            return
-        if not reason:
-            self.drop()
             return
         if fix.job is not None:  # nobody has seen the mask that it will be
             self._place.say(Message(WAIT), fix.case)
             return
         case, session, after = fix.case, fix.case.session, fix.scratch.mask()
+        if not (after.any() or session.label(fix.value).found):  # nothing was there, and nothing was drawn
+            self.drop()
+            return
         painted = int((after != fix.told.mask.to_array()).sum())
         prompts = Prompts(fix.told.points_xy, fix.told.positive, fix.told.box_xyxy, painted)
         mask = Mask.from_array(after)
         keep = partial(
-            session.fix, fix.value, mask, seconds=perf_counter() - fix.began, prompts=prompts, reason=reason
-        )
+            session.fix, fix.value, mask, seconds=perf_counter() - fix.began, prompts=prompts, reason=reason,
+            quality=fix.told.quality if not painted else None,
+        )  # fmt: skip
         under = {v: n for v, n in session.overlaps(fix.value, mask).items() if v != fix.value}
         try:
             step = keep()
@@ -245,15 +262,18 @@ class Fixing:
         fix.scratch.remove()
         self._place.view.show_fix(None)
         self._place.show_masks(fix.case, {fix.plane})
+        self._place.current_changed.emit()
 
-    def show(self) -> None:
-        """Show the tools of the fix."""
+    def show(self, hint: str = "") -> None:
+        """Show the tools of the fix, and what to do now."""
         fix = self._fix
         if fix is None:
             return
         name, tool = fix.case.session.label(fix.value).name, fix.scratch.tool
         editable = fix.scratch.layer.editable
-        hint = HINTS[tool] if editable else f"The mask lies on plane {fix.plane}: go there to fix it."
+        if not editable:
+            hint = f"The mask lies on plane {fix.plane}: go there to fix it."
+        hint = hint or HINTS[tool]
         self._place.view.show_fix(FixState(name, tool if editable else "", hint))
 
     def _answer(self, asked: Told) -> None:
@@ -263,7 +283,7 @@ class Fixing:
         fix.mark(asked)
         session = fix.case.session
         round_ = session.rounds[session.label(fix.value).round]
-        window = round_.window or window_for_question(round_.text)
+        window = choose_window(session.study, round_.text, round_.window)
         points = np.array(asked.points_xy, float) if asked.points_xy else None
         positive = np.array(asked.positive, bool) if asked.points_xy else None
         box = None if asked.box_xyxy is None else np.array(asked.box_xyxy, float)
@@ -273,14 +293,17 @@ class Fixing:
             return session.segmenter.refine(points, positive, box, asked.mask)
 
         fix.job = self._place.submit(
-            refine, self._on_answered, self._on_failed, "the model looks at the clicks …"
+            refine, self._on_answered, self._on_failed, "The model is processing the clicks …"
         )
 
     def _on_answered(self, answer: tuple[Mask, float]) -> None:
         fix = self._fix
         if fix is None:
             return
-        over, told = Mask.from_array(fix.scratch.mask()), replace(fix.asked, mask=answer[0])
+        over, told = (
+            Mask.from_array(fix.scratch.mask()),
+            replace(fix.asked, mask=answer[0], quality=answer[1]),
+        )
         fix.answers.append(Answered(over, fix.told, told))
         fix.job, fix.asked, fix.told, fix.undone = None, None, told, []
         fix.scratch.put(told.mask.to_array())

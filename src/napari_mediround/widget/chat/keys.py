@@ -6,16 +6,18 @@ from collections.abc import Callable
 
 from napari.layers import Labels
 
-from napari_mediround.widget.chat.view import KEYS, REASON_KEYS
+from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS
 
 QUESTION_KEY = "Q"
-"""Puts the cursor into the question; while a mask is fixed the key is a reason's."""
+"""Puts the cursor into the question."""
 
 LETTERS = tuple(dict.fromkeys([*KEYS.values(), *REASON_KEYS.values(), QUESTION_KEY]))
+ENDS = (DONE_KEY, DROP_KEY)
+"""Keys that end a fix. napari has them for shapes and polygons: the selected layer takes them first."""
 
 
 class ViewerKeys:
-    """Binds `LETTERS` on a viewer.
+    """Binds `LETTERS` and `ENDS` on a viewer.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ class ViewerKeys:
 
     def __init__(self, viewer, act: Callable[[str], None]) -> None:
         self._viewer = viewer
-        self._bound = {key: _presser(act, key) for key in LETTERS}
+        self._bound = {key: _presser(act, key) for key in (*LETTERS, *ENDS)}
 
     def bind(self) -> None:
         """Take the keys; of several docks in one viewer the last one to be shown has them."""
@@ -40,6 +42,12 @@ class ViewerKeys:
             other = self._viewer.bind_key(key.replace("+", "-"), None)
             if other is not None and other is not press:
                 self._viewer.bind_key(key.replace("+", "-"), other)
+
+
+def bind_ends(layer: Labels, act: Callable[[str], None]) -> None:
+    """Let `ENDS` on a layer call `act` with the key: napari's own uses of them are for polygons."""
+    for key in ENDS:
+        layer.bind_key(key, _presser(act, key), overwrite=True)
 
 
 def bind_undo(layer: Labels, step_back: Callable[[str], None]) -> None:

@@ -11,6 +11,7 @@ import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
@@ -46,6 +47,13 @@ class KnownCase:
     info: CaseInfo
     path: Path | None
     reader: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the case is to the person at the screen; names its file, so it is for the screen only."""
+        when = datetime.fromisoformat(self.info.last_utc).astimezone()
+        name = f"{self.path.name}\n" if self.path is not None else ""
+        return f"{name}{self.label}\n{when.day} {when:%b %Y %H:%M}"
 
     @property
     def label(self) -> str:
@@ -135,7 +143,7 @@ class Project:
         MediRoundError
             When the file cannot be read, or is another image by now.
         """
-        job.report("reading the image …")
+        job.report("Reading the image …")
         journal = self.open()
         for study in read_studies(known.path):
             if journal.case_id(study) == known.info.case:

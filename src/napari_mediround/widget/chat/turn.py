@@ -5,7 +5,8 @@ Touches neither viewer nor view.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 from napari.layers import Image
 
@@ -18,7 +19,7 @@ from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.view import Action, Message
 from napari_mediround.widget.layers.layer_geometry import study_from_layer
 from napari_mediround.widget.lazy_model import LazySegmenter, missing_weights
-from napari_mediround.widget.worker import Job
+from napari_mediround.widget.worker import Job, Progress
 
 SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
 
@@ -43,6 +44,8 @@ class Ask:
         Phrases that the user pointed at another mask than the words mean.
     after : int, optional
         As in `Session.answer`: the round replaces those after it on a branch of its own.
+    began : float
+        When it was asked, by `perf_counter`: a person waits from then on.
     """
 
     case: Case
@@ -52,6 +55,7 @@ class Ask:
     references: tuple[Reference, ...] | None = None
     swaps: tuple[tuple[str, Reference], ...] = ()
     after: int | None = None
+    began: float = field(default_factory=perf_counter, compare=False)
 
 
 @dataclass(frozen=True)
@@ -128,15 +132,14 @@ def take_turn(
         swaps = dict(ask.swaps)
         references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.plane, ask.after))
     _load(segmenter, job)
-    job.report(f"looking at plane {ask.plane} …")
+    job.report(f"Looking at plane {ask.plane} …")
     round_ = session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
-    return round_, segmenter.describe()
+    return replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
 
 
 def _load(segmenter: LazySegmenter, job: Job) -> None:
     if not segmenter.loaded:
-        job.report("loading the model …")
-        segmenter.load()
+        segmenter.load(lambda done, steps: job.report(Progress("Loading the model …", done, steps)))
 
 
 def carry_on(
@@ -146,7 +149,7 @@ def carry_on(
     session = open_session(segmenter, project, carried.case, layer, job)
     _load(segmenter, job)
     plane = session.label(carried.latest).plane + carried.steps[0]
-    job.report(f"carrying {session.label(carried.latest).name} to plane {plane} …")
+    job.report(f"Carrying {session.label(carried.latest).name} to plane {plane} …")
     found = session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
     return found, segmenter.describe()
 
@@ -166,4 +169,4 @@ def explain(error: Exception, ask: Ask | None = None) -> Message:
     if isinstance(error, MediRoundError):
         return Message(str(error), True)
     what = f"Something failed inside MediRound ({type(error).__name__}: {error})."
-    return Message(f"{what} The conversation is as it was. The log says where; please report it.", True)
+    return Message(f"{what} The conversation has not changed. Please report it; the log says where.", True)

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
 from napari_mediround.errors import MediRoundError
-from napari_mediround.journal import State
 from napari_mediround.session import Step
-from napari_mediround.widget.chat.case import AcceptAll, Case, GoTo
+from napari_mediround.widget.chat.case import AcceptAll, Case, Confirm, GoTo, Overlap
 from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.chat.sight import Sight
 from napari_mediround.widget.chat.view import Action, Message
 
-EMPTY = "There is nothing in this mask to accept. Fix it with a click (K), or reject it (N)."
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Take a verdict again, with another choice for the pixels that a locked mask has.
-
-    Parameters
-    ----------
-    verdict : callable
-        Returns the step.
-    state : State
-        After the step that it replaces; where it is another now, it is too late.
-    """
-
-    verdict: Callable[[], Step]
-    state: State
+UNSEEN = "{name} was not in view, so nothing was judged. Plane {plane} is shown now: press again to judge it."
+"""Said where a key would judge a mask that is not on the screen."""
 
 
 class Verdicts:
     """Turns steps of the view into steps of the session; each is durable before it is shown."""
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
+    def __init__(self, place: Workplace, sight: Sight) -> None:
+        self._place, self._sight = place, sight
         self._since = perf_counter()
 
     def start_clock(self) -> None:
@@ -51,20 +35,22 @@ class Verdicts:
             return
         if step in ("undo", "redo"):
             self._try(case, lambda: self._place.step_back(step, case))
-        elif case.current:
+        elif case.current and self._seen(case, case.current):
             verdict = {"accept": self._accept, "reject": self._reject}[step]
             self._try(case, lambda: verdict(case, case.current))
 
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
         case = self._place.case
-        if not isinstance(key, AcceptAll | GoTo | Overlap) or case is None or case.session is None:
+        if not isinstance(key, AcceptAll | Confirm | GoTo | Overlap) or case is None or case.session is None:
             return False
         session = case.session
         if isinstance(key, GoTo):
             self._try(case, lambda: self._place.take(case, session.branch(key.round_id)))
         elif isinstance(key, AcceptAll):
             self._try(case, lambda: self._accept_all(case, key.values))
+        elif isinstance(key, Confirm):
+            self._try(case, lambda: self._confirm(case, key.value))
         elif session.state != key.state:
             self._place.say(Message("Other steps came after it. Undo (U) back to that step first."))
         else:
@@ -78,6 +64,7 @@ class Verdicts:
             case.current = value
             self.start_clock()
             self._place.view.show_current(value, case.session.undoable, case.session.redoable)
+            self._bring(case)
 
     def tell_overlap(
         self, case: Case, value: int, under: Mapping[int, int], verdict: Callable[..., Step]
@@ -111,9 +98,6 @@ class Verdicts:
         session = case.session
         if session.label(value).locked:
             return
-        if not session.label(value).mask.area:
-            self._place.say(Message(EMPTY), case)
-            return
         under = session.overlaps(value)
         accept = partial(session.accept, value, seconds=self._seconds())
         self._go_on(case, accept())
@@ -121,10 +105,13 @@ class Verdicts:
 
     def _accept_all(self, case: Case, values: tuple[int, ...]) -> None:
         """Accept those that are still there and wait for a verdict."""
-        labels = [case.session.label(value) for value in values if value in case.values]
-        open_ = [label.value for label in labels if label.mask.area and not label.verdict]
-        if open_:
-            self._go_on(case, case.session.accept(*open_, seconds=self._seconds()))
+        if waiting := case.waiting(values):
+            self._go_on(case, case.session.accept(*waiting, seconds=self._seconds()))
+
+    def _confirm(self, case: Case, value: int) -> None:
+        """Accept that nothing was found."""
+        if value in case.values and not case.session.label(value).found:
+            self._go_on(case, case.session.accept(value, seconds=self._seconds()))
 
     def _reject(self, case: Case, value: int) -> None:
         self._go_on(case, case.session.reject(value, seconds=self._seconds()))
@@ -134,8 +121,27 @@ class Verdicts:
         self._place.take(case, key.verdict())
 
     def _go_on(self, case: Case, step: Step) -> None:
+        """Show what a verdict changed, and the next mask that waits for one, wherever it lies."""
+        before = case.current
         self.start_clock()
         self._place.take(case, step)
+        if case.current not in (0, before):
+            self._bring(case)
+
+    def _seen(self, case: Case, value: int) -> bool:
+        """Return whether a mask is in view; if not, bring it into view and say that nothing was judged."""
+        if self._sight.sees(case, value):
+            return True
+        why, label = self._sight.show(case, value), case.session.label(value)
+        self.start_clock()
+        text = why or UNSEEN.format(name=label.name, plane=label.plane)
+        self._place.say(Message(text, is_error=bool(why)), case)
+        return False
+
+    def _bring(self, case: Case) -> None:
+        """Bring the current mask into view, or say why the viewer cannot show it."""
+        if why := self._sight.show(case, case.current):
+            self._place.say(Message(why, is_error=True), case)
 
     def _seconds(self) -> float:
         return perf_counter() - self._since

@@ -11,21 +11,53 @@ from psygnal import SignalInstance
 from napari_mediround.questions.suggestions import Suggestion
 
 KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C"}
-"""The key of each step, free in every napari layer: C alone changes the contrast of an image."""
+"""The key of each step, free in every napari layer: C alone changes the contrast of an image.
 
-REASON_KEYS = {"leak": "G", "miss": "H", "boundary": "J", "wrong side": "Q", "wrong reference": "W"}
+A key means one thing everywhere: J keeps a mask, also the one that is being fixed; K takes the click tool,
+and begins a fix where none is; N, which rejects a mask, does nothing during a fix.
+"""
+
+REASON_KEYS = {
+    "leak": "G", "miss": "H", "boundary": "Shift+B", "wrong side": "Shift+S", "wrong reference": "W",
+}  # fmt: skip
 """The key that ends a fix, by the reason it gives."""
 
-TOOLS = {"paint": "P", "erase": "E", "fill": "F", "inside": "K", "outside": "K", "box": "K"}
-"""What a mask can be fixed with: napari's own three, then what the model answers; K goes through those."""
+DONE_KEY, DROP_KEY = "Enter", "Escape"
+"""The keys that end a fix without a reason, and that drop it."""
+
+TOOLS = {"inside": "K", "outside": "K", "box": "K", "paint": "P", "erase": "E", "fill": "F"}
+"""What a mask can be fixed with: what the model answers, K goes through those; then napari's own three."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """Something that can be done: a button's text, and what `action_chosen` carries."""
+    """Something that can be done: a button's text, and what `action_chosen` carries.
+
+    Parameters
+    ----------
+    label : str
+        On the button.
+    key : object
+        What `action_chosen` carries.
+    hint : str
+        Under the pointer.
+    picture : Picture, optional
+        Beside the label.
+    """
 
     label: str
     key: object
+    hint: str = ""
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small grey picture, uint8, row by row."""
+
+    rows: int
+    columns: int
+    grey: bytes
 
 
 @dataclass(frozen=True)
@@ -40,8 +72,8 @@ class MaskLine:
         Of that value, "#rrggbb".
     structure : str
         Its name.
-    quality : float
-        Judged, 0…1.
+    quality : float or None
+        Judged, 0…1; None where a person drew it.
     area : str
         With its unit.
     volume : str
@@ -50,19 +82,42 @@ class MaskLine:
         Whether the corrector's mask replaced the first one.
     verdict : {"", "accepted", "corrected", "rejected"}
         Of the user.
-    drawn : int
-        The number that the Labels layer shows, where it is another: that of what it was carried from.
+    number : int
+        The one that people see and type, where it is not `value`: that of what it was carried from.
     """
 
     value: int
     colour: str
     structure: str
-    quality: float
+    quality: float | None
     area: str
     volume: str = ""
     corrected: bool = False
     verdict: str = ""
-    drawn: int = 0
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.number:
+            object.__setattr__(self, "number", self.value)
+
+
+@dataclass(frozen=True)
+class AbsentLine:
+    """A structure that was asked for and not found.
+
+    Parameters
+    ----------
+    text : str
+        "No kidney on this plane."
+    confirmed : bool
+        Whether a person said that it is absent.
+    actions : tuple of Action
+        To say so, or to draw it.
+    """
+
+    text: str
+    confirmed: bool = False
+    actions: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +129,7 @@ class Chip:
     phrase : str
         Of the question.
     current : str
-        What it means ("1 liver [1]").
+        What it means ("1 liver").
     value : int
         Of that mask, in the Labels layer.
     choices : tuple of Action
@@ -108,7 +163,7 @@ class Reply:
     plane_name : str
         "axial plane 46".
     text : str
-        What the model says.
+        What the model says; "" where the lines of what was not found say all.
     references : tuple of Chip
         What the question pointed at.
     masks : tuple of MaskLine
@@ -116,9 +171,11 @@ class Reply:
     notes : tuple of str
         What the user should know of how it was computed.
     seconds : float
-        From question to answer.
+        From question to answer, with the waiting.
     actions : tuple of Action
         What else can be done with the round: ask it again, go on from it.
+    absent : tuple of AbsentLine
+        What was not found.
     """
 
     round: int
@@ -130,6 +187,7 @@ class Reply:
     notes: tuple[str, ...]
     seconds: float
     actions: tuple[Action, ...] = ()
+    absent: tuple[AbsentLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,6 +243,8 @@ class ChatView(Protocol):
     """(plane) 0-based."""
     follow_chosen: SignalInstance
     """(bool) whether the plane follows the viewer."""
+    modality_chosen: SignalInstance
+    """(index) into the modalities last shown."""
     window_chosen: SignalInstance
     """(index) into the windows last shown."""
     action_chosen: SignalInstance
@@ -194,7 +254,7 @@ class ChatView(Protocol):
     device_chosen: SignalInstance
     """(name) of `DEVICES`."""
     step_chosen: SignalInstance
-    """(step) of `KEYS`, for the current mask."""
+    """(step) of `KEYS`, for the current mask; "drop" drops the fix."""
     mask_chosen: SignalInstance
     """(value): make it the current mask."""
     mask_hovered: SignalInstance
@@ -202,7 +262,7 @@ class ChatView(Protocol):
     tool_chosen: SignalInstance
     """(tool) of `TOOLS`."""
     reason_chosen: SignalInstance
-    """(reason): end the fix; "" drops it."""
+    """(reason): end the fix; "" is none."""
     key_pressed: SignalInstance
     """(key) "J", "Shift+U": a letter pressed in the view, but not in a text box."""
 
@@ -221,6 +281,9 @@ class ChatView(Protocol):
     def show_windows(self, names: Sequence[str], current: int) -> None:
         """List the windows; an empty list hides the choice."""
 
+    def show_modalities(self, names: Sequence[str], current: int) -> None:
+        """List what the image can be taken for; an empty list hides the choice."""
+
     def show_entries(self, entries: Sequence[Entry]) -> None:
         """Make the chat these entries; what has not changed stays as it is."""
 
@@ -236,8 +299,8 @@ class ChatView(Protocol):
     def show_fix(self, fix: FixState | None) -> None:
         """Show the fix under way, or none."""
 
-    def show_busy(self, text: str) -> None:
-        """Show what is being done; "" when nothing is."""
+    def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
+        """Show what is being done, and how many of its steps are done where they are known; "" is nothing."""
 
     def show_status(self, text: str) -> None:
         """Show device, preset, adapter and queue."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -26,16 +26,19 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mediround.domain.judged import Key
 from napari_mediround.errors import MediRoundError
-from napari_mediround.io.export import FORMATS, MEASUREMENTS, Options, Receipt, export
+from napari_mediround.io.export import FORMATS, MEASUREMENTS, Options, Receipt, export, misfits
+from napari_mediround.widget.export.mask_table import MaskTable
 from napari_mediround.widget.layers.layer_geometry import (
     IMAGE_KEY,
     PATH_KEY,
     STUDY_KEY,
+    layer_grid,
     shown_volume,
     study_from_layer,
 )
-from napari_mediround.widget.plugin.layer_writer import is_of, labels_to_volume, volumes_with_masks
+from napari_mediround.widget.plugin.layer_writer import collect_masks, is_of, list_masks, volumes_with_masks
 from napari_mediround.widget.worker import Job, Worker
 
 TITLES = {**{name: form.title for name, form in FORMATS.items()}, MEASUREMENTS: "Table of measurements"}
@@ -59,10 +62,10 @@ class ExportDock(QWidget):
         self._masks, self._images, self._formats = QComboBox(), QComboBox(), QComboBox()
         for box in (self._masks, self._images, self._formats):
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        for name, title in TITLES.items():
-            self._formats.addItem(title, name)
+        self._table, self._listed = MaskTable(), ""
         self._make_layout()
         self._masks.currentIndexChanged.connect(self._on_masks_chosen)
+        self._images.currentIndexChanged.connect(self._show_formats)
         self._formats.currentIndexChanged.connect(self._on_format_chosen)
         self._leaves.toggled.connect(self._on_leaves_toggled)
         self._start.clicked.connect(self._on_export_asked)
@@ -93,6 +96,7 @@ class ExportDock(QWidget):
         self._start, self._cancel = QPushButton("Export"), QPushButton("Cancel")
         self._doing, self._bar = QLabel(), QProgressBar()
         self._doing.setWordWrap(True)
+        self._doing.setTextFormat(Qt.TextFormat.PlainText)
         self._bar.setRange(0, 0)
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(5)
@@ -104,7 +108,13 @@ class ExportDock(QWidget):
         )
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for label, field in (("Masks", self._masks), ("Image", self._images), ("Format", self._formats)):
+        fields = (
+            ("Masks", self._masks),
+            ("", self._table),
+            ("Image", self._images),
+            ("Format", self._formats),
+        )
+        for label, field in fields:
             form.addRow(label, field)
         form.addRow("File", place)
         buttons = QHBoxLayout()
@@ -118,6 +128,11 @@ class ExportDock(QWidget):
         for widget in (self._doing, self._bar):
             column.addWidget(widget)
         column.addWidget(self._receipt, stretch=1)
+
+    def enterEvent(self, event: QEvent) -> None:
+        """List the masks anew: verdicts may have been given since."""
+        super().enterEvent(event)
+        self._show_masks()
 
     def changeEvent(self, event: QEvent) -> None:
         """Stop when napari takes the widget out of its window."""
@@ -150,6 +165,7 @@ class ExportDock(QWidget):
             box.setCurrentIndex(max(box.findText(chosen), 0) if box.count() else -1)
             box.blockSignals(False)
         self._on_masks_chosen(self._masks.currentIndex())
+        self._show_formats()
         self._start.setEnabled(bool(self._masks.count()) and self.is_idle)
 
     def _on_masks_chosen(self, index: int) -> None:
@@ -157,6 +173,40 @@ class ExportDock(QWidget):
         own = self._own_image(self._viewer.layers[self._masks.currentText()]) if index >= 0 else None
         if isinstance(own, Image):
             self._images.setCurrentText(own.name)
+        self._show_masks()
+
+    def _show_masks(self) -> None:
+        """List the masks of the chosen layer, those of the volume that shows."""
+        name = self._masks.currentText()
+        if name != self._listed:
+            self._listed = name
+            self._table.forget()
+        if name:
+            labels = self._viewer.layers[name]
+            self._table.show_rows(list_masks(labels, shown_volume(labels, self._viewer.dims.point) or None))
+
+    def _show_formats(self, index: int = 0) -> None:
+        """Offer the formats that can hold masks on the chosen image; the tip says why not the others."""
+        chosen, missing = self._formats.currentData(), self._why_not()
+        self._formats.blockSignals(True)
+        self._formats.clear()
+        for name, title in TITLES.items():
+            if name not in missing:
+                self._formats.addItem(title, name)
+        self._formats.setCurrentIndex(max(self._formats.findData(chosen), 0))
+        self._formats.blockSignals(False)
+        self._formats.setToolTip("\n".join(f"No {TITLES[name]}: {why}" for name, why in missing.items()))
+        if self._formats.currentData() != chosen:
+            self._on_format_chosen(self._formats.currentIndex())
+
+    def _why_not(self) -> dict[str, str]:
+        """Return the formats that cannot work for the chosen image, with the reason."""
+        if not self._images.count() or not self._images.currentText():
+            return {}
+        image = self._viewer.layers[self._images.currentText()]
+        study = image.metadata.get(STUDY_KEY)
+        grid = study.source_geometry if study is not None else layer_grid(image).geometry
+        return misfits(grid, bool(image.metadata.get(PATH_KEY)))
 
     def _own_image(self, labels: Labels) -> Image | Labels | None:
         """Return the image that masks were made on, they themselves once it is closed; None for others'."""
@@ -197,6 +247,7 @@ class ExportDock(QWidget):
             return
         layers = self._viewer.layers
         labels = layers[self._masks.currentText()]
+        self._show_masks()
         image = layers[self._images.currentText()] if self._images.count() else labels
         image = labels if self._own_image(labels) is labels else image
         self._receipt.setPlainText("")
@@ -206,12 +257,13 @@ class ExportDock(QWidget):
                 _export,
                 labels=labels,
                 image=image,
-                number=shown_volume(image, self._viewer.dims.point) or None,
+                number=shown_volume(image, self._viewer.dims) or None,
                 path=Path(self._path.text().strip()).expanduser(),
                 form=self._formats.currentData(),
                 key=secrets.token_hex(32) if self._leaves.isChecked() else "",
                 with_images=self._with_images.isEnabled() and self._with_images.isChecked(),
                 overwrite=self._overwrite.isChecked(),
+                left_out=self._table.left_out,
             )
         )
         self._on_layers()
@@ -256,10 +308,12 @@ def _export(
     key: str,
     with_images: bool,
     overwrite: bool,
+    left_out: frozenset[Key],
 ) -> Receipt:
     """Export on the worker; the layers are read there, as a volume takes a moment."""
     job.report("Collecting the masks …")
-    volume = labels_to_volume(labels, image, number)
+    found = collect_masks(labels, image, number, left_out)
+    volume = found.volume
     others = [other for other in volumes_with_masks(labels) if other != number] if number else []
     pixels = None
     if form == MEASUREMENTS and isinstance(image, Image) and not image.rgb:
@@ -272,6 +326,8 @@ def _export(
         with_images=with_images,
         dicom=Path(source) if source else None,
         pixels=pixels,
+        left_out=tuple(map(str, found.left_out)),
+        notes=found.notes,
         report=job.report,
         cancelled=job.cancelled,
     )

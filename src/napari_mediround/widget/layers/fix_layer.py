@@ -13,8 +13,9 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
-from napari_mediround.widget.layers.layer_geometry import Grid, shown_plane
-from napari_mediround.widget.layers.mask_layer import SHARED, rgba, show_plane
+from napari_mediround.widget.layers import slicing
+from napari_mediround.widget.layers.layer_geometry import Grid, visible_plane
+from napari_mediround.widget.layers.mask_layer import place, rgba
 
 PAINTING, ANSWERED = ("paint", "erase", "fill"), ("inside", "outside", "box")
 """Tools of napari's, and those that the model answers."""
@@ -64,11 +65,10 @@ class Scratch:
         boxed: Callable[[tuple[float, float, float, float]], None],
         changed: Callable[[], None],
     ) -> None:
-        self._viewer, self._grid, self._plane = viewer, grid, plane
+        self._viewer, self._image, self._grid, self._plane = viewer, layer, grid, plane
         self._clicked, self._boxed, self._changed = clicked, boxed, changed
         self._answered = ""
         self._marks: Shapes | None = None
-        self._options = {key: getattr(layer, key) for key in SHARED}
         data = np.zeros((layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim], np.uint8)
         grid.plane_of(data, plane)[:] = mask
         colours = np.array([(0.0, 0.0, 0.0, 0.0), rgba(colour)], np.float32)
@@ -77,7 +77,7 @@ class Scratch:
             name=f"fix {name}",
             colormap=CyclicLabelColormap(colors=colours),
             opacity=0.5,
-            **self._options,
+            **self._placing(),
         )
         self.layer.n_edit_dimensions = 2
         self.layer.brush_size = max(3, round(np.sqrt(mask.sum()) / 5))
@@ -122,16 +122,42 @@ class Scratch:
 
     def put(self, mask: NDArray[np.bool_]) -> None:
         """Show another mask, as one step of the layer's undo."""
-        show_plane(self.layer, self._grid, self._plane, mask.astype(np.uint8))
+        rows, columns = np.nonzero(self.mask() != mask)
+        index = self._grid.layer_index((np.full_like(rows, self._plane), rows, columns))
+        with self.layer.block_history():
+            try:
+                self.layer.data_setitem(index, mask[rows, columns].astype(self.layer.data.dtype))
+            except ValueError:  # napari cannot draw a part of what is out of view; the values are written
+                self.layer.refresh(extent=False)
 
-    def guard(self, plane: int | None) -> None:
-        """Let the mask be drawn on its own plane only; None is a viewer that is turned."""
-        editable = plane == self._plane
+    def guard(self) -> None:
+        """Follow the image, and let the mask be drawn on its own plane only, while the viewer shows it."""
+        for layer in (self.layer, self._marks):
+            if layer is not None:
+                place(layer, self._placing())
+        editable = visible_plane(self._image, self._grid, self._viewer.dims) == self._plane
         if editable != self.layer.editable:
             tool = self.tool
             self.layer.editable = editable
             if editable:
                 self.take(tool or "paint")
+
+    def _placing(self) -> dict:
+        """Return the transform that puts a layer where napari shows the image now.
+
+        Without the image's turn out of the plane: napari draws such a layer where it shows it, and cannot
+        draw on a turned one. Where napari cannot show the image, a straight transform that nobody sees.
+        """
+        image, dims = self._image, self._viewer.dims
+        flat = slicing.flat_matrix(image, dims)
+        scale = np.diag([*image.scale, 1.0])
+        units = image.units if dims.units is None else dims.units[-image.ndim :]
+        return {
+            "scale": image.scale,
+            "affine": np.eye(image.ndim + 1) if flat is None else flat @ np.linalg.inv(scale),
+            "units": units,
+            "axis_labels": image.axis_labels,
+        }
 
     def mark(
         self,
@@ -141,7 +167,7 @@ class Scratch:
     ) -> None:
         """Show clicks and box."""
         if self._marks is None:
-            self._marks = Shapes(ndim=self.layer.ndim, name="fix clicks", **self._options)
+            self._marks = Shapes(ndim=self.layer.ndim, name="fix clicks", **self._placing())
             self._viewer.add_layer(self._marks)
             self._viewer.layers.selection.active = self.layer
         if self._marks not in list(self._viewer.layers):
@@ -178,7 +204,8 @@ class Scratch:
 
     def _xy(self, position: tuple[float, ...]) -> tuple[float, float] | None:
         """Return x and y (pixel centres at .5) of a place in the world, None where it is not on the plane."""
-        point = self._grid.display_point(self.layer.world_to_data(position[-self.layer.ndim :]))
+        own = slicing.world_to_data(self.layer, self._viewer.dims, position)
+        point = self._grid.display_point(own)
         rows, columns = self._grid.geometry.shape[1:]
         x, y = float(point[2]) + 0.5, float(point[1]) + 0.5
         inside = 0 <= x <= columns and 0 <= y <= rows and round(point[0]) == self._plane
@@ -207,11 +234,3 @@ class Scratch:
         if str(self.layer.mode) != "pan_zoom":
             self._answered = ""
         self._changed()
-
-
-def visible_plane(viewer, layer: Image, grid: Grid) -> int | None:
-    """Return which plane the viewer shows; None where it is turned and shows none."""
-    axis = grid.layer_axis() - layer.ndim + viewer.dims.ndim
-    if grid.ndim == 3 and (axis in viewer.dims.displayed or viewer.dims.ndisplay == 3):
-        return None
-    return shown_plane(layer, grid, viewer.dims.point)

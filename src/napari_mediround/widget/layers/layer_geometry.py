@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from napari.layers import Image
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from napari_mediround.domain.geometry import DisplayOrder, Geometry
 from napari_mediround.domain.study import Study, make_study
 from napari_mediround.domain.windows import DEFAULT_WINDOW, WINDOWS
-from napari_mediround.errors import MediRoundError
+from napari_mediround.errors import MediRoundError, printable
+from napari_mediround.io import limits
+from napari_mediround.widget.layers import slicing
 
 STUDY_KEY = "mediround_study"
 """Where in `layer.metadata` the reader leaves the `Study`."""
@@ -27,6 +30,20 @@ PATH_KEY = "mediround_path"
 
 IMAGE_KEY = "mediround_image"
 """Where in a Labels layer's metadata the unique id of the image layer stands that it was made for."""
+
+RECORD_KEY = "mediround_record"
+"""Where in a Labels layer's metadata stands what the record says of its masks: `JudgedMask`s by volume."""
+LONGEST_TITLE = 40
+"""Characters of a series description or file name that a layer's name has."""
+
+SUFFIXES = (".gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".dcm", ".png", ".jpg", ".tif")
+"""Endings of file names that a layer's name lacks."""
+
+STRAIGHT = 1e-6
+"""Cosines up to which an axis runs neither with nor against another."""
+
+SHEARED = float(np.sin(np.radians(0.3)))
+"""Cosine between two axes from which a layer is sheared: its millimetres are not believed then."""
 
 FIXED_KEY = "mediround_fixed"
 """Where in a Labels layer's metadata the name of the mask stands that is being fixed and does not show."""
@@ -92,7 +109,7 @@ def study_to_layer(study: Study, path: PathLike | str | None = None) -> tuple[ND
     directions = geometry.affine[:3, :3] / geometry.spacing_mm
     translate = geometry.affine[:3, 3] @ directions if geometry.oriented else np.zeros(3)
     options = {
-        "name": study.name,
+        "name": layer_name(study, path),
         "scale": scale,
         "translate": tuple(float(t) for t in translate),
         "units": ("mm" if geometry.calibrated else "pixel",) * 3,
@@ -103,6 +120,25 @@ def study_to_layer(study: Study, path: PathLike | str | None = None) -> tuple[ND
     if not study.is_rgb:
         options |= {"interpolation2d": "linear", "contrast_limits": contrast_limits(study)}
     return study.pixels, options, "image"
+
+
+def layer_name(study: Study, path: PathLike | str | None = None) -> str:
+    """Return what a study is called on the screen: its series or file, then its size.
+
+    It may hold patient data: no journal, log or export has it.
+    """
+    title = study.title or ("" if path is None else _stem(Path(path)))
+    title = " ".join(printable(title).split())
+    short = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
+    return f"{short} · {study.name}" if short else study.name
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file without the suffixes that say its format."""
+    name = path.name
+    for suffix in SUFFIXES:
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+    return name
 
 
 def contrast_limits(study: Study, window: str = DEFAULT_WINDOW) -> tuple[float, float]:
@@ -118,10 +154,11 @@ def leading_shape(layer: Image) -> tuple[int, ...]:
     return tuple(_first_level(layer).shape[: max(layer.ndim - 3, 0)])
 
 
-def shown_volume(layer: Image, point: Iterable[float]) -> tuple[int, ...]:
+def shown_volume(layer: Image, dims) -> tuple[int, ...]:
     """Return the volume of a layer with more than three axes that the viewer shows; () for the others."""
     lengths = leading_shape(layer)
-    own = layer.world_to_data(tuple(point)[-layer.ndim :])[: len(lengths)]
+    own = slicing.cut_index(layer, dims, list(range(len(lengths)))) if lengths else ()
+    own = (0,) * len(lengths) if own is None else own
     return tuple(int(np.clip(np.rint(at), 0, n - 1)) for at, n in zip(own, lengths, strict=True))
 
 
@@ -159,54 +196,83 @@ def study_from_layer(layer: Image, volume: tuple[int, ...] | None = None) -> Stu
     """Return an image layer, or one volume of it, as a study; touches the pixels: it may take a moment.
 
     A layer without a trustworthy orientation is taken as it is shown: axes with a negative scale are
-    flipped, and no left or right is claimed (`Geometry.oriented` is False).
+    flipped, and no left or right is claimed (`Geometry.oriented` is False). What is not a number is
+    replaced as in a file, with a note.
 
     Raises
     ------
     MediRoundError
-        When the layer has no planes.
+        When the layer has no planes, or not one finite value.
     """
     grid = layer_grid(layer, volume)
-    pixels = _pixels(layer, grid.volume)
+    pixels, notes = _pixels(layer, grid.volume)
     study = layer.metadata.get(STUDY_KEY)
     if isinstance(study, Study) and grid.geometry is study.geometry:
-        return study if pixels is study.pixels else replace(study, pixels=pixels)
+        return (
+            study if pixels is study.pixels else replace(study, pixels=pixels, notes=(*study.notes, *notes))
+        )
     source = grid.order.undo_geometry(grid.geometry)
     name = "layer " + "x".join(str(n) for n in grid.geometry.shape)
-    return Study(grid.order.apply(pixels), grid.geometry, grid.order, source, "", name)
+    return Study(grid.order.apply(pixels), grid.geometry, grid.order, source, "", name, notes)
 
 
-def volume_point(layer: Image, volume: tuple[int, ...]) -> tuple[float, ...]:
+def volume_point(layer: Image, dims, volume: tuple[int, ...]) -> tuple[float, ...]:
     """Return the world coordinates, on the leading axes, at which napari shows a volume."""
-    world = layer.data_to_world((*volume, *[0.0] * (layer.ndim - len(volume))))
-    return tuple(float(at) for at in world[: len(volume)])
+    world = slicing.cut_point(layer, dims, list(range(len(volume))), volume) if volume else ()
+    return () if world is None else tuple(float(at) for at in world)
 
 
-def shown_plane(layer: Image, grid: Grid, point: Iterable[float]) -> int:
-    """Return the plane nearest to a point of the viewer's world (`viewer.dims.point`)."""
-    index, planes = int(np.rint(_plane_index(layer, grid, point))), grid.geometry.shape[0]
+def shown_plane(layer: Image, grid: Grid, dims) -> int | None:
+    """Return the plane nearest to where the viewer (`viewer.dims`) cuts the layer, or last cut it.
+
+    None where the layer is turned so far that napari's slider does not move through it.
+    """
+    at, planes = _plane_index(layer, grid, dims), grid.geometry.shape[0]
+    if at is None:
+        return None
+    index = int(np.rint(at))
     return int(np.clip(planes - 1 - index if grid.order.flips[0] else index, 0, planes - 1))
 
 
-def is_shown(layer: Image, grid: Grid, point: Iterable[float]) -> bool:
-    """Whether a point of the viewer's world (`viewer.dims.point`) lies on a plane of the layer."""
-    return -0.5 <= _plane_index(layer, grid, point) <= grid.geometry.shape[0] - 0.5
+def is_shown(layer: Image, grid: Grid, dims) -> bool:
+    """Whether the viewer cuts the layer where the layer has a plane."""
+    index = _plane_index(layer, grid, dims)
+    return index is not None and -0.5 <= index <= grid.geometry.shape[0] - 0.5
 
 
-def _plane_index(layer: Image, grid: Grid, point: Iterable[float]) -> float:
-    """Return where a point of the viewer's world lies on the layer's own axis of planes; 0 in 2-D."""
-    axis = grid.layer_axis()
-    return 0.0 if axis < 0 else float(layer.world_to_data(tuple(point)[-layer.ndim :])[axis])
+def is_turned(layer: Image, grid: Grid, dims) -> bool:
+    """Whether the viewer shows the layer in 3-D, or across its planes."""
+    return grid.ndim == 3 and (dims.ndisplay == 3 or grid.layer_axis() in slicing.axes_displayed(layer, dims))
 
 
-def plane_point(layer: Image, grid: Grid, plane: int) -> tuple[int, float] | None:
-    """Return (axis counted from the last, world coordinate) at which napari shows a plane; None in 2-D."""
+def visible_plane(layer: Image, grid: Grid, dims) -> int | None:
+    """Return which plane the viewer shows; None where the viewer is turned or cuts beside the layer."""
+    if is_turned(layer, grid, dims):
+        return None
+    return shown_plane(layer, grid, dims) if is_shown(layer, grid, dims) else None
+
+
+def plane_point(layer: Image, grid: Grid, dims, plane: int) -> tuple[int, float] | None:
+    """Return (axis counted from the last, world coordinate) at which napari shows a plane; None in 2-D.
+
+    None as well where the layer is turned so far that napari's slider does not move through it.
+    """
     axis = grid.layer_axis()
     if axis < 0:
         return None
-    index = [float(number) for number in grid.volume] + [0.0] * grid.ndim
-    index[axis] = grid.geometry.shape[0] - 1 - plane if grid.order.flips[0] else plane
-    return axis - layer.ndim, float(layer.data_to_world(index)[axis])
+    index = grid.geometry.shape[0] - 1 - plane if grid.order.flips[0] else plane
+    axes = [*range(len(grid.volume)), axis]
+    world = slicing.cut_point(layer, dims, axes, (*grid.volume, index))
+    return None if world is None else (axis - layer.ndim, float(world[-1]))
+
+
+def _plane_index(layer: Image, grid: Grid, dims) -> float | None:
+    """Return where the viewer cuts the layer's own axis of planes; 0 in 2-D, None where it cannot."""
+    axis = grid.layer_axis()
+    if axis < 0:
+        return 0.0
+    index = slicing.cut_index(layer, dims, [*range(len(grid.volume)), axis])
+    return None if index is None else float(index[-1])
 
 
 def _first_level(layer: Image) -> NDArray:
@@ -220,19 +286,18 @@ def _shape(layer: Image) -> tuple[int, int, int]:
     return (1,) * (3 - layer.ndim) + tuple(_first_level(layer).shape[: layer.ndim][-3:])
 
 
-def _pixels(layer: Image, volume: tuple[int, ...]) -> NDArray:
-    """Return real (plane, row, column) or uint8 (plane, row, column, 3), on the layer's axes."""
+def _pixels(layer: Image, volume: tuple[int, ...]) -> tuple[NDArray, tuple[str, ...]]:
+    """Return real (plane, row, column) or uint8 (plane, row, column, 3), on the layer's axes, and notes."""
     data = np.asarray(_first_level(layer)[volume] if volume else _first_level(layer))
+    data, notes = limits.replace_non_finite("The layer", data)
     if layer.ndim == 2:
         data = data[None]
     if layer.rgb:
         data = data[..., :3]
-    if data.dtype.kind == "f" and not np.isfinite(data).all():
-        data = np.nan_to_num(data, posinf=0.0, neginf=0.0)
     if data.dtype == bool or (layer.rgb and data.dtype != np.uint8):
         white = np.iinfo(data.dtype).max if data.dtype.kind in "iu" else 1.0
         data = np.rint(np.clip(data / white, 0, 1) * 255).astype(np.uint8)
-    return data
+    return data, notes
 
 
 def _nifti_geometry(layer: Image, shape: tuple[int, int, int]) -> Geometry | None:
@@ -253,18 +318,23 @@ def _nifti_geometry(layer: Image, shape: tuple[int, int, int]) -> Geometry | Non
 
 
 def _seen_geometry(layer: Image, shape: tuple[int, int, int]) -> tuple[Geometry, tuple[bool, bool, bool]]:
-    """Return a geometry without orientation, and which axes the viewer shows backwards."""
+    """Return a geometry without orientation, and which axes the viewer shows backwards.
+
+    Millimetres are believed where the layer has a unit of length and is not sheared.
+    """
     own = min(layer.ndim, 3)
     origin = np.array(layer.data_to_world([0.0] * layer.ndim))
     steps = np.array([np.array(layer.data_to_world(row)) - origin for row in np.eye(layer.ndim)])[
         -own:, -own:
     ]
-    flips = (False,) * (3 - own) + tuple(bool(step < 0) for step in np.diag(steps))
     units = layer.units[-own:]
     calibrated = all(unit.is_compatible_with("mm") for unit in units)
+    steps *= [float((1 * unit).to("mm").magnitude) for unit in units] if calibrated else 1.0
+    spacing = np.linalg.norm(steps, axis=1)
+    directions = steps / spacing[:, None]
+    flips = (False,) * (3 - own) + tuple(bool(step < -STRAIGHT) for step in np.diag(directions))
     lengths = np.ones(3)
-    if calibrated:
-        mm = [float((1 * unit).to("mm").magnitude) for unit in units]
-        lengths[3 - own :] = np.linalg.norm(steps * mm, axis=1)
+    if calibrated := bool(calibrated and np.abs(directions @ directions.T - np.eye(own)).max() < SHEARED):
+        lengths[3 - own :] = [float(f"{length:.9g}") for length in spacing]  # a turn leaves the spacing
     affine = np.diag([*lengths, 1.0])
     return Geometry(shape, affine, oriented=False, calibrated=calibrated, has_depth=own > 2), flips

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
-from napari_mediround.widget.layers.layer_geometry import IMAGE_KEY, Grid
+from napari_mediround.domain.judged import JudgedMask
+from napari_mediround.widget.layers.layer_geometry import IMAGE_KEY, RECORD_KEY, Grid
 
 COLOURS = (
     "#ff5a5f", "#3ddc84", "#4d9dff", "#ffd23f", "#e05cff", "#2de2e6",
@@ -49,15 +50,28 @@ def make_labels(layer: Image) -> Labels:
 def show_plane(labels: Labels, grid: Grid, plane: int, values: NDArray) -> None:
     """Make one plane of a Labels layer show label values (row, column), display order.
 
-    Only pixels that differ are written, as one step of the layer's history.
+    The array is written and the layer drawn anew. `Labels.data_setitem` is not used: it writes through the
+    plane on the screen too, which of a turned layer is another one, and keeps a history that would undo
+    what the record has not undone.
     """
-    rows, columns = np.nonzero(grid.plane_of(labels.data, plane) != values)
-    with labels.block_history():
-        index = grid.layer_index((np.full_like(rows, plane), rows, columns))
-        try:
-            labels.data_setitem(index, values[rows, columns])
-        except ValueError:  # napari cannot draw a part of what is out of view; the values are written by then
-            labels.refresh()
+    shown = grid.plane_of(labels.data, plane)
+    if not np.array_equal(shown, values):
+        shown[:] = values
+        labels.refresh(extent=False)
+
+
+def follow(labels: Labels, layer: Image) -> None:
+    """Give a Labels layer the transforms that its image layer has now."""
+    place(labels, {key: getattr(layer, key) for key in SHARED})
+
+
+def place(layer: Layer, transforms: Mapping[str, object]) -> None:
+    """Set those transforms of a layer, by the names in `SHARED`, that are others than it has."""
+    for key, value in transforms.items():
+        own = getattr(layer, key)
+        same = own == value if isinstance(value, tuple) else np.array_equal(np.asarray(own), value)
+        if not same:
+            setattr(layer, key, value)
 
 
 def name_labels(labels: Labels, names: Mapping[int, str]) -> None:
@@ -67,6 +81,13 @@ def name_labels(labels: Labels, names: Mapping[int, str]) -> None:
         "name": ["background", *names.values()],
         "color": ["#00000000", *(label_colour(value) for value in names)],
     }
+
+
+def record_masks(labels: Labels, volume: tuple[int, ...], masks: tuple[JudgedMask, ...]) -> None:
+    """Keep with a Labels layer what the record says of its masks on one volume, for whoever exports them."""
+    kept = labels.metadata.get(RECORD_KEY, {})
+    if kept.get(volume) != masks:
+        labels.metadata[RECORD_KEY] = {**kept, volume: masks}
 
 
 def highlight(labels: Labels, value: int) -> None:

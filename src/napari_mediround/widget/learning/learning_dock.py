@@ -17,9 +17,11 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_mediround.errors import CancelledError, TooFewCorrectionsError
+from napari_mediround.errors import CancelledError
 from napari_mediround.journal import Journal
+from napari_mediround.libraries import one_at_a_time
 from napari_mediround.training.learning.card import card_to_html
+from napari_mediround.training.learning.needs import Survey
 from napari_mediround.widget.chat.chat_dock import ChatDock
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.turn import explain
@@ -35,7 +37,7 @@ PHASES = {
     "measuring after": "Measuring the new adapter on held-out patients",
 }
 NO_PROJECT = "No project is open. Open one in the MediRound chat."
-STOPPING = "Stopping after this step; the last good one is kept …"
+STOPPING = "Stopping after this step. The best result so far is kept."
 CANCELLED = "Cancelled before anything was learned."
 CHAT = ("napari-mediround", "MediRound chat")
 PAUSE_MS = 300
@@ -231,8 +233,8 @@ class LearningDock(QWidget):
     def _on_finished(self, job: Job, result) -> None:
         if job is self._looking:
             self._looking = None
-            survey, ready, adapters = result
-            self.view.show_survey(survey, ready)
+            survey, adapters = result
+            self.view.show_survey(_words(survey), survey.ready, survey.needs)
             if adapters != self._adapters:
                 self._show_adapters(adapters)
         elif job is self._learning:
@@ -306,24 +308,19 @@ def find_chat(viewer) -> ChatDock:
 # On the workers; they touch neither viewer nor view.
 
 
-def _look(job: Job, folder: Path) -> tuple[str, bool, Adapters]:
-    """Return what would teach in words, whether that is enough, and what was learned so far."""
-    from napari_mediround.training.learning.learn import survey_corrections
+def _look(job: Job, folder: Path) -> tuple[Survey, Adapters]:
+    """Return what there is to learn from, and what was learned so far."""
+    with one_at_a_time():
+        from napari_mediround.training.learning.survey import survey_corrections
 
-    try:
-        with Journal.open_read_only(folder) as journal:
-            found = survey_corrections(folder, journal)
-    except TooFewCorrectionsError as error:
-        return str(error), False, _read_adapters(folder)
-    rounds = [round_ for round_ in [*found.learn, *found.test] if round_.teaches]
-    apart = _many(len({round_.subject for round_ in found.test}), "patient")
-    words = f"{_count(rounds)} can teach; {apart} of them will be kept apart to measure what was learned."
-    return words, True, _read_adapters(folder)
+    with Journal.open_read_only(folder) as journal:
+        return survey_corrections(folder, journal), _read_adapters(folder)
 
 
 def _learn(job: Job, folder: Path, segmenter: LazySegmenter, settings, stop: threading.Event):
     """Learn; return the outcome and what the project has learned now."""
-    from napari_mediround.training.learning.learn import Outcome, learn_from_corrections
+    with one_at_a_time():
+        from napari_mediround.training.learning.learn import Outcome, learn_from_corrections
 
     def cancelled() -> bool:
         return stop.is_set() or job.cancelled()
@@ -338,7 +335,8 @@ def _learn(job: Job, folder: Path, segmenter: LazySegmenter, settings, stop: thr
 
 
 def _open_store(folder: Path):
-    from napari_mediround.training.learning.adapter_store import AdapterStore
+    with one_at_a_time():
+        from napari_mediround.training.learning.adapter_store import AdapterStore
 
     return AdapterStore(folder)
 
@@ -355,9 +353,13 @@ def _let_go(worker: Worker, _=None) -> None:
 # In words.
 
 
-def _count(rounds: list) -> str:
-    patients = len({round_.subject for round_ in rounds})
-    return f"{_many(len(rounds), 'round')} of {_many(patients, 'patient')}"
+def _words(survey: Survey) -> str:
+    """Return a survey in words."""
+    lost = f" Left out: {_many(survey.lost, 'case')} whose image is not where it was." if survey.lost else ""
+    if not survey.ready:
+        return f"Learning can start when each bar is full.{lost}"
+    taught = f"{_many(survey.rounds, 'round')} of {_many(survey.patients, 'patient')} can teach."
+    return f"{taught} {_many(survey.apart, 'patient')} will be kept apart to measure what was learned.{lost}"
 
 
 def _many(number: int, noun: str) -> str:

@@ -11,8 +11,8 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFormLayout,
+    QGridLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -25,9 +25,11 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_mediround.training.learning.needs import Need
 from napari_mediround.widget.qt.cancelling import CancellablePanel
-from napari_mediround.widget.qt.status import NOT_A_DEVICE
+from napari_mediround.widget.qt.status import NOT_A_DEVICE, NOT_A_DEVICE_HINT
 from napari_mediround.widget.qt.style import colours, style
+from napari_mediround.widget.qt.wrapping import breakable, make_label, plain_tip
 
 NONE = "none: the model as it came"
 
@@ -120,6 +122,39 @@ class Curve(QWidget):
         painter.end()
 
 
+class NeedBars(QWidget):
+    """A bar for each thing that learning needs, with words and numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bars: list[QProgressBar] = []
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setColumnStretch(1, 1)
+
+    def show_needs(self, needs: Sequence[Need]) -> None:
+        """Show these needs in place of those before."""
+        while self._grid.count():
+            widget = self._grid.takeAt(0).widget()
+            widget.hide()
+            widget.deleteLater()
+        self.bars = []
+        for row, need in enumerate(needs):
+            bar = QProgressBar()
+            bar.setObjectName("need")
+            bar.setProperty("met", need.met)
+            bar.setRange(0, need.need)
+            bar.setValue(min(need.have, need.need))
+            bar.setTextVisible(False)
+            bar.setFixedWidth(54)
+            words = f"{need.have} of {need.need} {need.words}"
+            bar.setAccessibleName(words)
+            self.bars.append(bar)
+            self._grid.addWidget(bar, row, 0)
+            self._grid.addWidget(make_label(words, "muted" if need.met else ""), row, 1)
+        self.setVisible(bool(needs))
+
+
 class LearningView(CancellablePanel):
     """The learning dock's widgets."""
 
@@ -137,7 +172,8 @@ class LearningView(CancellablePanel):
         column.setSpacing(6)
         self._make_start(column)
         self._make_adapters(column)
-        self.note = _label(NOT_A_DEVICE, "muted")
+        self.note = make_label(NOT_A_DEVICE, "muted")
+        self.note.setToolTip(NOT_A_DEVICE_HINT)
         column.addWidget(self.note)
         self.setMinimumWidth(330)
         self.show_busy(False)
@@ -148,7 +184,8 @@ class LearningView(CancellablePanel):
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Project", self._project)
-        self.survey, self.doing, self.message = _label(""), _label("", "muted"), _label("")
+        self.survey, self.doing, self.message = make_label(""), make_label("", "muted"), make_label("")
+        self.needs = NeedBars()
         self.start, self.cancel = QPushButton("Learn from corrections"), QPushButton("Cancel (Esc)")
         self.start.setObjectName("ask")
         self.start.setToolTip(
@@ -179,6 +216,7 @@ class LearningView(CancellablePanel):
         curves.addWidget(self.dice, stretch=3)
         column.addLayout(form)
         column.addWidget(self.survey)
+        column.addWidget(self.needs)
         column.addLayout(buttons)
         column.addWidget(self.doing)
         column.addWidget(self.bar)
@@ -211,7 +249,7 @@ class LearningView(CancellablePanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.use, stretch=1)
         buttons.addWidget(self.rollback)
-        column.addWidget(_label("Adapters", "title"))
+        column.addWidget(make_label("Adapters", "title"))
         column.addWidget(self.adapters, stretch=2)
         column.addWidget(self.card, stretch=3)
         column.addWidget(self.reason)
@@ -233,11 +271,12 @@ class LearningView(CancellablePanel):
     def show_project(self, name: str, hint: str) -> None:
         """Show which project learns."""
         self._project.setText(name)
-        self._project.setToolTip(hint)
+        self._project.setToolTip(plain_tip(hint))
 
-    def show_survey(self, text: str, ready: bool) -> None:
-        """Show what would teach, and whether that is enough."""
-        self.survey.setText(text)
+    def show_survey(self, text: str, ready: bool, needs: Sequence[Need] = ()) -> None:
+        """Show what would teach, whether that is enough, and how much of each need there is."""
+        self.survey.setText(breakable(text))
+        self.needs.show_needs(() if ready else needs)
         self._ready = ready
         self.start.setEnabled(ready and not self.busy)
 
@@ -251,13 +290,13 @@ class LearningView(CancellablePanel):
 
     def show_progress(self, words: str, done: int, steps: int) -> None:
         """Show what is being done; 0 steps is an end that nobody knows."""
-        self.doing.setText(words)
+        self.doing.setText(breakable(words))
         self.bar.setRange(0, steps)
         self.bar.setValue(done)
 
     def show_message(self, text: str, is_error: bool = False) -> None:
         """Say what came of it."""
-        self.message.setText(text)
+        self.message.setText(breakable(text))
         self.message.setVisible(bool(text))
         self.message.setObjectName("low" if is_error else "")
         self.message.style().polish(self.message)
@@ -270,7 +309,7 @@ class LearningView(CancellablePanel):
                 words = f"{line.name} {line.words}" if line.name else NONE
                 item = QListWidgetItem(f"● {words}" if line.live else f"○ {words}")
                 item.setData(Qt.ItemDataRole.UserRole, line)
-                item.setToolTip(f"{words}, live" if line.live else words)
+                item.setToolTip(plain_tip(f"{words}, live" if line.live else words))
                 self.adapters.addItem(item)
                 if line.name == chosen:
                     self.adapters.setCurrentItem(item)
@@ -318,11 +357,3 @@ class LearningView(CancellablePanel):
 
     def _line(self, row: int) -> AdapterLine:
         return self.adapters.item(row).data(Qt.ItemDataRole.UserRole)
-
-
-def _label(text: str, name: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    return label

@@ -87,10 +87,6 @@ def choose_one(several: SeriesChoiceError | VolumeChoiceError) -> str | int | No
         question = f"There are {what}. Which one, 0 to {several.count - 1}?"
         number, chosen = QInputDialog.getInt(None, title, question, 0, 0, several.count - 1)
         return number if chosen else None
-    labels = [
-        f"{number}  {series.label}, {len(series.files)} files"
-        for number, series in enumerate(several.choices, 1)
-    ]
-    question = "This folder holds several series. Which one?"
-    label, chosen = QInputDialog.getItem(None, "MediRound: choose a series", question, labels, 0, False)
-    return several.choices[labels.index(label)].uid if chosen else None
+    from napari_mediround.widget.qt.series_dialog import ask_series
+
+    return ask_series(several.choices)

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.judged import (
+    PROPOSAL,
+    JudgedMask,
+    Key,
+    MaskRow,
+    draw_masks,
+    join_origins,
+    make_rows,
+)
 from napari_mediround.domain.segments import (
     AUTOMATIC,
     MANUAL,
     MAX_VALUE,
     ORIGINS,
+    SEMIAUTOMATIC,
     LabelledVolume,
+    Segment,
     make_segment,
 )
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io.export import Options, export
-from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, IMAGE_KEY, STUDY_KEY, layer_grid
+from napari_mediround.widget.layers.layer_geometry import (
+    FIXED_KEY,
+    IMAGE_KEY,
+    RECORD_KEY,
+    STUDY_KEY,
+    layer_grid,
+)
+
+_NOTHING = (
+    "Nothing of “{}” has been accepted, so nothing is exported. Accept masks (J), or take "
+    "Plugins → MediRound export and tick them: {}."
+)
+_CHANGED = "{} was changed in the viewer, outside the conversation: what the layer shows was taken."
 
 
 def write_labels(path: str, data: NDArray, meta: dict) -> list[str]:
@@ -48,14 +74,63 @@ def write_labels(path: str, data: NDArray, meta: dict) -> list[str]:
         When no label is drawn.
     """
     labels = Layer.create(data, meta, "labels")
-    export(labels_to_volume(labels, labels), Path(path), options=Options(overwrite=True))
+    found = collect_masks(labels, labels)
+    options = Options(overwrite=True, left_out=tuple(map(str, found.left_out)), notes=found.notes)
+    export(found.volume, Path(path), options=options)
+    if found.left_out:
+        show_info(found.say_left_out())
     return [path]
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """Masks of a layer that are to leave, and what stays.
+
+    Parameters
+    ----------
+    volume : LabelledVolume
+        The masks, on the grid of the image's file.
+    left_out : tuple of MaskRow
+        What was not taken.
+    notes : tuple of str
+        Where the layer is not what the record says.
+    """
+
+    volume: LabelledVolume
+    left_out: tuple[MaskRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def say_left_out(self) -> str:
+        """Return what was left out in a sentence."""
+        return f"Left out, as nobody accepted them: {', '.join(map(str, self.left_out))}."
+
+
+def list_masks(labels: Labels, number: tuple[int, ...] | None = None) -> tuple[MaskRow, ...]:
+    """Return the masks of a layer as rows: from the record, and those that its features name besides."""
+    rows = make_rows(_record_of(labels, number))
+    known = {row.value for row in rows}
+    more = (
+        MaskRow(value, row["name"], row["origin"], "", None, 0)
+        for value, row in _said(labels).items()
+        if value and value not in known
+    )
+    return (*rows, *more)
 
 
 def labels_to_volume(
     labels: Labels, image: Image | Labels, number: tuple[int, ...] | None = None
 ) -> LabelledVolume:
-    """Return a Labels layer's masks on the grid of the image's file.
+    """Return what `collect_masks` takes from a Labels layer: its masks but for proposals."""
+    return collect_masks(labels, image, number).volume
+
+
+def collect_masks(
+    labels: Labels,
+    image: Image | Labels,
+    number: tuple[int, ...] | None = None,
+    left_out: Collection[Key] | None = None,
+) -> Collected:
+    """Return a Labels layer's masks on the grid of the image's file; origin and verdict from the record.
 
     Parameters
     ----------
@@ -66,12 +141,14 @@ def labels_to_volume(
         What it lies on; the layer itself carries the image's metadata where this plugin made it.
     number : tuple of int, optional
         Which volume of a layer with more than three axes; None is the one with masks.
+    left_out : collection of (int, bool), optional
+        Keys of rows that are not taken; None leaves out what nobody judged.
 
     Raises
     ------
     MediRoundError
-        When no label is drawn, several volumes have masks and none is chosen, a mask is being fixed, or the
-        layer is another image's.
+        When no label is drawn or none is left, several volumes have masks and none is chosen, a mask is being
+        fixed, or the layer is another image's.
     """
     study, known = image.metadata.get(STUDY_KEY), {STUDY_KEY, IMAGE_KEY} & labels.metadata.keys()
     if known and not is_of(labels, image):
@@ -92,19 +169,73 @@ def labels_to_volume(
         raise MediRoundError(f"“{labels.name}” is empty: there is no mask to export.")
     if array.min() < 0 or array.max() > MAX_VALUE:
         raise MediRoundError(f"“{labels.name}” has label values that are not between 0 and {MAX_VALUE}.")
+    masks = _record_of(labels, grid.volume)
+    rows = {row.key: row for row in (*make_rows(masks), *list_masks(labels, grid.volume))}
+    if left_out is None:
+        left_out = {key for key, row in rows.items() if row.verdict == PROPOSAL}
+    array, taken, changed = _take(grid.order.apply(array), masks, left_out)
+    array = grid.order.undo(array)
+    left = tuple(row for key, row in rows.items() if key in left_out and key[0] not in changed)
+    if not array.any():
+        raise MediRoundError(_NOTHING.format(labels.name, ", ".join(map(str, left))))
     if isinstance(study, Study) and grid.geometry is study.geometry:
         geometry, array = study.source_geometry, study.order.undo(array)
     else:
         geometry = grid.order.undo_geometry(grid.geometry)
     if array.shape != geometry.shape:
         raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
+    volume = LabelledVolume.from_labels(geometry, array, _segments(labels, array, taken, changed))
+    names = [segment.name for segment in volume.segments if segment.value in changed]
+    notes = tuple(_CHANGED.format(name) for name in names)
+    return Collected(volume, left, notes)
+
+
+def _take(
+    shown: NDArray, masks: tuple[JudgedMask, ...], left_out: Collection[Key]
+) -> tuple[NDArray, dict[int, MaskRow], frozenset[int]]:
+    """Return the label values to take (plane, row, column), display order, what they are, and which changed.
+
+    A value whose pixels are not those of the record was changed in the viewer: the layer counts then.
+    """
+    whole, values = draw_masks(masks, shown.shape), {mask.value for mask in masks}
+    changed = frozenset(v for v in values if not np.array_equal(shown == v, whole == v))
+    mine = [mask for mask in masks if mask.value not in changed]
+    taken = [mask for mask in mine if mask.key not in left_out]
+    drawn = draw_masks(taken, shown.shape)
+    gone = [*{mask.value for mask in mine}, *(value for value, proposal in left_out if not proposal)]
+    others = np.where(np.isin(shown, gone), 0, shown)
+    rows: dict[int, MaskRow] = {}
+    for row in make_rows(taken):
+        first = rows.get(row.value, row)
+        joined = replace(row, origin=join_origins((first.origin, row.origin)))
+        sure = [q for q in (first.quality, row.quality) if q is not None]
+        rows[row.value] = replace(joined, quality=min(sure, default=None))
+    return np.where(drawn != 0, drawn, others), rows, changed
+
+
+def _segments(
+    labels: Labels, array: NDArray, taken: dict[int, MaskRow], changed: frozenset[int]
+) -> list[Segment]:
+    """Return what each value is: as the record says, else as the layer's features do."""
     known, anatomy = _said(labels), load_anatomy()
     segments = []
     for value in (int(v) for v in np.unique(array) if v):
         row = known.get(value, {"name": f"structure {value}", "origin": MANUAL})
-        more = {"colour": tuple(bytes.fromhex(row["color"][1:7]))} if "color" in row else {}
-        segments.append(make_segment(value, row["name"], anatomy, row["origin"], **more))
-    return LabelledVolume.from_labels(geometry, array, segments)
+        name, origin = row["name"], SEMIAUTOMATIC if value in changed else row["origin"]
+        more: dict = {"colour": tuple(bytes.fromhex(row["color"][1:7]))} if "color" in row else {}
+        if value in taken:
+            name, origin = taken[value].name, taken[value].origin
+            more |= {"verdict": taken[value].verdict, "quality": taken[value].quality}
+        segments.append(make_segment(value, name, anatomy, origin, **more))
+    return segments
+
+
+def _record_of(labels: Labels, number: tuple[int, ...] | None) -> tuple[JudgedMask, ...]:
+    """Return what the record says of a layer's masks on one volume; None is the only one."""
+    record = labels.metadata.get(RECORD_KEY) or {}
+    if number is None:
+        number = next(iter(record), ())
+    return record.get(tuple(number), ())
 
 
 def is_of(labels: Labels, image: Image | Labels) -> bool:

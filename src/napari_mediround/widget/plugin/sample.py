@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 
 from napari_mediround.errors import UnreadableFileError
+from napari_mediround.widget.layers.layer_geometry import STUDY_KEY
 from napari_mediround.widget.plugin.layer_reader import read_layers
 
 CT_ABDOMEN = ("sample", "ct_abdomen", "image.nii.gz")
@@ -24,4 +25,5 @@ def open_ct_abdomen() -> list[tuple]:
             "/".join(CT_ABDOMEN), "the sample is not in this installation", "Install napari-mediround again."
         )
     with as_file(resource) as path:
-        return read_layers(path)
+        ((pixels, options, kind),) = read_layers(path)
+    return [(pixels, options | {"name": f"sample · {options['metadata'][STUDY_KEY].name}"}, kind)]

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QWidget
 
 
 class CancellablePanel(QWidget):
-    """A panel that asks to be cancelled with Esc while it is not idle."""
+    """A panel that asks to be cancelled with Esc while there is something to cancel."""
 
     cancel_asked = Signal()
 
@@ -17,6 +17,11 @@ class CancellablePanel(QWidget):
     def is_idle(self) -> bool:
         """Whether nothing is being done."""
         raise NotImplementedError
+
+    @property
+    def has_cancellable(self) -> bool:
+        """Whether Esc has something to cancel."""
+        return not self.is_idle
 
     def event(self, event: QEvent) -> bool:
         """Claim Esc while something is being done, before a shortcut of the window takes it."""
@@ -30,4 +35,4 @@ class CancellablePanel(QWidget):
         self.cancel_asked.emit() if self._cancels(event) else super().keyPressEvent(event)
 
     def _cancels(self, event: QKeyEvent) -> bool:
-        return event.key() == Qt.Key.Key_Escape and not self.is_idle
+        return event.key() == Qt.Key.Key_Escape and self.has_cancellable

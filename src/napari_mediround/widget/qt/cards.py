@@ -22,18 +22,27 @@ from qtpy.QtWidgets import (
 from superqt import QFlowLayout
 
 from napari_mediround.domain.rounds import LOW_QUALITY
-from napari_mediround.widget.chat.view import KEYS, Action, Chip, Entry, MaskLine, Message, Question, Reply
+from napari_mediround.widget.chat.view import (
+    KEYS,
+    AbsentLine,
+    Action,
+    Chip,
+    Entry,
+    MaskLine,
+    Message,
+    Question,
+    Reply,
+)
+from napari_mediround.widget.qt.buttons import CHIP_WIDTH, ActionButton, ElidedButton
 from napari_mediround.widget.qt.relay import relay
-
-CHIP_WIDTH = 280
-"""Pixels of a chip's text: the dock is 365 wide where the window is 1280."""
+from napari_mediround.widget.qt.wrapping import make_label, make_short_label, plain_caption, plain_tip
 
 VERDICTS = {"": "proposed", "accepted": "✓ accepted", "corrected": "✎ corrected", "rejected": "✕ rejected"}
 STEPS = {"accept": "Accept", "fix": "Fix", "reject": "Reject", "undo": "Undo"}
 STEP_TIPS = {
-    "accept": "The mask is right: it is locked and no later round writes over it",
-    "fix": "Paint it, or click and let the model answer",
-    "reject": "The mask is wrong: it is taken out",
+    "accept": "The mask is right: lock it, so that no later round writes over it",
+    "fix": "Correct the mask with clicks or a box, or draw in it",
+    "reject": "The mask is wrong: remove it",
 }
 
 
@@ -51,6 +60,8 @@ class Card(QFrame):
     step_chosen = Signal(str)
     mask_chosen = Signal(int)
     mask_hovered = Signal(int)
+    number_chosen = Signal(int)
+    """(number) of a mask, to be put into the question."""
 
     def __init__(self, name: str, margins: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -74,7 +85,7 @@ class QuestionCard(Card):
         super().__init__("", (36, 4, 0, 0))
         bubble = QFrame()
         bubble.setObjectName("question")
-        QVBoxLayout(bubble).addWidget(_label(question.text))
+        QVBoxLayout(bubble).addWidget(make_label(question.text))
         bubble.layout().setContentsMargins(10, 7, 10, 7)
         self.column.addWidget(bubble)
 
@@ -84,9 +95,9 @@ class MessageCard(Card):
 
     def __init__(self, message: Message) -> None:
         super().__init__("error" if message.is_error else "message", (10, 2, 4, 2))
-        self.column.addWidget(_label(message.text, "" if message.is_error else "muted"))
+        self.column.addWidget(make_label(message.text, "" if message.is_error else "muted"))
         for action in message.actions:
-            button = QPushButton(action.label)
+            button = ActionButton(action)
             button.clicked.connect(partial(self._act, action.key))
             self.column.addWidget(button, alignment=Qt.AlignmentFlag.AlignLeft)
 
@@ -103,14 +114,20 @@ class ReplyCard(Card):
         self.column.addLayout(self._make_head(reply))
         if reply.references:
             self.column.addWidget(self._make_references(reply.references))
-        self.column.addWidget(_label(reply.text))
+        if reply.text:
+            self.column.addWidget(make_label(reply.text))
         for value, row in self._masks.items():
             row.clicked.connect(relay(self.mask_chosen, value))
             row.entered.connect(relay(self.mask_hovered, value))
             row.left.connect(relay(self.mask_hovered, 0))
+            row.number_chosen.connect(relay(self.number_chosen))
+            self.column.addWidget(row)
+        for line in reply.absent:
+            row = AbsentRow(line)
+            row.action_chosen.connect(relay(self.action_chosen))
             self.column.addWidget(row)
         for note in reply.notes:
-            self.column.addWidget(_label(note, "muted"))
+            self.column.addWidget(make_label(note, "muted"))
         self.steps: dict[str, QPushButton] = {}
         self._steps = self._make_steps()
         self._steps.hide()
@@ -154,15 +171,16 @@ class ReplyCard(Card):
 
     def _make_head(self, reply: Reply) -> QHBoxLayout:
         head = QHBoxLayout()
-        head.addWidget(_short(f"Round {reply.round}", "title"))
-        link = QPushButton(reply.plane_name)
+        head.addWidget(make_short_label(f"Round {reply.round}", "title"))
+        link = ElidedButton(reply.plane_name)
         link.setObjectName("link")
         link.setCursor(Qt.CursorShape.PointingHandCursor)
         link.setToolTip("Show this plane")
         link.clicked.connect(lambda: self.action_chosen.emit(reply.plane))
-        head.addWidget(link)
-        head.addStretch()
-        head.addWidget(_short(f"{reply.seconds:.1f} s", "muted"))
+        head.addWidget(link, stretch=1)
+        seconds = make_short_label(f"{reply.seconds:.1f} s", "muted")
+        seconds.setToolTip("From Enter to the answer, waiting included")
+        head.addWidget(seconds)
         if reply.actions:
             more = QToolButton()
             more.setText("⋯")
@@ -207,6 +225,7 @@ class ReplyCard(Card):
 class MaskRow(QFrame):
     """One mask of a reply."""
 
+    number_chosen = Signal(int)
     clicked = Signal()
     entered = Signal()
     left = Signal()
@@ -220,24 +239,28 @@ class MaskRow(QFrame):
         grid.setContentsMargins(6, 1, 0, 1)
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(2)
-        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(2, 1)
         swatch = QLabel()
         swatch.setFixedSize(12, 12)
         swatch.setStyleSheet(f"background: {mask.colour}; border-radius: 3px;")
         grid.addWidget(swatch, 0, 0)
-        name = _short(f"{mask.drawn or mask.value} {mask.structure}", "structure")
-        name.setWordWrap(True)
-        grid.addWidget(name, 0, 1)
-        verdict = _short(VERDICTS[mask.verdict], mask.verdict or "muted")
-        grid.addWidget(verdict, 0, 2, Qt.AlignmentFlag.AlignRight)
-        grid.addLayout(_quality(mask), 1, 1)
-        area = _short(mask.area)
+        self.number = QPushButton(f"[{mask.number}]")
+        self.number.setObjectName("number")
+        self.number.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.number.setToolTip(f"Put [{mask.number}] into the question")
+        self.number.clicked.connect(lambda: self.number_chosen.emit(mask.number))
+        grid.addWidget(self.number, 0, 1)
+        grid.addWidget(make_label(mask.structure, "structure"), 0, 2)
+        verdict = make_short_label(VERDICTS[mask.verdict], mask.verdict or "muted")
+        grid.addWidget(verdict, 0, 3, Qt.AlignmentFlag.AlignRight)
+        grid.addLayout(_quality(mask), 1, 1, 1, 2)
+        area = make_short_label(mask.area)
         area.setToolTip(f"On this plane; with the distance of planes {mask.volume}" if mask.volume else "")
-        grid.addWidget(area, 1, 2, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(area, 1, 3, Qt.AlignmentFlag.AlignRight)
         if mask.corrected:
-            mark = _short("↻ corrected by model", "muted")
+            mark = make_short_label("↻ corrected by model", "muted")
             mark.setToolTip("The model judged its first mask low and replaced it with a corrected one")
-            grid.addWidget(mark, 2, 1, 1, 2)
+            grid.addWidget(mark, 2, 1, 1, 3)
 
     def set_current(self, current: bool) -> None:
         """Mark the mask that the keys act on."""
@@ -264,6 +287,34 @@ class MaskRow(QFrame):
         self.left.emit()
 
 
+class AbsentRow(QWidget):
+    """A structure that was not found, in one line, and what a person can say of it."""
+
+    action_chosen = Signal(object)
+
+    def __init__(self, line: AbsentLine) -> None:
+        super().__init__()
+        self.setObjectName("plain")
+        said, choices = QHBoxLayout(), QHBoxLayout()
+        said.addWidget(make_label(line.text, "structure"), stretch=1)
+        if line.confirmed:
+            said.addWidget(make_short_label("✓ confirmed", "accepted"))
+        for action in line.actions:
+            button = ActionButton(action)
+            button.setObjectName("step")
+            button.clicked.connect(partial(self._act, action.key))
+            choices.addWidget(button)
+        choices.addStretch()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(said)
+        column.addLayout(choices)
+
+    def _act(self, key: object, _checked: bool = False) -> None:
+        self.action_chosen.emit(key)
+
+
 class ChipButton(QToolButton):
     """What a phrase points at: hovering shows the mask, clicking offers others."""
 
@@ -276,7 +327,7 @@ class ChipButton(QToolButton):
         super().__init__()
         self._chip = chip
         self.setObjectName("chip")
-        self.setToolTip(tip)
+        self.setToolTip(plain_tip(tip))
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._name(chip.current)
@@ -286,7 +337,8 @@ class ChipButton(QToolButton):
     def _name(self, target: str) -> None:
         text = f"“{self._chip.phrase}” → {target}"
         self.setAccessibleName(text)
-        self.setText(self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH))
+        cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH)
+        self.setText(plain_caption(cut))
 
     def _choose(self, key: object) -> None:
         self._name(next(choice.label for choice in self._chip.choices if choice.key == key))
@@ -316,11 +368,20 @@ class ChipButton(QToolButton):
 def _menu(owner: QWidget, actions: tuple[Action, ...], act) -> QMenu:
     menu = QMenu(owner)
     for action in actions:
-        menu.addAction(action.label, partial(act, action.key))
+        label = menu.fontMetrics().elidedText(action.label, Qt.TextElideMode.ElideMiddle, 2 * CHIP_WIDTH)
+        menu.addAction(plain_caption(label), partial(act, action.key))
     return menu
 
 
 def _quality(mask: MaskLine) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(6)
+    if mask.quality is None:
+        drawn = make_short_label("drawn by hand", "muted")
+        drawn.setToolTip("The model does not judge a mask that a person drew")
+        row.addWidget(drawn)
+        row.addStretch()
+        return row
     low = mask.quality < LOW_QUALITY
     bar = QProgressBar()
     bar.setObjectName("quality")
@@ -329,31 +390,11 @@ def _quality(mask: MaskLine) -> QHBoxLayout:
     bar.setValue(round(100 * mask.quality))
     bar.setTextVisible(False)
     bar.setFixedWidth(54)
-    if mask.verdict == "corrected":
-        label = _short(f"was {mask.quality:.2f}", "muted")
-    else:
-        label = _short(f"{'check' if low else 'quality'} {mask.quality:.2f}", "low" if low else "muted")
+    words = f"{'check' if low else 'quality'} {mask.quality:.2f}"
+    label = make_short_label(words, "low" if low else "muted")
     tip = f"The model's own judgment of its mask, 0 to 1; check it below {LOW_QUALITY}"
-    row = QHBoxLayout()
-    row.setSpacing(6)
     for widget in (bar, label):
         widget.setToolTip(tip)
         row.addWidget(widget)
     row.addStretch()
     return row
-
-
-def _label(text: str, name: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setObjectName(name)
-    return label
-
-
-def _short(text: str, name: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setObjectName(name)
-    return label

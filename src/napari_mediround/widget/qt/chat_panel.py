@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_mediround.widget.chat.view import Chip, Entry, FixState, Suggestion
+from napari_mediround.widget.chat.view import DONE_KEY, Chip, Entry, FixState, Suggestion
 from napari_mediround.widget.qt.cancelling import CancellablePanel
 from napari_mediround.widget.qt.fix_bar import FixBar
 from napari_mediround.widget.qt.question_box import QuestionBox
@@ -30,6 +30,7 @@ class ChatPanel(CancellablePanel):
     volume_chosen = Signal(int)
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
+    modality_chosen = Signal(int)
     window_chosen = Signal(int)
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
@@ -41,7 +42,7 @@ class ChatPanel(CancellablePanel):
     reason_chosen = Signal(str)
 
     key_pressed = Signal(str)
-    """(key) a letter pressed in the dock, but not in a text box: "J", "Shift+U"."""
+    """(key) pressed in the dock, but not in a text box: "J", "Shift+U", "Enter"."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,19 +67,21 @@ class ChatPanel(CancellablePanel):
             for name in _SIGNALS:
                 if hasattr(type(part), name):
                     getattr(part, name).connect(relay(getattr(self, name)))
-        self.fix.undo_chosen.connect(relay(self.step_chosen, "undo"))
+        self.rounds.number_chosen.connect(self.question.insert_number)
 
     def sizeHint(self) -> QSize:
         """Ask for a narrow column: the image needs the width."""
         return QSize(365, 600)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Take the letters that no text box took."""
+        """Take the letters, and Enter, that no text box took."""
         letter = event.text().upper()
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier)
         if plain and len(letter) == 1 and letter.isalpha():
             shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
             self.key_pressed.emit(f"Shift+{letter}" if shifted else letter)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.key_pressed.emit(DONE_KEY)
         else:
             super().keyPressEvent(event)
 
@@ -90,6 +93,11 @@ class ChatPanel(CancellablePanel):
     def is_idle(self) -> bool:
         """Whether nothing is being done."""
         return not self.busy.doing
+
+    @property
+    def has_cancellable(self) -> bool:
+        """Whether there is a job to cancel or a fix to drop."""
+        return not self.is_idle or self.fix.isVisibleTo(self)
 
     def show_project(self, name: str, hint: str) -> None:
         """See `ChatView`."""
@@ -110,6 +118,10 @@ class ChatPanel(CancellablePanel):
     def show_windows(self, names: Sequence[str], current: int) -> None:
         """See `ChatView`."""
         self.choices.show_windows(names, current)
+
+    def show_modalities(self, names: Sequence[str], current: int) -> None:
+        """See `ChatView`."""
+        self.choices.show_modalities(names, current)
 
     def show_entries(self, entries: Sequence[Entry]) -> None:
         """See `ChatView`. Cards are made a turn of the event loop later: the masks are painted before."""
@@ -138,9 +150,9 @@ class ChatPanel(CancellablePanel):
         self.fix.show_fix(fix)
         self.rounds.set_fixing(fix is not None)
 
-    def show_busy(self, text: str) -> None:
+    def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
         """See `ChatView`."""
-        self.busy.show_busy(text)
+        self.busy.show_busy(text, done, steps)
         self.question.set_idle(not text)
 
     def show_status(self, text: str) -> None:
@@ -158,7 +170,8 @@ class ChatPanel(CancellablePanel):
 
 _SIGNALS = (
     "question_asked", "question_edited", "cancel_asked", "project_chosen", "image_chosen", "volume_chosen",
-    "plane_chosen", "follow_chosen", "window_chosen", "action_chosen", "reference_chosen", "device_chosen",
+    "plane_chosen", "follow_chosen", "modality_chosen", "window_chosen", "action_chosen", "reference_chosen",
+    "device_chosen",
     "step_chosen", "mask_chosen", "mask_hovered", "tool_chosen", "reason_chosen",
 )  # fmt: skip
 """What the parts say to the outside."""

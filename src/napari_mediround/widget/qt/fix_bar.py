@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from psygnal import Signal
-from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout
 
 from napari_mediround.widget.chat.view import KEYS, REASON_KEYS, TOOLS, FixState
+from napari_mediround.widget.qt.wrapping import breakable, make_label
 
 TOOL_WORDS = {
     "paint": "Paint", "erase": "Erase", "fill": "Fill",
@@ -17,27 +18,23 @@ TOOL_TIPS = {
     "paint": "napari's brush; [ and ] change its size",
     "erase": "napari's eraser",
     "fill": "napari's bucket",
-    "inside": "Click inside the structure: the model answers",
-    "outside": "Click where the structure is not: the model answers",
-    "box": "Drag a box around the structure: the model answers",
+    "inside": "Click inside the structure; the model draws the mask anew",
+    "outside": "Click where the structure is not; the model draws the mask anew",
+    "box": "Drag a box around the structure; the model draws the mask anew",
 }
 
 
 class FixBar(QFrame):
-    """Tools above, reasons below: the reason ends the fix."""
+    """Tools above, below them what ends the fix: done, or done for a reason."""
 
     tool_chosen = Signal(str)
     reason_chosen = Signal(str)
-    undo_chosen = Signal()
+    step_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("fix")
-        self._title, self._hint = QLabel(), QLabel()
-        self._title.setObjectName("title")
-        self._hint.setObjectName("muted")
-        for label in (self._title, self._hint):
-            label.setWordWrap(True)
+        self._title, self._hint = make_label("", "title"), make_label("", "muted")
         self.tools, self.reasons = {}, {}
         grid = QGridLayout()
         grid.setSpacing(4)
@@ -50,7 +47,7 @@ class FixBar(QFrame):
         reasons = QGridLayout()
         reasons.setSpacing(4)
         for at, (reason, key) in enumerate(REASON_KEYS.items()):
-            button = self._button(f"{reason} ({key})", "End the fix and keep the mask, for this reason")
+            button = self._button(f"{reason} ({key})", "End the fix, keep the mask, and say what was wrong")
             button.clicked.connect(partial(self._on_reason, reason))
             self.reasons[reason] = button
             # Three short words above two long ones.
@@ -62,7 +59,13 @@ class FixBar(QFrame):
         column.addLayout(self._make_head())
         column.addWidget(self._hint)
         column.addLayout(grid)
-        column.addWidget(QLabel("Done. What was wrong?"))
+        done = self._button("Done (Enter)", f"End the fix and keep the mask; {KEYS['accept']} does the same")
+        done.setObjectName("ask")
+        done.clicked.connect(partial(self._on_reason, ""))
+        row = QHBoxLayout()
+        row.addWidget(done)
+        row.addWidget(make_label("or say what was wrong:", "muted"), stretch=1)
+        column.addLayout(row)
         column.addLayout(reasons)
         self.hide()
 
@@ -70,9 +73,9 @@ class FixBar(QFrame):
         head = QHBoxLayout()
         head.addWidget(self._title, stretch=1)
         undo = self._button(f"Undo stroke ({KEYS['undo']})", "Take back the last stroke or click of this fix")
-        undo.clicked.connect(lambda: self.undo_chosen.emit())
-        drop = self._button(f"Drop ({KEYS['reject']})", "End the fix and leave the mask as it was")
-        drop.clicked.connect(partial(self._on_reason, ""))
+        undo.clicked.connect(lambda: self.step_chosen.emit("undo"))
+        drop = self._button("Drop (Esc)", "End the fix and leave the mask as it was")
+        drop.clicked.connect(lambda: self.step_chosen.emit("drop"))
         for button in (undo, drop):
             head.addWidget(button)
         return head
@@ -82,8 +85,8 @@ class FixBar(QFrame):
         self.setVisible(fix is not None)
         if fix is None:
             return
-        self._title.setText(f"Fix {fix.name}")
-        self._hint.setText(fix.hint)
+        self._title.setText(breakable(f"Fix {fix.name}"))
+        self._hint.setText(breakable(fix.hint))
         for tool, button in self.tools.items():
             button.setChecked(tool == fix.tool)
 

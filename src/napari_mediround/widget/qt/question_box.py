@@ -8,12 +8,13 @@ from functools import partial
 from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QLayoutItem, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLayoutItem, QLineEdit, QPushButton, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
 from napari_mediround.widget.chat.view import Chip, Suggestion
 from napari_mediround.widget.qt.cards import ChipButton
 from napari_mediround.widget.qt.relay import relay
+from napari_mediround.widget.qt.wrapping import make_label, plain_caption, plain_tip
 
 
 class QuestionEdit(QLineEdit):
@@ -82,10 +83,8 @@ class QuestionBox(QWidget):
             button.hovered.connect(relay(self.mask_hovered))
             row.addWidget(button)
         if problem:
-            label = QLabel(problem)
-            label.setObjectName("muted")
-            label.setWordWrap(True)
-            label.setMinimumWidth(self.width() - 30)
+            label = make_label(problem, "muted")
+            label.setFixedWidth(self.width() - 30)
             row.addWidget(label)
         self.chips.setVisible(bool(chips or problem))
 
@@ -98,9 +97,9 @@ class QuestionBox(QWidget):
         while row.count():
             _remove(row.takeAt(0))
         for suggestion in suggestions:
-            button = QPushButton(suggestion.label)
+            button = QPushButton(plain_caption(suggestion.label))
             button.setObjectName("suggestion")
-            button.setToolTip(f"Ask: {suggestion.text}")
+            button.setToolTip(plain_tip(f"Ask: {suggestion.text}"))
             button.clicked.connect(partial(self._on_suggestion, suggestion.text))
             button.setEnabled(self._idle)
             row.addWidget(button)
@@ -112,6 +111,12 @@ class QuestionBox(QWidget):
         self._ask.setEnabled(idle)
         for button in self.suggestions.findChildren(QPushButton):
             button.setEnabled(idle)
+
+    def insert_number(self, number: int) -> None:
+        """Put a reference to a mask where the cursor is."""
+        before = self.line.text()[: self.line.cursorPosition()]
+        self.line.insert(f"{'' if not before or before.endswith((' ', '(')) else ' '}[{number}]")
+        self.line.setFocus()
 
     def restore(self, text: str) -> None:
         """Put a question back, unless something else was typed."""

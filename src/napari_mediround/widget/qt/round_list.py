@@ -6,22 +6,23 @@ from collections.abc import Sequence
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mediround.widget.chat.view import Entry
 from napari_mediround.widget.qt.cards import Card, make_card
 from napari_mediround.widget.qt.relay import relay
+from napari_mediround.widget.qt.wrapping import make_label
 
 WELCOME = """Ask for structures in words; a question is about the plane above.
 
 Segment the liver and the spleen
-Outline the vessel next to [1.1]
+Outline the vessel next to [1]
 Now its mirror on the other side
 
-[1] is the mask of round 1, [1.2] the second mask of that round, “it” the last one; the name of a \
-structure that is there already works too.
+[1] is the mask with the number 1; click a mask's number to put it into the question. “It” is the last mask. \
+The name of a structure that has a mask works too.
 
-Then accept (J), fix (K) or reject (N) each mask. Every step is kept at once, and U takes it back."""
+Then accept (J), fix (K) or reject (N) each mask. Every step is saved at once, and U takes it back."""
 
 
 class RoundList(QScrollArea):
@@ -31,6 +32,7 @@ class RoundList(QScrollArea):
     step_chosen = Signal(str)
     mask_chosen = Signal(int)
     mask_hovered = Signal(int)
+    number_chosen = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,12 +41,12 @@ class RoundList(QScrollArea):
         self._current: tuple[int, str, str, bool] = (0, "", "", False)
         inside = QWidget()
         inside.setObjectName("cards")
+        # The width of the dock is the limit, whatever a card would like.
+        inside.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._column = QVBoxLayout(inside)
         self._column.setContentsMargins(0, 2, 4, 2)
         self._column.setSpacing(6)
-        self._welcome = QLabel(WELCOME)
-        self._welcome.setObjectName("muted")
-        self._welcome.setWordWrap(True)
+        self._welcome = make_label(WELCOME, "muted")
         self._welcome.setMargin(6)
         self._column.addWidget(self._welcome)
         self._column.addStretch()
@@ -103,6 +105,7 @@ class RoundList(QScrollArea):
         card.step_chosen.connect(relay(self.step_chosen))
         card.mask_chosen.connect(relay(self.mask_chosen))
         card.mask_hovered.connect(relay(self.mask_hovered))
+        card.number_chosen.connect(relay(self.number_chosen))
         return card
 
     def _on_range_changed(self, _: int, end: int) -> None:

@@ -12,13 +12,18 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QSpinBox,
+    QVBoxLayout,
     QWidget,
 )
 from superqt import QElidingLabel
+
+from napari_mediround.widget.qt.wrapping import breakable, make_label, make_short_label, plain_tip
+
+PLANE_WIDTH = 84
+"""Pixels of four digits and two arrows: beside it the row says how the plane lies."""
 
 
 class Choices(QWidget):
@@ -29,21 +34,27 @@ class Choices(QWidget):
     volume_chosen = Signal(int)
     plane_chosen = Signal(int)
     follow_chosen = Signal(bool)
+    modality_chosen = Signal(int)
     window_chosen = Signal(int)
     learning_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self._images, self._windows = QComboBox(), QComboBox()
-        for box in (self._images, self._windows):
+        self._images, self._modalities, self._windows = QComboBox(), QComboBox(), QComboBox()
+        for box in (self._images, self._modalities, self._windows):
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._images.setPlaceholderText("choose an image")
         self._images.activated.connect(self.image_chosen.emit)
+        self._modalities.activated.connect(self.modality_chosen.emit)
+        self._modalities.setToolTip("What to take the image for: its file does not say what it is")
         self._windows.activated.connect(self.window_chosen.emit)
-        self._hint = QLabel()
-        self._hint.setWordWrap(True)
-        self._hint.setObjectName("low")
-        self._form = QFormLayout(self)
+        self._hint = make_label("", "low")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        self._form = QFormLayout()
+        column.addLayout(self._form)
+        column.addWidget(self._hint)  # in a form a wrapped label is cut
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setSpacing(4)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -51,8 +62,9 @@ class Choices(QWidget):
         self._form.addRow("Image", self._images)
         self._form.addRow("Volume", self._make_volume())
         self._form.addRow("Plane", self._make_plane())
-        self._form.addRow(self._hint)
+        self._form.addRow("Modality", self._modalities)
         self._form.addRow("Window", self._windows)
+        self.show_modalities((), 0)
         self.show_volume(0, 1, "")
 
     def _make_project(self) -> QHBoxLayout:
@@ -71,7 +83,7 @@ class Choices(QWidget):
         return row
 
     def _make_volume(self) -> QHBoxLayout:
-        self._volume, self._volume_name = QSpinBox(), QLabel()
+        self._volume, self._volume_name = QSpinBox(), make_short_label("")
         self._volume.setKeyboardTracking(False)
         self._volume.setToolTip("The image has several volumes; each has its own conversation")
         self._volume.valueChanged.connect(self.volume_chosen.emit)
@@ -81,17 +93,18 @@ class Choices(QWidget):
         return row
 
     def _make_plane(self) -> QHBoxLayout:
-        self._plane, self._plane_name = QSpinBox(), QLabel()
+        self._plane, self._plane_name = QSpinBox(), QElidingLabel()
+        self._plane_name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._plane.setKeyboardTracking(False)
+        self._plane.setFixedWidth(PLANE_WIDTH)
         self._plane.valueChanged.connect(self.plane_chosen.emit)
-        self._follow = QCheckBox("follow viewer")
+        self._follow = QCheckBox("follow")
         self._follow.setToolTip("The plane follows the viewer's slider, and the slider this number")
         self._follow.setChecked(True)
         self._follow.toggled.connect(self.follow_chosen.emit)
         row = QHBoxLayout()
-        for widget in (self._plane, self._plane_name):
-            row.addWidget(widget)
-        row.addStretch()
+        row.addWidget(self._plane)
+        row.addWidget(self._plane_name, stretch=1)
         row.addWidget(self._follow)
         return row
 
@@ -103,7 +116,7 @@ class Choices(QWidget):
     def show_project(self, name: str, hint: str) -> None:
         """See `ChatView`."""
         self._project.setText(name)
-        self._project.setToolTip(hint)
+        self._project.setToolTip(plain_tip(hint))
 
     def show_images(self, names: Sequence[str], current: int) -> None:
         """See `ChatView`."""
@@ -123,9 +136,16 @@ class Choices(QWidget):
             self._plane.setRange(0, max(planes - 1, 0))
             self._plane.setValue(plane)
         self._plane.setEnabled(planes > 1)
-        self._plane_name.setText(f"/ {planes - 1} {name}" if planes > 1 else name)
-        self._hint.setText(hint)
+        words = f"/ {planes - 1} {name}" if planes > 1 else name
+        self._plane_name.setText(words)
+        self._plane_name.setToolTip(plain_tip(words))
+        self._hint.setText(breakable(hint))
         self._hint.setVisible(bool(hint))
+
+    def show_modalities(self, names: Sequence[str], current: int) -> None:
+        """See `ChatView`."""
+        _fill(self._modalities, names, current)
+        self._form.setRowVisible(self._modalities, bool(names))
 
     def show_windows(self, names: Sequence[str], current: int) -> None:
         """See `ChatView`."""

@@ -21,7 +21,9 @@ QLabel, QCheckBox {{ background: transparent; }}
 #mask {{ background: transparent; border-left: 3px solid transparent; border-radius: 0px; }}
 #mask[current="true"] {{ border-left: 3px solid {text}; }}
 #link {{ background: transparent; border: none; padding: 0; text-decoration: underline; color: {text}; }}
-#link:focus {{ border: 1px solid {text}; }}
+#number {{ background: transparent; border: none; padding: 0 2px; font-weight: bold; color: {text}; }}
+#number:hover {{ background: {highlight}; }}
+#link:focus, #number:focus {{ border: 1px solid {text}; }}
 #ask {{ background: {current}; padding: 5px 12px; }}
 #chip, #suggestion {{ background: {primary}; border-radius: 8px; padding: 1px 8px; }}
 #suggestion {{ background: transparent; border: 1px solid {primary}; }}
@@ -34,6 +36,9 @@ QLabel, QCheckBox {{ background: transparent; }}
 #adapters:focus, #adapter_card:focus {{ border: 1px solid {text}; }}
 #adapters::item:selected {{ background: {current}; }}
 #quality {{ background: {background}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; }}
+#need {{ background: {foreground}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px; }}
+#need::chunk {{ background: {caution}; border-radius: 3px; }}
+#need[met="true"]::chunk {{ background: {good}; }}
 #quality::chunk {{ background: {good}; border-radius: 3px; }}
 #quality[low="true"]::chunk {{ background: {caution}; }}
 """

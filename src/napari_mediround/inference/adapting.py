@@ -1,4 +1,4 @@
-"""A predictor that can take on what a site has learned, and put it off again. Knows no project and no Qt."""
+"""A predictor that a learned adapter can be attached to and taken off. Knows no project and no Qt."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_mediround.inference.device import choose_device
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.adapter import Adapter, attach_folder, is_adapter
+from napari_mediround.model.build import build_mediround
 from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.llama import AnsweringLanguage
 
 
 class AdaptedPredictor(Predictor):
@@ -24,8 +27,18 @@ class AdaptedPredictor(Predictor):
     _adapter_name = ""
 
     @classmethod
-    def from_preset(cls, preset: str = "lite", device: str = "auto", adapter: Path | None = None, **options):
-        """Build a model from a preset; see `Predictor.from_preset` for options and errors.
+    def from_preset(
+        cls,
+        preset: str = "lite",
+        device: str = "auto",
+        adapter: Path | None = None,
+        cache_dir: Path | None = None,
+        weights_dir: Path | None = None,
+        seed: int = 0,
+    ):
+        """Build a model from a preset, on the CPU one that only answers until more is asked of it.
+
+        See `Predictor.from_preset` for the other parameters and errors.
 
         Parameters
         ----------
@@ -41,10 +54,23 @@ class AdaptedPredictor(Predictor):
             When the adapter is damaged or was learned on other weights.
         """
         learned = adapter is not None and is_adapter(adapter)
-        predictor = super().from_preset(preset, device, None if learned else adapter, **options)
+        trained, answering = None if learned else adapter, choose_device(device).type == "cpu"
+        model = build_mediround(preset, seed, trained, weights_dir=weights_dir, answering=answering)
+        predictor = cls(model, device, cache_dir, preset)
         if learned:
             predictor.use_adapter(adapter)
         return predictor
+
+    def _complete(self) -> None:
+        """Have a language model that learns and takes adapters: seconds, where only answering was loaded."""
+        if isinstance(self.model.language, AnsweringLanguage):
+            self.model.language = self.model.language.complete()
+            self._reader.forget()
+
+    def _move(self, device: torch.device) -> None:
+        if device.type != "cpu":
+            self._complete()
+        super()._move(device)
 
     def describe(self) -> dict[str, str]:
         """Return preset, device, precision and, where one is used, the adapter's name and hash."""
@@ -53,12 +79,12 @@ class AdaptedPredictor(Predictor):
         return super().describe() | {"adapter": self._adapter_name, "adapter_sha256": self._adapter.sha256}
 
     def use_adapter(self, folder: Path | None) -> None:
-        """Answer with a learned adapter from now on, or with none; embeddings stay valid.
+        """Use a learned adapter from now on, or none. Cached embeddings stay valid.
 
         Raises
         ------
         AdapterError
-            When it is damaged or was learned on other weights; none is used then.
+            When the adapter is damaged or was learned on other weights; then no adapter is used.
         """
         with self._lock:
             if self._adapter is not None:
@@ -66,19 +92,21 @@ class AdaptedPredictor(Predictor):
             self._adapter, self._adapter_name = None, ""
             self._reader.forget()
             if folder is not None:
+                self._complete()
                 self._adapter, self._adapter_name = attach_folder(self.model, folder), Path(folder).name
 
     def copy(self, cache_dir: Path | None = None) -> AdaptedPredictor:
         """Return a predictor without adapter that shares this one's weights and embeddings.
 
-        Either may then answer, learn, take an adapter or move to another device without the other.
+        After that each of the two may answer, learn, use an adapter or move to another device on its own.
 
         Parameters
         ----------
         cache_dir : Path, optional
-            Where the copy keeps embeddings between runs, where this one keeps none.
+            Folder in which the copy keeps embeddings between runs, if this predictor has none.
         """
         with self._lock:
+            self._complete()
             tensors = [*self.model.parameters(), *self.model.buffers()]
             shared = {id(tensor): _alias(tensor) for tensor in tensors}
             tokenizer = self.model.language.tokenizer  # never changed; to copy it stops every other thread
@@ -91,7 +119,7 @@ class AdaptedPredictor(Predictor):
             return other
 
     def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
-        """Return what is known of a plane, uint8 (H, W, 3); the plane last set stays so."""
+        """Return the features of a plane, uint8 (H, W, 3). The plane set by `set_image` does not change."""
         with self._lock:
             current = self._current, self._view, self._modality
             key = self.set_image(image)

@@ -1,0 +1,1 @@
+"""Words to names, masks, amounts and planes: what a clause mentions. Knows no action."""

@@ -1,0 +1,61 @@
+"""What label arrays show: where it changed, how each mask came to be, and what a person thinks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from napari_mediround.domain.judged import PROPOSAL, JudgedMask, first_origin, origin_after_fix
+from napari_mediround.domain.mask import Mask
+from napari_mediround.journal import Event, State
+from napari_mediround.journal.entries import RoundAsked, VerdictGiven
+
+
+def judge_masks(state: State, standing: Iterable[Event]) -> tuple[JudgedMask, ...]:
+    """Return the masks that label arrays show, in the order in which they take their pixels.
+
+    Parameters
+    ----------
+    state : State
+        Of a case.
+    standing : iterable of Event
+        The steps that led there, without those that were undone.
+    """
+    origins = _origins(standing)
+    found = []
+    for label in state.shown:
+        source = state.labels.get(label.drawn, label)
+        origin = origins[label.value]
+        verdict = label.verdict or PROPOSAL
+        facts = (source.structure, label.plane, label.mask, origin, verdict, label.quality)
+        found.append(JudgedMask(label.drawn, *facts))
+    return tuple(found)
+
+
+def _origins(standing: Iterable[Event]) -> dict[int, str]:
+    """Return the origin of each mask by its label value."""
+    origins: dict[int, str] = {}
+    for event in standing:
+        entry = event.entry
+        if isinstance(entry, RoundAsked):
+            values = range(entry.first_label, entry.first_label + len(entry.round.targets))
+            origins |= dict.fromkeys(values, first_origin(entry.model))
+        elif isinstance(entry, VerdictGiven) and entry.verdict == "corrected":
+            prompted = bool(entry.prompts.points_xy) or entry.prompts.box_xyxy is not None
+            for mark in entry.marks:
+                before = origins[mark.label]
+                origins[mark.label] = origin_after_fix(before, mark.before, mark.after, prompted)
+    return origins
+
+
+def changed_planes(before: State, after: State) -> frozenset[int]:
+    """Return the planes on which two states may draw different labels."""
+    old, new = (_drawn(before), _drawn(after))
+    return frozenset(plane for plane in old.keys() | new.keys() if old.get(plane) != new.get(plane))
+
+
+def _drawn(state: State) -> dict[int, list[tuple[int, Mask]]]:
+    """Return what is drawn on each plane, in order."""
+    planes: dict[int, list[tuple[int, Mask]]] = {}
+    for label in state.shown:
+        planes.setdefault(label.plane, []).append((label.value, label.mask))
+    return planes
