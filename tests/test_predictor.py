@@ -181,7 +181,7 @@ def test_another_plane_is_read_anew(predictor):
 
 def test_an_image_is_encoded_once(predictor):
     calls, encode = [], predictor.model.encode_image
-    predictor.model.encode_image = lambda *image: calls.append(1) or encode(*image)
+    predictor.model.encode_image = lambda *a, **k: calls.append(1) or encode(*a, **k)
     keys = [predictor.set_image(make_plane(i)) for i in (0, 1, 0)]
     assert keys[0] == keys[2] != keys[1]
     assert len(calls) == 2

@@ -124,7 +124,7 @@ class AdaptedPredictor(Predictor):
             current = self._current, self._view, self._modality
             key = self.set_image(image)
             self._current, self._view, self._modality = current
-            return self._features(key)
+            return self._store.require(key)
 
 
 def _alias(tensor: torch.Tensor) -> torch.Tensor:

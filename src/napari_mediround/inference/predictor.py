@@ -86,8 +86,7 @@ class Predictor:
         self._current = self._view = self._modality = ""
         self._origins = Origins()
         self._seen: tuple[ImageFeatures, Seen] | None = None
-        self._lock = threading.RLock()
-        self._notes: list[str] = []
+        self._lock, self._notes = threading.RLock(), []
         self._move(self.device)
 
     @classmethod
@@ -166,8 +165,7 @@ class Predictor:
         modality : str
             DICOM's code where it is known, else "".
         spacing_mm : tuple of float, optional
-            From row to row and from column to column, so that the model sees the body in its proportions.
-            None takes them as known from before, else as equal.
+            From row to row and from column to column; None takes it as known from before, else as equal.
 
         Raises
         ------
@@ -333,8 +331,7 @@ class Predictor:
         )
 
     def _segment(self, features: ImageFeatures, vectors, names: list[str], cancelled) -> tuple[Target, ...]:
-        found: list[Target] = []
-        names = [self.anatomy.normalise(name) for name in names]
+        found, names = [], [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
