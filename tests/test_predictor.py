@@ -250,10 +250,10 @@ def test_short_memory_is_answered_one_by_one_and_said(predictor):
     plenty = ask(predictor, Conversation(), "Both?").rounds[0]
     segment = predictor.model.segment
 
-    def short(features, vectors):
+    def short(features, vectors, names):
         if len(vectors) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return segment(features, vectors)
+        return segment(features, vectors, names)
 
     predictor.model.segment = short
     scarce = ask(predictor, Conversation(), "Both?").rounds[0]
@@ -278,7 +278,7 @@ def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
 
 
 def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
-    def nothing(features, vectors):
+    def nothing(*arguments):
         raise MemoryError
 
     script_answers(predictor, ANSWERS[0], ANSWERS[0])
