@@ -110,6 +110,15 @@ def test_nothing_accepted_is_refused_in_words(desk):
         collect_masks(desk.mask_layer, desk.image)
 
 
+@pytest.mark.filterwarnings("ignore:Nobody has accepted:UserWarning")
+def test_a_saved_layer_of_nothing_but_proposals_is_written_as_proposals(desk, tmp_path):
+    path, layer = tmp_path / "all.nii.gz", desk.mask_layer
+    names = ("name", "metadata", "features", "scale", "translate", "affine")
+    write_labels(str(path), layer.data, {name: getattr(layer, name) for name in names})
+    assert (read_study(path).pixels > 0).sum() == (layer.data > 0).sum()
+    assert (tmp_path / "all.tsv").read_text("utf-8").count("proposal") == 3
+
+
 def test_planes_of_one_mask_that_nobody_judged_stay(desk):
     judge(desk)
     session, case = desk.session, desk.controller._place.case

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import load_anatomy
@@ -46,6 +46,8 @@ _NOTHING = (
     "Nothing of “{}” has been accepted, so nothing is exported. Accept masks (J), or take "
     "Plugins → MediRound export and tick them: {}."
 )
+_PROPOSALS = "Nobody has accepted any of these masks; the file calls each a proposal: {}."
+"""Said where a layer is saved that holds nothing but proposals: the person asked for just this layer."""
 _CHANGED = "{} was changed in the viewer, outside the conversation: what the layer shows was taken."
 
 
@@ -74,9 +76,13 @@ def write_labels(path: str, data: NDArray, meta: dict) -> list[str]:
         When no label is drawn.
     """
     labels = Layer.create(data, meta, "labels")
-    found = collect_masks(labels, labels)
+    proposals = [str(row) for row in list_masks(labels) if row.verdict == PROPOSAL]
+    alone = bool(proposals) and len(proposals) == len(list_masks(labels))
+    found = collect_masks(labels, labels, left_out=() if alone else None)
     options = Options(overwrite=True, left_out=tuple(map(str, found.left_out)), notes=found.notes)
     export(found.volume, Path(path), options=options)
+    if alone:
+        show_warning(_PROPOSALS.format(", ".join(proposals)))
     if found.left_out:
         show_info(found.say_left_out())
     return [path]
