@@ -205,7 +205,7 @@ def test_embeddings_on_disk_are_found_by_the_next_predictor(predictor, tmp_path)
     first = Predictor(predictor.model, "cpu", tmp_path)
     key = first.set_image(make_plane())
     second = Predictor(copy.deepcopy(predictor.model), "cpu", tmp_path)
-    second.model.encode_image = None
+    second.model.encode_image = pytest.fail  # nothing is left to encode
     assert second.set_image(make_plane()) == key
     script_answers(first, ANSWERS[0]), script_answers(second, ANSWERS[0])
     one, other = (ask(p, Conversation(), "The liver?").rounds[0].targets[0].mask for p in (first, second))
@@ -250,10 +250,10 @@ def test_short_memory_is_answered_one_by_one_and_said(predictor):
     plenty = ask(predictor, Conversation(), "Both?").rounds[0]
     segment = predictor.model.segment
 
-    def short(features, vectors):
+    def short(features, vectors, names):
         if len(vectors) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return segment(features, vectors)
+        return segment(features, vectors, names)
 
     predictor.model.segment = short
     scarce = ask(predictor, Conversation(), "Both?").rounds[0]
@@ -265,10 +265,10 @@ def test_short_memory_is_answered_one_by_one_and_said(predictor):
 def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
     encode, failures = predictor.model.encode_image, [RuntimeError("CUDA out of memory.")]
 
-    def short(image, *frame):
+    def short(image, **frame):
         if failures:
             raise failures.pop()
-        return encode(image, *frame)
+        return encode(image, **frame)
 
     predictor.model.encode_image = short
     script_answers(predictor, ANSWERS[0], ANSWERS[0])
@@ -278,7 +278,7 @@ def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
 
 
 def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
-    def nothing(features, vectors):
+    def nothing(features, vectors, names):
         raise MemoryError
 
     script_answers(predictor, ANSWERS[0], ANSWERS[0])
