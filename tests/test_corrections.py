@@ -31,9 +31,9 @@ class Named(FakeSegmenter):
         super().set_image(image)
         return hash_image(image)
 
-    def ask(self, text, conversation, references, cancelled=None):
+    def ask(self, text, conversation, references, cancelled=None, **more):
         """Say which image the masks lie on."""
-        answer = super().ask(text, conversation, references, cancelled)
+        answer = super().ask(text, conversation, references, cancelled, **more)
         return type(answer)(answer.text, answer.targets, image=hash_image(self.images[-1]))
 
     def describe(self):

@@ -36,6 +36,9 @@ def read(text: str, situation: Situation) -> list[Token]:
         lambda m: m[0] if not (m[2] or m[3]) else f"{m[1]}{m[2]}0{m[3]}",
         text,
     )
+    # A disc is named after two vertebrae, and is neither.
+    levels = r"\b([CTL]\d{1,2})\s*[-/–]\s*([CTLS]\d{1,2})(?=\s+(?:intervertebral\s+)?dis[ck]s?\b)"
+    text = re.sub(levels, r"\1 \2", text, flags=re.IGNORECASE)
     text = POINT.sub(lambda m: read_pointer(m, situation, keep), text)
     text = ORDINAL_MASK.sub(lambda m: read_nth(m, situation, keep), text)
     text = AMOUNT.sub(lambda m: keep(read_amount(m)), text)
