@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 from fakes import FakeSegmenter
-from ledgers import STUDY, box_mask, open_session
+from ledgers import STUDY, ask_as_typed, box_mask, open_session
 from typer.testing import CliRunner
 
 from napari_mediround.cli.app import app
@@ -26,13 +26,13 @@ FORMULA = "=1+1 the spleen"
 def project(tmp_path):
     """Make a round that was corrected, one that was rejected and undone, and a formula, in two cases."""
     session = open_session(tmp_path / "project", "a" * 24)
-    session.ask(QUESTION, 1)
+    ask_as_typed(session, QUESTION, 1)
     session.fix(1, box_mask(slice(1, 4), slice(1, 4)), "keep", 2.5, Prompts(((1, 1),), (True,)), "leak")
-    session.ask("what is next to [1]", 1)
+    ask_as_typed(session, "what is next to [1]", 1)
     session.reject(2)
     session.undo()
     other = Session(FakeSegmenter(), STUDY, journal=session.journal, case="b" * 24)
-    other.ask(FORMULA, 0)
+    ask_as_typed(other, FORMULA, 0)
     session.journal.close()
     return tmp_path / "project"
 

@@ -31,9 +31,9 @@ class Named(FakeSegmenter):
         super().set_image(image)
         return hash_image(image)
 
-    def ask(self, text, conversation, references, cancelled=None, **more):
+    def ask(self, text, conversation, references, cancelled=None, **named):
         """Say which image the masks lie on."""
-        answer = super().ask(text, conversation, references, cancelled, **more)
+        answer = super().ask(text, conversation, references, cancelled)
         return type(answer)(answer.text, answer.targets, image=hash_image(self.images[-1]))
 
     def describe(self):
@@ -89,7 +89,7 @@ def test_two_fixes_of_one_mask_add_up(project):
 def test_masks_inside_others_teach_whole(project, overlap):
     journal, session = project
     session.ask("Segment the liver.", 0)
-    session.ask("Segment the tumour.", 0)
+    session.ask("Segment the spleen.", 0)
     liver, tumour = RIGHT, session.label(2).mask
     session.fix(1, liver)
     session.accept(2, overlap=overlap)
@@ -103,7 +103,7 @@ def test_a_mask_that_was_cut_and_judged_again_as_it_is_teaches_whole(project):
     journal, session = project
     session.ask("Segment the liver.", 0)
     session.fix(1, Mask.from_array(np.ones((24, 32), bool)))
-    session.ask("Segment the tumour.", 0)
+    session.ask("Segment the spleen.", 0)
     session.fix(2, RIGHT)
     assert not session.label(2).mask.area
     session.fix(2, session.label(2).mask)

@@ -37,7 +37,7 @@ class Reader:
         self.image, self.encoded = image, self.encoded + 1
         return str(self.encoded)
 
-    def ask(self, text, conversation, references, cancelled=None) -> Answer:
+    def ask(self, text, conversation, references, cancelled=None, **named) -> Answer:
         """Remember the question and answer by the script."""
         self.asked.append((text, conversation, references))
         return Answer("", self.reply(re.fullmatch(r"Segment the (.+)\.", text)[1]))

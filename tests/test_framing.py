@@ -83,7 +83,9 @@ def test_a_click_outside_looks_at_the_whole_plane_and_keeps_the_mask(
     predictor: Predictor, monkeypatch
 ) -> None:
     encode, encoded = predictor.model.encode_image, []
-    monkeypatch.setattr(predictor.model, "encode_image", lambda *a, **k: encoded.append(0) or encode(*a, **k))
+    monkeypatch.setattr(
+        predictor.model, "encode_image", lambda *arguments: encoded.append(0) or encode(*arguments)
+    )
     predictor.forget()
     predictor.set_image(picture(BODY))
     first, _ = predictor.refine(np.array([[100.0, 120.0]]), np.array([True]))

@@ -49,7 +49,7 @@ def rectangle(box):
 class Drawer(FakeSegmenter):
     """Answers "box 1 2 3 4" with that rectangle."""
 
-    def ask(self, text, conversation, references, cancelled=None):
+    def ask(self, text, conversation, references, cancelled=None, **named):
         """Return one target for each box."""
         found = [tuple(map(int, m)) for m in re.findall(r"box (\d+) (\d+) (\d+) (\d+)", text)]
         targets = tuple(Target(f"part {k}", rectangle(box), k / 7) for k, box in enumerate(found))

@@ -160,7 +160,7 @@ class Listener(FakeSegmenter):
         model = SimpleNamespace(language=language, template=PromptTemplate(**words, image_tokens=1))
         self._reader, self.prompts = DialogueReader(model, 9, 9), []
 
-    def ask(self, text, conversation, references, cancelled=None):
+    def ask(self, text, conversation, references, cancelled=None, **named):
         """Compose, then answer as the fake does."""
         self.prompts.append(
             repr(self._reader.compose(text, conversation, references, "image", {}, lambda *_: (0, 0)))

@@ -115,7 +115,7 @@ class Composing(FakeSegmenter):
         model = SimpleNamespace(language=language, template=PromptTemplate(**words, image_tokens=1))
         self.reader, self.read = DialogueReader(model, 9, 9), ""
 
-    def ask(self, text, conversation, references, cancelled=None):
+    def ask(self, text, conversation, references, cancelled=None, **named):
         """Compose the dialogue, then answer as the fake does."""
         pieces = self.reader.compose(text, conversation, references, "image", {}, lambda *_: (0, 0))
         self.read = "|".join(piece for piece in pieces if isinstance(piece, str))

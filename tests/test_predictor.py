@@ -111,7 +111,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
                 patched.setattr(dialogue, "KNOWN", 1e-99)  # of a random model
                 answer = ask(predictor, Conversation(), "the bag that holds lunch").rounds[0].answer
             told += answer.targets
-            assert (f"Read as the {wanted}" in answer.note) == (sure != 1e-99)
+            assert (f"I took this to mean the {wanted}" in answer.note) == (sure != 1e-99)
         assert [target.structure for target in told] == [wanted] * 2
         assert told[0].mask == told[1].mask
 
@@ -125,7 +125,7 @@ def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, mo
     script_answers(predictor, "The ovary [SEG].")
     answer = ask(predictor, Conversation(), question).rounds[0].answer
     assert answer.targets[0].structure == "ovary"
-    assert ("Read as the ovary" in answer.note) == ("ovary" not in question)
+    assert ("I took this to mean the ovary" in answer.note) == ("ovary" not in question)
 
 
 def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor, monkeypatch):
@@ -181,7 +181,7 @@ def test_another_plane_is_read_anew(predictor):
 
 def test_an_image_is_encoded_once(predictor):
     calls, encode = [], predictor.model.encode_image
-    predictor.model.encode_image = lambda *a, **k: calls.append(1) or encode(*a, **k)
+    predictor.model.encode_image = lambda *image: calls.append(1) or encode(*image)
     keys = [predictor.set_image(make_plane(i)) for i in (0, 1, 0)]
     assert keys[0] == keys[2] != keys[1]
     assert len(calls) == 2
@@ -205,7 +205,7 @@ def test_embeddings_on_disk_are_found_by_the_next_predictor(predictor, tmp_path)
     first = Predictor(predictor.model, "cpu", tmp_path)
     key = first.set_image(make_plane())
     second = Predictor(copy.deepcopy(predictor.model), "cpu", tmp_path)
-    second.model.encode_image = pytest.fail  # nothing is left to encode
+    second.model.encode_image = None
     assert second.set_image(make_plane()) == key
     script_answers(first, ANSWERS[0]), script_answers(second, ANSWERS[0])
     one, other = (ask(p, Conversation(), "The liver?").rounds[0].targets[0].mask for p in (first, second))
@@ -265,10 +265,10 @@ def test_short_memory_is_answered_one_by_one_and_said(predictor):
 def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
     encode, failures = predictor.model.encode_image, [RuntimeError("CUDA out of memory.")]
 
-    def short(image, **frame):
+    def short(image, *frame):
         if failures:
             raise failures.pop()
-        return encode(image, **frame)
+        return encode(image, *frame)
 
     predictor.model.encode_image = short
     script_answers(predictor, ANSWERS[0], ANSWERS[0])
@@ -278,7 +278,7 @@ def test_short_memory_while_encoding_is_said_with_the_next_answer(predictor):
 
 
 def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
-    def nothing(features, vectors, names):
+    def nothing(*arguments):
         raise MemoryError
 
     script_answers(predictor, ANSWERS[0], ANSWERS[0])
@@ -325,7 +325,7 @@ def test_an_empty_mask_is_said_and_can_be_fixed(predictor, monkeypatch):
             lambda logits, frame: np.zeros((len(logits), *frame.shape), bool),
         )
         answer = predictor.ask("The liver?", Conversation())
-    assert "Nothing was found of the liver" in answer.note
+    assert "I found no liver" in answer.note
     mask, _ = predictor.refine(np.array([[20.0, 20.0]]), np.array([True]), None, answer.targets[0].mask)
     assert mask.shape == (48, 64)
 
@@ -419,4 +419,4 @@ def test_of_a_kind_what_is_seen_best_is_meant(predictor, monkeypatch, sees, mean
         script_answers(predictor, "The tumour [SEG].")
         answer = ask(predictor, Conversation(), "Segment the tumour.").rounds[0].answer
         assert [target.structure for target in answer.targets] == [said]
-        assert ("Read as the" in answer.note) == (said == meant)
+        assert ("I took this to mean the" in answer.note) == (said == meant)

@@ -37,7 +37,7 @@ def work(desk, path):
     open_file(desk, path)
     desk.ask("segment the liver and the spleen")
     desk.press("J")
-    desk.ask("what is next to [1]")
+    desk.ask("the structure next to [1]")
     return seen(desk)
 
 

@@ -150,8 +150,8 @@ def test_a_branch_keeps_locked_masks_and_hides_the_proposals_it_leaves(session):
 def test_retry_asks_again_in_place_and_the_old_round_stays_on_its_branch():
     session = open_session()
     session.ask("segment the liver", 1)
-    old = session.ask("what is next to [1]", 1)
-    session.ask("segment the spleen", 2)
+    old = session.ask("segment the spleen", 1)
+    session.ask("segment the stomach", 2)
     new = session.retry(2, references=())
     assert (new.index, new.parent, new.references) == (2, old.parent, ())
     assert len(session.conversation) == 2
@@ -207,9 +207,9 @@ def test_a_resumed_session_shows_the_model_again_what_old_references_lie_on(tmp_
     key = session.prepare(0, "lung")
     answer = Answer("here", (Target("liver", LEFT, 0.9),), image=key)
     session.add(Round(1, 0, "the liver", (), answer, window="lung"))
-    session.ask("next to [1]", 1)
+    session.ask("the structure next to [1]", 1)
     resumed = reopen(session)
-    resumed.ask("and its mirror", 2, references=(Reference(1),))
+    resumed.ask("the structure next to [1]", 2, references=(Reference(1),))
     shown = resumed.segmenter.images
     assert len(shown) == 2
     assert resumed.segmenter.set_image(shown[0]) == key

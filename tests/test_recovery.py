@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from fakes import FakeSegmenter
-from ledgers import CASE, STUDY, box_mask, open_session, reopen
+from ledgers import CASE, STUDY, ask_as_typed, box_mask, open_session, reopen
 
 from napari_mediround.errors import JournalError
 from napari_mediround.journal import History, Journal, recovery
@@ -19,7 +19,7 @@ def project(tmp_path):
     """Eight rounds, each accepted, closed cleanly; and the state after each event."""
     session = open_session(tmp_path)
     for k in range(8):
-        session.ask(f"segment the liver and part {k}", k % 3)
+        ask_as_typed(session, f"segment the liver and part {k}", k % 3)
         session.fix(2 * k + 1, box_mask(slice(k, k + 3), slice(k, k + 5)))
     session.journal.close()
     return tmp_path

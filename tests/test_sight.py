@@ -87,7 +87,7 @@ def test_the_outline_goes_with_the_fix_the_undo_and_the_dock(desk):
     assert len(outlines(desk)) == 1
     desk.press("K")
     assert outlines(desk) == []
-    desk.press("N")
+    desk.press("Escape")
     assert len(outlines(desk)) == 1
     desk.press("U")
     assert outlines(desk) == []

@@ -199,7 +199,7 @@ def test_every_kind_of_layer_has_the_masks_of_its_record(make):
     desk.worker.run()
     desk.ask("segment the liver")
     desk.ask("segment the spleen")
-    desk.press("J", "K", "N", "U", "Shift+U")
+    desk.press("J", "K", "Escape", "N", "U", "Shift+U")
     case, labels = desk.controller._place.case, desk.mask_layer
     expected = np.zeros(labels.data.shape, labels.data.dtype)
     for plane in range(desk.session.study.planes):

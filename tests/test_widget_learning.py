@@ -37,7 +37,7 @@ LONG = 120000
 class Named(FakeSegmenter):
     """The fake, with the keys of planes that the model gives them."""
 
-    def ask(self, text, conversation, references, cancelled=None):
+    def ask(self, text, conversation, references, cancelled=None, **named):
         """Say which plane the masks lie on."""
         answer = super().ask(text, conversation, references, cancelled)
         return dataclasses.replace(answer, image=hash_image(self.images[-1]))

@@ -1,9 +1,8 @@
 """Train from a recipe: the stages in order; each can be stopped and goes on where it was.
 
-``mediround train RECIPE`` runs it. A recipe is a TOML file: ``[run]`` says where and from what; ``[dense]``,
+``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[dense]``,
 ``[pixels]``, ``[text]``, ``[joint]``, ``[finding]`` and ``[judging]`` hold the settings of the stages of the
-same names. The data are what `training.data.prepare` and `training.data.pictures` drew; nothing here knows a
-patient.
+same names. Knows no patient: the data are what `training.data.prepare` and `training.data.pictures` drew.
 """
 
 from __future__ import annotations

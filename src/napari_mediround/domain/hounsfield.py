@@ -22,6 +22,7 @@ SAMPLE = 1_000_000
 _LOWEST, _AIR, _LUNG, _FULLEST = -1100, -900, -700, -300  # HU; below the first is padding
 _SOFT, _BRIGHT = (-200, 250), 100
 _FAT, _MUSCLE = (-150, -60), (-30, 90)
+_LEAST_FAT = 0.03
 _BIN = 15.0
 _FEWEST_VALUES = 100
 _WIDEST_PICTURE = 255
@@ -109,7 +110,8 @@ def find_shift(pixels: NDArray) -> float | None:
     moved = values - SHIFT
     if len(np.unique(values)) < _FEWEST_VALUES:
         return None  # a label map
-    if values.min() > -SHIFT / 2 and _is_ct(moved, 0.005, padded) and _has_peak(moved):
+    fat = _share(moved[moved > _LUNG], *_FAT) >= _LEAST_FAT  # padding may have left little air to go by
+    if values.min() > -SHIFT / 2 and _is_ct(moved, 0.005, False) and _has_peak(moved) and (fat or not padded):
         return SHIFT
     return None
 
@@ -145,7 +147,7 @@ def _is_ct(values: NDArray, air: float, padded: bool) -> bool:
         return False
     if in_air >= air and in_air / (_AIR - _LOWEST) >= 0.3 * between / (_FULLEST - _LUNG):
         return True
-    return padded and _share(rest, *_FAT) >= 0.03 and _has_peak(values)
+    return padded and _share(rest, *_FAT) >= _LEAST_FAT and _has_peak(values)
 
 
 def _has_peak(values: NDArray) -> bool:

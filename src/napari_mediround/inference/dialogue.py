@@ -31,6 +31,9 @@ from napari_mediround.model.prompt import (
 
 _BRACKETS = re.compile(r"\[[\d.\s]+\]")
 
+NOTHING_FOUND = "I found no {}: it is not visible, or I missed it. If you see it, fix it with a click."
+READ_AS = "I took this to mean the {}, but I am not certain. If you meant something else, please name it."
+"""Notes beside an answer."""
 SURE = 0.6
 """An answer with one mask and at least this probability is taken as the language model gave it."""
 KNOWN = 0.2

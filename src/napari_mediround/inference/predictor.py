@@ -30,21 +30,18 @@ from napari_mediround.inference.device import (
     precision,
     release_memory,
 )
-from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.dialogue import NOTHING_FOUND, READ_AS, DialogueReader
 from napari_mediround.inference.laterality import keep_sides
 from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
 from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.crop import find_aspect, whole_plane
-from napari_mediround.model.features import ImageFeatures, Seen
+from napari_mediround.model.crop import find_aspect, find_frame, whole_plane
+from napari_mediround.model.features import Decoded, ImageFeatures, Seen
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import compose_answer, parse_answer, plain_question, readable
 
 LOG = logging.getLogger(__name__)
-
-NOTHING_FOUND = "Nothing was found of the {}: not visible, or missed. Fix it with a click if you see it."
-READ_AS = "Read as the {}: that is not sure. If something else is meant, say its name."
 
 
 class Predictor:
@@ -86,7 +83,8 @@ class Predictor:
         self._current = self._view = self._modality = ""
         self._origins = Origins()
         self._seen: tuple[ImageFeatures, Seen] | None = None
-        self._lock, self._notes = threading.RLock(), []
+        self._lock = threading.RLock()
+        self._notes: list[str] = []
         self._move(self.device)
 
     @classmethod
@@ -128,11 +126,8 @@ class Predictor:
 
     def describe(self) -> dict[str, str]:
         """Return preset, device and precision in words."""
-        return {
-            "preset": self.preset,
-            "device": describe_device(self.device),
-            "precision": str(self.dtype).removeprefix("torch."),
-        }
+        precision = str(self.dtype).removeprefix("torch.")
+        return {"preset": self.preset, "device": describe_device(self.device), "precision": precision}
 
     def change_device(self, device: str) -> None:
         """Move the model to another device. Caches stay valid."""
@@ -154,7 +149,7 @@ class Predictor:
         modality: str = "",
         spacing_mm: tuple[float, float] | None = None,
     ) -> str:
-        """Encode a rendered plane, unless its embedding is cached, and return its key.
+        """Encode a rendered plane, unless its embedding is kept already; return its key.
 
         Parameters
         ----------
@@ -165,7 +160,8 @@ class Predictor:
         modality : str
             DICOM's code where it is known, else "".
         spacing_mm : tuple of float, optional
-            From row to row and from column to column; None takes it as known from before, else as equal.
+            From row to row and from column to column, so that the model sees the body in its proportions.
+            None takes them as known from before, else as equal.
 
         Raises
         ------
@@ -174,7 +170,7 @@ class Predictor:
         """
         with self._lock:
             key, aspect = hash_image(image), spacing_mm and find_aspect(spacing_mm)
-            encode = partial(self.model.encode_image, aspect=aspect or 1.0)
+            encode = partial(self._encode, aspect=aspect or 1.0)
             self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             self._current, self._view, self._modality = key, view, modality
             return key
@@ -228,8 +224,8 @@ class Predictor:
             place = partial(find_asked, self.model, look, self._view, *asked, self._current)
             there = structures or self._careful(place)
             seen = partial(see_structures, self.model, look, self._modality)
-            answer = partial(self._reader.answer, pieces, raw, cancelled, text, pointed_at, there, seen)
-            said, vectors = self._careful(answer)
+            asked = pieces, raw, cancelled, text, pointed_at, there, seen
+            said, vectors = self._careful(partial(self._reader.answer, *asked))
             stop_if(cancelled)
             names, absent = parse_answer(said)
             names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
@@ -238,10 +234,10 @@ class Predictor:
                 stop_if(cancelled)
                 return Answer(reply, image=self._current, note=self._take_notes(notes))
             notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
-            found = self._segment(features, vectors, names, cancelled)
-            targets = keep_sides(found, conversation, self._current, self.anatomy, self.refine)
-            if empty := [target.structure for target in targets if not target.mask.area]:
-                notes.append(NOTHING_FOUND.format(" and the ".join(empty)))
+            targets = self._segment(features, vectors, names, cancelled)
+            targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
+            if empty := [t.structure for t in targets if not t.mask.area]:
+                notes.append(NOTHING_FOUND.format(" and no ".join(empty)))
             said = readable(compose_answer([t.structure for t in targets], absent))
             return Answer(said, targets, tuple(absent), self._current, self._take_notes(notes))
 
@@ -289,7 +285,7 @@ class Predictor:
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
                 key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
-                encode = partial(self.model.encode_image, frame=whole_plane(image.shape[:2], aspect))
+                encode = partial(self._encode, aspect=aspect, whole=True)
                 features = self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
@@ -335,7 +331,7 @@ class Predictor:
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._decode, features, left, called))
+            decoded = self._careful(partial(self._segment_batch, features, left, called))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
                 mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
@@ -345,16 +341,20 @@ class Predictor:
                 self._origins.keep(self._current, mask, origin)
         return tuple(found)
 
-    def _decode(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]):
+    def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
         batch = vectors[: self.masks_at_once].to(self.device)
         return self.model.segment(self._looked_at(features), batch, names[: self.masks_at_once])
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with their decoder features, which are kept for one plane (6 MB in `lite`)."""
+        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
         here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)
         return replace(here, seen=self._seen[1])
+
+    def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
+        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_frame, image)
+        return self.model.encode_image(image, find(aspect))
 
     def _take_notes(self, notes: list[str]) -> str:
         said, self._notes = " ".join([*self._notes, *notes]), []

@@ -179,7 +179,7 @@ class Adapter:
 def hash_base(model: MediRound) -> str:
     """Return 16 hex digits of the weights that an adapter belongs to; `model` has no adapter.
 
-    Reads only the first bytes of each tensor of the frozen language model, to be fast.
+    Of the frozen language model only the first bytes of each tensor are read, so that this takes a moment.
     The finder does not count: it works by name, beside what an adapter changes, so that adapters outlive it.
     """
     digest = hashlib.sha256()

@@ -148,9 +148,7 @@ class MediRound(nn.Module):
 
     # Image encoder
 
-    def encode_image(
-        self, image: NDArray[np.uint8], frame: Frame | None = None, aspect: float = 1.0
-    ) -> ImageFeatures:
+    def encode_image(self, image: NDArray[np.uint8], frame: Frame | None = None) -> ImageFeatures:
         """Encode a plane.
 
         Parameters
@@ -159,11 +157,9 @@ class MediRound(nn.Module):
             uint8 (H, W, 3).
         frame : Frame, optional
             The crop; by default the body (`find_frame`).
-        aspect : float
-            Height over width of a pixel, where the part is still to be found.
         """
         weight = next(self.image_encoder.parameters())
-        frame = frame or find_frame(image, aspect)
+        frame = frame or find_frame(image)
         part = frame.cut(image)
         embedding = self.image_encoder(self.fit_pixels(part).to(weight.dtype))
         tokens = self.vision.describe_image(self._pixels(part) / 255, embedding)
@@ -174,7 +170,7 @@ class MediRound(nn.Module):
         return self._normalise(self._pixels(image))
 
     def see(self, features: ImageFeatures) -> Seen:
-        """Return the decoder features of an encoded plane."""
+        """Return an encoded plane as the mask decoder sees it."""
         if features.seen is not None:
             return features.seen
         pixels = self.fit_pixels(features.part)
@@ -377,7 +373,7 @@ class MediRound(nn.Module):
         return frame.place((part > 0).cpu().numpy())
 
     def plane_to_square(self, xy: NDArray, frame: Frame) -> Tensor:
-        """Convert coordinates (…, 2), x and y in pixels of the plane, to pixels of the model square."""
+        """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
         inside = (np.asarray(xy, np.float32) - frame.offset_xy) * frame.scale_xy
         scaled = inside * square_scale(frame.inner, self.size)
         return torch.tensor(scaled, dtype=torch.float32, device=self.device)

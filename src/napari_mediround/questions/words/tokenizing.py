@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from napari_mediround.questions.request import Wanted
 from napari_mediround.questions.situation import Situation
-from napari_mediround.questions.words.lexicon import load_languages, load_lexicon
+from napari_mediround.questions.words.lexicon import Lexicon, load_languages, load_lexicon
 from napari_mediround.questions.words.plain_text import clean, fold, number
 from napari_mediround.questions.words.pointing import (
     AMOUNT,
@@ -36,9 +36,6 @@ def read(text: str, situation: Situation) -> list[Token]:
         lambda m: m[0] if not (m[2] or m[3]) else f"{m[1]}{m[2]}0{m[3]}",
         text,
     )
-    # A disc is named after two vertebrae, and is neither.
-    levels = r"\b([CTL]\d{1,2})\s*[-/–]\s*([CTLS]\d{1,2})(?=\s+(?:intervertebral\s+)?dis[ck]s?\b)"
-    text = re.sub(levels, r"\1 \2", text, flags=re.IGNORECASE)
     text = POINT.sub(lambda m: read_pointer(m, situation, keep), text)
     text = ORDINAL_MASK.sub(lambda m: read_nth(m, situation, keep), text)
     text = AMOUNT.sub(lambda m: keep(read_amount(m)), text)
@@ -56,9 +53,7 @@ def read(text: str, situation: Situation) -> list[Token]:
             )
     text = re.sub(
         r"\b(?:[CTL]\d{1,2}\s*[-/]\s*[CTLS]?\d{1,2}\s+(?:inter ?vertebral\s+)?dis[ck]s?|dis[ck]s?\s+(?:at\s+)?[CTL]\d{1,2}\s*[-/]\s*[CTLS]?\d{1,2})\b",
-        lambda m: (
-            m[0] if lexicon.anatomy.find(m[0]) else keep(Token("X", "X", m[0], (Wanted(described=m[0]),)))
-        ),
+        lambda m: keep(_disc(m[0], lexicon)),
         text,
         flags=re.I,
     )
@@ -239,3 +234,13 @@ def _regional(word: str, typed: str, lexicon) -> tuple[Wanted, ...]:
         w for e in there if not e.short or typed.isupper() or word not in lexicon.words for w in e.wanted
     )
     return tuple(found)
+
+
+def _disc(typed: str, lexicon: Lexicon) -> Token:
+    """Return the disc between two vertebrae, in any spelling, or a name that is not known."""
+    levels = re.findall(r"([CTLS]?)(\d{1,2})", typed.upper())
+    first, last = levels[0], levels[1]
+    name = f"{first[0]}{first[1]}-{last[0] or first[0]}{last[1]} intervertebral disc"
+    if lexicon.anatomy.find(name):
+        return Token("S", "S", typed, (lexicon.wanted(name),))
+    return Token("X", "X", typed, (Wanted(described=typed),))

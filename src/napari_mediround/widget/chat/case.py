@@ -10,6 +10,7 @@ from functools import cache
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_mediround.domain.hounsfield import GUESSES
 from napari_mediround.domain.rounds import MENTIONED_SHARE, Conversation, Reference, Round, Target
 from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal import Label, State
@@ -24,7 +25,7 @@ from napari_mediround.widget.chat.view import (
     Question,
     Reply,
 )
-from napari_mediround.widget.layers.layer_geometry import Grid, layer_grid, leading_shape
+from napari_mediround.widget.layers.layer_geometry import STUDY_KEY, Grid, layer_grid, leading_shape
 from napari_mediround.widget.layers.mask_layer import label_colour
 
 NOT_FOUND = "No {} on this plane."
@@ -106,10 +107,12 @@ class Case:
             self.current = (waiting or stay or [0])[0]
 
     def untold(self) -> tuple[str, ...]:
-        """Return the notes of the study that this has not returned before."""
-        notes = self.session.study.notes if self.session else ()
+        """Return the notes, not returned before, of a layer of another reader; `Reading` tells the others."""
+        layer = self.layer()
+        own = layer is None or STUDY_KEY in layer.metadata
+        notes = () if own or self.session is None else self.session.study.notes
         told, self._told = self._told, notes
-        return tuple(note for note in notes if note not in told)
+        return tuple(note for note in notes if note not in (*told, *GUESSES))
 
     def remark(self, entry: Entry) -> None:
         """Put what is no round into the chat, after the last round."""

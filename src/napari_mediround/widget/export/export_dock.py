@@ -183,7 +183,7 @@ class ExportDock(QWidget):
             self._table.forget()
         if name:
             labels = self._viewer.layers[name]
-            self._table.show_rows(list_masks(labels, shown_volume(labels, self._viewer.dims.point) or None))
+            self._table.show_rows(list_masks(labels, shown_volume(labels, self._viewer.dims) or None))
 
     def _show_formats(self, index: int = 0) -> None:
         """Offer the formats that can hold masks on the chosen image; the tip says why not the others."""
