@@ -16,7 +16,7 @@ from napari_mediround.io.masks import read_masks
 from napari_mediround.widget.export.export_dock import ExportDock
 from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, study_to_layer
 from napari_mediround.widget.layers.mask_layer import make_labels, name_labels
-from napari_mediround.widget.plugin.layer_writer import labels_to_volume
+from napari_mediround.widget.plugin.layer_writer import collect_masks
 
 
 def add_case(viewer, folder):
@@ -54,7 +54,7 @@ def run(dock, qtbot, path, form):
 
 def test_masks_go_out_on_the_grid_of_the_file_with_names_and_codes(make_napari_viewer, tmp_path):
     study, image, labels = add_case(make_napari_viewer(), tmp_path)
-    volume = labels_to_volume(labels, image)
+    volume = collect_masks(labels, image).volume
     assert volume.geometry == study.source_geometry
     assert np.array_equal(volume.layers[0], study.order.undo(labels.data))
     assert [s.name for s in volume.segments] == ["liver", "left kidney", "structure 7"]
@@ -66,7 +66,7 @@ def test_an_empty_layer_is_refused(make_napari_viewer, tmp_path):
     _, image, labels = add_case(make_napari_viewer(), tmp_path)
     labels.data = np.zeros_like(labels.data)
     with pytest.raises(MediRoundError, match="is empty"):
-        labels_to_volume(labels, image)
+        collect_masks(labels, image)
 
 
 def test_the_dock_writes_a_segmentation_and_shows_the_receipt(dock, qtbot, tmp_path):
@@ -166,8 +166,8 @@ def test_the_volume_that_shows_goes_out_and_the_others_are_named(dock, qtbot, tm
     labels.data[2, 1, 3:6, 3:6] = 2
     viewer.add_layer(labels)
     with pytest.raises(MediRoundError, match=r"several volumes \(\(0,\), \(2,\)\)"):
-        labels_to_volume(labels, image)
-    assert [s.value for s in labels_to_volume(labels, image, (2,)).segments] == [2]
+        collect_masks(labels, image)
+    assert [s.value for s in collect_masks(labels, image, (2,)).volume.segments] == [2]
     viewer.dims.set_point(0, 2)
     text = run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
     assert "Read back and equal" in text
@@ -179,7 +179,7 @@ def test_a_mask_that_is_being_fixed_is_not_left_out_unsaid(make_napari_viewer, t
     _, image, labels = add_case(make_napari_viewer(), tmp_path)
     labels.metadata[FIXED_KEY] = "1 liver"
     with pytest.raises(MediRoundError, match="1 liver is being fixed"):
-        labels_to_volume(labels, image)
+        collect_masks(labels, image)
 
 
 def test_layers_of_other_readers_are_told_apart_too(dock, qtbot, tmp_path):

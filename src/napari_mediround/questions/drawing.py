@@ -17,11 +17,6 @@ _SEGMENT = re.compile(
 )
 
 
-_CARRY = re.compile(
-    r"\b(carry|propagate|extend|continue|track|follow|interpolate|copy|spread|push|take|repeat|run|apply|transfer|do|go on|same|also|too|and|more|segment|again)\b"
-)
-
-
 def draw(step: Step) -> Request | None:
     """Return the request to draw that a step is, or what to say instead; None where it asks for nothing."""
     text, named, situation = step.rest_text, step.named, step.situation

@@ -76,13 +76,13 @@ def write_labels(path: str, data: NDArray, meta: dict) -> list[str]:
         When no label is drawn.
     """
     labels = Layer.create(data, meta, "labels")
-    proposals = [str(row) for row in list_masks(labels) if row.verdict == PROPOSAL]
-    alone = bool(proposals) and len(proposals) == len(list_masks(labels))
+    rows = list_masks(labels)
+    alone = bool(rows) and all(row.verdict == PROPOSAL for row in rows)
     found = collect_masks(labels, labels, left_out=() if alone else None)
     options = Options(overwrite=True, left_out=tuple(map(str, found.left_out)), notes=found.notes)
     export(found.volume, Path(path), options=options)
     if alone:
-        show_warning(_PROPOSALS.format(", ".join(proposals)))
+        show_warning(_PROPOSALS.format(", ".join(map(str, rows))))
     if found.left_out:
         show_info(found.say_left_out())
     return [path]
@@ -121,13 +121,6 @@ def list_masks(labels: Labels, number: tuple[int, ...] | None = None) -> tuple[M
         if value and value not in known
     )
     return (*rows, *more)
-
-
-def labels_to_volume(
-    labels: Labels, image: Image | Labels, number: tuple[int, ...] | None = None
-) -> LabelledVolume:
-    """Return what `collect_masks` takes from a Labels layer: its masks but for proposals."""
-    return collect_masks(labels, image, number).volume
 
 
 def collect_masks(
