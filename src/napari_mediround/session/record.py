@@ -19,6 +19,7 @@ from napari_mediround.domain.study import Study
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.errors import MediRoundError
 from napari_mediround.journal import Event, Journal, Label, State
+from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import (
     Branched,
     Entry,
@@ -40,7 +41,7 @@ class Step:
 
     Parameters
     ----------
-    kind : {"round", "verdict", "branch", "undo", "redo"}
+    kind : {"round", "verdict", "edit", "name", "branch", "undo", "redo"}
         What it was.
     words : str
         The same for a person: "accept 2 liver".
@@ -384,6 +385,11 @@ def _describe(event: Event | None, state: State) -> str:
     if isinstance(entry, VerdictGiven):
         verb = {"accepted": "accept", "corrected": "fix", "rejected": "reject"}[entry.verdict]
         return f"{verb} {', '.join(state.labels[mark.label].name for mark in entry.marks)}"
+    if isinstance(entry, MaskRenamed):
+        return f"rename {state.labels[entry.labels[0]].name}"
+    if isinstance(entry, MaskEdited):
+        names = dict.fromkeys(state.labels[mark.label].name for mark in entry.marks)
+        return f"{entry.recipe.operation} {', '.join(names)}"
     return f"branch from round {state.rounds[entry.round].index}" if entry.round else "branch from the start"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from napari_mediround.domain.judged import PROPOSAL, JudgedMask, first_origin, origin_after_fix
 from napari_mediround.domain.mask import Mask
 from napari_mediround.journal import Event, State
+from napari_mediround.domain.segments import MANUAL, SEMIAUTOMATIC
+from napari_mediround.journal.edits import MaskEdited
 from napari_mediround.journal.entries import RoundAsked, VerdictGiven
 
 
@@ -44,6 +46,11 @@ def _origins(standing: Iterable[Event]) -> dict[int, str]:
             for mark in entry.marks:
                 before = origins[mark.label]
                 origins[mark.label] = origin_after_fix(before, mark.before, mark.after, prompted)
+        elif isinstance(entry, MaskEdited):
+            for mark in entry.marks:
+                origins[mark.label] = MANUAL if origins[mark.label] == MANUAL else SEMIAUTOMATIC
+            added = range(entry.first_label, entry.first_label + len(entry.rounds))
+            origins |= dict.fromkeys(added, SEMIAUTOMATIC)
     return origins
 
 
