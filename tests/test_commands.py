@@ -74,7 +74,15 @@ def test_recipes_outlive_a_restart(tmp_path):
     study = make_volume()
     with Journal.open(tmp_path) as journal:
         first = Session(FakeSegmenter(), study, load_anatomy(), journal)
-        do(first, "the liver", "the spleen", "grow [2] 3 mm", "grow [1] 3 mm", "[1] minus [2]", "rename [1] to segment IV")
+        do(
+            first,
+            "the liver",
+            "the spleen",
+            "grow [2] 3 mm",
+            "grow [1] 3 mm",
+            "[1] minus [2]",
+            "rename [1] to segment IV",
+        )
     with Journal.open(tmp_path) as journal:
         again = Session(FakeSegmenter(), study, load_anatomy(), journal)
         assert again.label(1).name == "1 segment IV"

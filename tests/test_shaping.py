@@ -39,7 +39,9 @@ def random_grid(seed: int, axes: int = 0):
 
 
 def distances(image: sitk.Image) -> np.ndarray:
-    found = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+    found = sitk.SignedMaurerDistanceMap(
+        image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
+    )
     return sitk.GetArrayFromImage(found).astype(float)
 
 

@@ -105,7 +105,9 @@ _KEYS = frozenset(
         *("labels", "name", "again"),
     )
 )
-_WORDS = frozenset((*KINDS, *OPERATIONS, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory"))
+_WORDS = frozenset(
+    (*KINDS, *OPERATIONS, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory")
+)
 _TABLES = frozenset(("meta", "events", "masks"))
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00")

@@ -265,7 +265,7 @@ def in_words(session: Session, step: Request, result: tuple[Reference, ...]) -> 
     masks = masks_for(session, step, result)
     names = join(f"[{session.label(session.label_of(r)).drawn}]" for r in masks)
     said = _briefly(step)
-    return (said[:1].upper() + said[1:] + (f" of {names}" if names and step.action != "segment" else ""))
+    return said[:1].upper() + said[1:] + (f" of {names}" if names and step.action != "segment" else "")
 
 
 def _briefly(step: Request) -> str:
@@ -274,7 +274,9 @@ def _briefly(step: Request) -> str:
         return f"segment {join(spoken(w) for w in step.targets)}" if step.targets else "segment"
     if step.action == "navigate":
         key, value = step.navigate[0]
-        return {"show": str(value), "to": f"plane {value}", "by": f"{value:+} planes"}.get(key, f"{value} {key}")
+        return {"show": str(value), "to": f"plane {value}", "by": f"{value:+} planes"}.get(
+            key, f"{value} {key}"
+        )
     words = {
         "edit": step.operation,
         "measure": step.measure.replace("_", " "),

@@ -23,7 +23,9 @@ from napari_mediround.questions.request import Request
 from napari_mediround.session import shaping
 from napari_mediround.session.record import Record, Step
 
-NO_SCALE = "The image does not say how large a pixel is, so millimetres mean nothing here. Nothing was changed."
+NO_SCALE = (
+    "The image does not say how large a pixel is, so millimetres mean nothing here. Nothing was changed."
+)
 NO_DEPTH = "The image does not say how thick a plane is, so I cannot tell millilitres. Nothing was changed."
 NO_SIDES = "The image does not say where left and right are, so the mask cannot be mirrored."
 LONGEST_NAME = 64

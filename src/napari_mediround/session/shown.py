@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from napari_mediround.domain.judged import PROPOSAL, JudgedMask, first_origin, origin_after_fix
 from napari_mediround.domain.mask import Mask
-from napari_mediround.journal import Event, State
 from napari_mediround.domain.segments import MANUAL, SEMIAUTOMATIC
+from napari_mediround.journal import Event, State
 from napari_mediround.journal.edits import MaskEdited
 from napari_mediround.journal.entries import RoundAsked, VerdictGiven
 

@@ -9,10 +9,25 @@ from time import perf_counter
 
 from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import DanglingReferenceError, MediRoundError
+from napari_mediround.questions.request import Request
+from napari_mediround.questions.understanding import understand
+from napari_mediround.session.commands import (
+    NO_MASK,
+    Done,
+    is_carry,
+    is_command,
+    masks_for,
+    not_done,
+    obey,
+    result_of,
+    take_worked,
+)
+from napari_mediround.session.editing import WorkedOut
 from napari_mediround.widget.chat.case import AcceptAll, Again, Carry, Case
 from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.chat.screen import FIXING, DockScreen
 from napari_mediround.widget.chat.turn import Ask, Carried, Fetch, carry_on, explain, take_turn
-from napari_mediround.widget.chat.view import Action, Chip, Message
+from napari_mediround.widget.chat.view import Action, Chip, Message, Question
 from napari_mediround.widget.lazy_model import fetch_weights
 from napari_mediround.widget.worker import Job
 
@@ -34,6 +49,8 @@ class Asking:
         Returns plane and window of the next question.
     answered : callable
         Called after each round.
+    screen : DockScreen
+        What commands do in the viewer.
     """
 
     def __init__(
@@ -41,8 +58,10 @@ class Asking:
         place: Workplace,
         about: Callable[[], tuple[int, str | tuple[float, float] | None]],
         answered: Callable[[], None],
+        screen: DockScreen,
     ) -> None:
-        self._place, self._about, self._answered = place, about, answered
+        self._place, self._about, self._answered, self._screen = place, about, answered, screen
+        self._after_carry: Ask | None = None
         self._swaps: dict[str, Reference] = {}
         self._swapped: tuple[Case | None, int] = (None, 0)
         self._task: tuple[Job, Ask | Carried] | None = None
@@ -54,9 +73,13 @@ class Asking:
         return self._task is not None
 
     def ask(self, text: str) -> None:
-        """Ask about the image at hand."""
+        """Ask about the image at hand, or do what is said; while something runs, only "stop" is heard."""
         if self.busy:
-            self._place.view.restore_question(text)
+            said = understand(text, self._place.case.conversation)
+            if (said.action, said.verdict) == ("verdict", "cancel"):
+                self.cancel()
+            else:
+                self._place.view.restore_question(text)
             return
         if self._place.layer() is None:
             self._place.say(Message(GONE if self._place.images else NO_IMAGE, is_error=True))
@@ -78,6 +101,7 @@ class Asking:
         elif isinstance(key, Ask):
             self._start(key)
         elif isinstance(key, Carry):
+            self._after_carry = None
             self.carry(key.value)
         else:
             round_ = self._place.case.conversation.rounds[key.index - 1]
@@ -131,13 +155,13 @@ class Asking:
         if carried.steps:
             self._carry(carried)
         else:
-            self._end_carry(carried, " and ".join(dict.fromkeys(carried.stops)))
+            self._end_carry(carried, " and ".join(dict.fromkeys(carried.stops)), go_on=True)
 
     def _on_carry_failed(self, carried: Carried, error: Exception) -> None:
         self._task = None
         self._place.say(explain(error), carried.case)
 
-    def _end_carry(self, carried: Carried, why: str) -> None:
+    def _end_carry(self, carried: Carried, why: str, go_on: bool = False) -> None:
         labels = carried.case.session.state.labels  # without what was undone meanwhile
         values = tuple(value for value in carried.values if value in labels)
         name = labels[carried.source].name if carried.source in labels else "the mask"
@@ -145,7 +169,13 @@ class Asking:
         where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " to no plane"
         accept = (Action(f"Accept all {count}", AcceptAll(values)),) if count else ()
         self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
-        self._answered()
+        ask, self._after_carry = self._after_carry, None
+        if ask is None:
+            self._answered()
+        elif go_on:
+            self._go_on(ask, masks_for(carried.case.session, ask.request, ask.result))
+        else:
+            self._say_left(ask)
 
     def cancel(self) -> bool:
         """Drop the question that is being answered; it comes back into the input. Return whether one was."""
@@ -169,8 +199,85 @@ class Asking:
         if layer is None:
             self._place.say(Message(NO_IMAGE, is_error=True), ask.case)
             return
+        case = ask.case
+        if ask.request is None and case.session is not None and case.data is layer.data:
+            ask = _split(ask, case.session.understand(ask.text, ask.plane, ask.after, ask.references or ()))
+        if ask.request is not None and is_command(ask.request):
+            if case.hidden and ask.request.action in ("edit", "verdict") and ask.request.verdict != "cancel":
+                self._fail(ask, MediRoundError(FIXING))
+                return
+            if is_carry(ask.request):
+                self._carry_in_words(ask)
+                return
+            if ask.request.action != "edit":
+                self._do(ask, lambda: obey(case.session, ask.request, ask.result, self._screen))
+                return
         work = partial(take_turn, self._place.segmenter, self._place.project, layer, ask)
-        self._run(ask, work, partial(self._on_round, ask))
+        self._run(ask, work, partial(self._on_answered, ask))
+
+    def _on_answered(self, ask: Ask, answered: tuple[Round, dict[str, str]] | Request | WorkedOut) -> None:
+        if isinstance(answered, Request):
+            self._end()
+            self._start(_split(ask, answered))
+        elif isinstance(answered, WorkedOut):
+            self._end()
+            session, request = ask.case.session, ask.request
+            masks = masks_for(session, request, ask.result)
+            self._do(ask, lambda: take_worked(session, answered, request, masks))
+        else:
+            self._on_round(ask, answered)
+
+    def _do(self, ask: Ask, work: Callable[[], Done]) -> None:
+        """Do a command, say what was done, and go on with the step after it."""
+        if not ask.number:
+            self._place.say(Question(ask.text), ask.case)
+        self._screen.plane = ask.plane
+        try:
+            done = work()
+        except MediRoundError as error:
+            self._fail(ask, error)
+            return
+        for step in done.steps:
+            self._place.take(ask.case, step)
+        self._place.say(Message(done.words), ask.case)
+        self._go_on(replace(ask, plane=self._screen.plane), done.result)
+
+    def _go_on(self, ask: Ask, result: tuple[Reference, ...]) -> None:
+        """Begin the next step of a request."""
+        if not ask.rest:
+            self._answered()
+            return
+        request, *rest = ask.rest
+        again = {"references": None, "swaps": (), "after": None}
+        self._start(
+            replace(ask, request=request, rest=tuple(rest), result=result, number=ask.number + 1, **again)
+        )
+
+    def _fail(self, ask: Ask, error: Exception) -> None:
+        self._place.say(explain(error, ask), ask.case)
+        self._say_left(ask)
+        if not ask.number:
+            self._place.view.restore_question(ask.text)
+
+    def _say_left(self, ask: Ask) -> None:
+        if ask.rest:
+            self._place.say(Message(not_done(ask.rest), is_error=True), ask.case)
+
+    def _carry_in_words(self, ask: Ask) -> None:
+        """Carry the masks of a step through the stack, one after the other."""
+        session = ask.case.session
+        masks = masks_for(session, ask.request, ask.result)
+        if not ask.number:
+            self._place.say(Question(ask.text), ask.case)
+        if not masks:
+            self._fail(replace(ask, number=max(ask.number, 1)), MediRoundError(NO_MASK))
+            return
+        one = [replace(ask.request, references=((r.round, r.target),), topic="") for r in masks]
+        self._after_carry = replace(ask, request=one[0], rest=(*one[1:], *ask.rest), number=ask.number + 1)
+        self.carry(session.label_of(masks[0]))
+        if not self.busy:
+            self._after_carry = None
+            self._say_left(ask)
 
     def _run(self, ask: Ask, work: Callable[[Job], object], done: Callable[[object], None]) -> None:
         ask.case.asked = ask.text
@@ -189,8 +296,9 @@ class Asking:
 
     def _on_failed(self, ask: Ask, error: Exception) -> None:
         self._end()
-        self._place.say(explain(error, ask), ask.case)
-        self._place.view.restore_question(ask.text)
+        if ask.request is not None and is_command(ask.request) and not ask.number:
+            self._place.say(Question(ask.text), ask.case)
+        self._fail(ask, error)
 
     def _on_round(self, ask: Ask, answered: tuple[Round, dict[str, str]]) -> None:
         self._end()
@@ -206,7 +314,11 @@ class Asking:
         self._place.take(case, step)
         if case.layer() not in self._place.images:
             self._place.say(Message(CLOSED), case)
-        self._answered()
+        if ask.request.action == "ask_back":
+            self._say_left(ask)
+            self._answered()
+        else:
+            self._go_on(ask, result_of(round_, round_.references, ask.result))
 
     # While the question is typed.
 
@@ -250,6 +362,12 @@ class Asking:
         if case.session is not None and case.data is layer.data and warm != self._warm:
             self._warm = warm
             self._place.submit(lambda job: case.session.prepare(*warm[1:]), _nothing, _nothing)
+
+
+def _split(ask: Ask, request: Request) -> Ask:
+    """Return a question with its first step, and those after it."""
+    first, *rest = request.all_steps
+    return replace(ask, request=first, rest=tuple(rest))
 
 
 def _nothing(result: object) -> None:

@@ -53,6 +53,8 @@ class Case:
         The question that is being answered, "" for none.
     hidden : int
         Label value that the Labels layer does not show, because it is being fixed; 0 for none.
+    concealed : frozenset of int
+        Numbers of the masks that a person has hidden; the layer holds them, and does not colour them.
     names : dict
         Of label values, as the Labels layer has them.
     """
@@ -65,6 +67,7 @@ class Case:
     current: int = 0
     asked: str = ""
     hidden: int = 0
+    concealed: frozenset[int] = frozenset()
     names: dict[int, str] = field(default_factory=dict)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
     _told: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
+from napari_mediround.widget.chat.screen import DockScreen
 from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
@@ -66,7 +67,9 @@ class ChatController:
         me = weakref.WeakMethod(self._on_key_pressed)
         press = lambda key: me() and me()(key)  # noqa: E731
         self._fixing = Fixing(place, self._verdicts, press)
-        self._asking = Asking(place, self._about, self._verdicts.start_clock)
+        does = self._go_to_plane, self._fix_mask, self._stop
+        screen = DockScreen(place, self._sight, self._window, *does)
+        self._asking = Asking(place, self._about, self._verdicts.start_clock, screen)
         self._projects = Projects(place)
         self._reading = Reading(place)
         self.keys = ViewerKeys(viewer, press)
@@ -122,7 +125,7 @@ class ChatController:
             (view.question_asked, self._asking.ask),
             (view.question_edited, self._asking.edit),
             (view.reference_chosen, self._asking.swap),
-            (view.cancel_asked, self._on_cancel_asked),
+            (view.cancel_asked, self._stop),
             (view.project_chosen, self._on_project_chosen),
             (view.image_chosen, self._on_image_chosen),
             (view.volume_chosen, self._on_volume_chosen),
@@ -324,22 +327,31 @@ class ChatController:
 
     # What is done.
 
-    def _on_cancel_asked(self) -> None:
+    def _stop(self) -> bool:
+        """Stop what runs, or drop the fix; return whether there was anything."""
         if self._fixing.cancel() or self._asking.cancel():
-            return
+            return True
         if self._fixing.busy:
             self._fixing.drop()
-        else:
-            self._projects.cancel()
+            return True
+        self._projects.cancel()
+        return False
+
+    def _go_to_plane(self, plane: int) -> None:
+        self._on_plane_chosen(plane)
+        self._show_plane()
+
+    def _fix_mask(self, value: int) -> None:
+        case = self._place.case
+        self._fixing.start(case, value, lambda plane: self._sight.show(case, value))
 
     def _on_action_chosen(self, key: object) -> None:
         if isinstance(key, int):
-            self._on_plane_chosen(key)
-            self._show_plane()
+            self._go_to_plane(key)
         elif isinstance(key, Draw):
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
-                self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
+                self._fix_mask(key.value)
         elif not (self._asking.act(key) or self._verdicts.act(key)):
             self._projects.act(key)
 
@@ -352,7 +364,7 @@ class ChatController:
                 self._asking.carry(case.current)
         elif step == "fix":
             if case is not None and case.current:
-                self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
+                self._fix_mask(case.current)
         else:
             self._verdicts.take(step)
 
@@ -376,7 +388,7 @@ class ChatController:
         elif self._fixing.busy and key == DONE_KEY:
             self._fixing.end("")
         elif key == DROP_KEY:
-            self._on_cancel_asked()
+            self._stop()
         elif key in steps:
             self._on_step_chosen(steps[key])
         elif key == QUESTION_KEY:

@@ -13,7 +13,10 @@ from napari.layers import Image
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, MissingWeightsError, stop_if
+from napari_mediround.questions.request import Request
 from napari_mediround.session import Session
+from napari_mediround.session.commands import in_words, masks_for
+from napari_mediround.session.editing import WorkedOut
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.view import Action, Message
@@ -44,6 +47,14 @@ class Ask:
         Phrases that the user pointed at another mask than the words mean.
     after : int, optional
         As in `Session.answer`: the round replaces those after it on a branch of its own.
+    request : Request, optional
+        What the text, or the step of it that is done now, was understood to ask for; None while it is not.
+    rest : tuple of Request
+        The steps that follow.
+    result : tuple of Reference
+        What the step before gave.
+    number : int
+        How many steps were done already.
     began : float
         When it was asked, by `perf_counter`: a person waits from then on.
     """
@@ -55,6 +66,10 @@ class Ask:
     references: tuple[Reference, ...] | None = None
     swaps: tuple[tuple[str, Reference], ...] = ()
     after: int | None = None
+    request: Request | None = None
+    rest: tuple[Request, ...] = ()
+    result: tuple[Reference, ...] = ()
+    number: int = 0
     began: float = field(default_factory=perf_counter, compare=False)
 
 
@@ -116,10 +131,11 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
 
 def take_turn(
     segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask, job: Job
-) -> tuple[Round, dict[str, str]]:
+) -> tuple[Round, dict[str, str]] | Request | WorkedOut:
     """Answer a question, on the worker; return the round and what answered, for the journal.
 
-    References are resolved before anything slow.
+    A text that nobody understood yet is only understood; an edit is worked out and not taken. References are
+    resolved before anything slow.
 
     Raises
     ------
@@ -127,13 +143,22 @@ def take_turn(
         As `Session.answer`, `open_session` and the loading of the model.
     """
     session = open_session(segmenter, project, ask.case, layer, job)
-    references = ask.references
-    if references is None:
+    request = ask.request
+    if request is None:
+        return session.understand(ask.text, ask.plane, ask.after, ask.references or ())
+    if request.action == "edit":
+        return session.work_out(request, masks_for(session, request, ask.result), ask.plane)
+    references, text = ask.references, ask.text
+    if ask.number:
+        references, text = masks_for(session, request, ask.result), in_words(session, request, ask.result)
+    elif references is None:
         swaps = dict(ask.swaps)
-        references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.plane, ask.after))
-    _load(segmenter, job)
+        found = session.resolve(ask.text, ask.plane, ask.after, request)
+        references = tuple(swaps.get(r.phrase, r) for r in found)
+    if request.action == "segment" or session.free_text:
+        _load(segmenter, job)
     job.report(f"Looking at plane {ask.plane} …")
-    round_ = session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
+    round_ = session.answer(text, ask.plane, references, ask.window, job.cancelled, ask.after, request)
     return replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
 
 
@@ -164,7 +189,10 @@ def explain(error: Exception, ask: Ask | None = None) -> Message:
         text = f"The model's weights are not on this machine yet: {names}." if missing else str(error)
         return Message(text, True, offer)
     if isinstance(error, DanglingReferenceError) and ask is not None:
-        choices = (Action(ask.case.name_of(r), replace(ask, references=(r,))) for r in error.choices)
+        choices = (
+            Action(ask.case.name_of(r), replace(ask, references=(r,), request=None, rest=()))
+            for r in (error.choices if not ask.number else ())
+        )
         return Message(str(error), True, tuple(choices))
     if isinstance(error, MediRoundError):
         return Message(str(error), True)
