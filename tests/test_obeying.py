@@ -147,3 +147,19 @@ def test_stop_is_heard_while_something_runs(desk):
     desk.view.question_asked.emit("stop")
     desk.worker.run()
     assert said(desk) == "Cancelled. Nothing has changed."
+
+
+def test_a_card_shows_the_recipe_and_what_changed_since(desk):
+    desk.ask("the liver")
+    desk.ask("the spleen")
+    desk.ask("grow [1] by 6 mm but not into [2]")
+    line = desk.replies[0].masks[0]
+    assert (line.recipe, line.stale, line.again) == ("grown by 6 mm, not into [2]", "", None)
+    desk.ask("grow [2] by 1 mm")
+    line = desk.replies[0].masks[0]
+    assert line.stale == "2 spleen changed after that."
+    desk.view.action_chosen.emit(line.again.key)
+    desk.worker.run()
+    assert desk.replies[0].masks[0].stale == ""
+    desk.press("U")
+    assert desk.replies[0].masks[0].stale == "2 spleen changed after that."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OPERATIONS = (
-    "grow", "shrink", "fill", "largest", "islands", "smooth", "union", "intersect", "subtract", "clip", "mirror",
+    "grow", "shrink", "fill", "largest", "islands", "smooth",
+    "union", "intersect", "subtract", "clip", "mirror",
 )  # fmt: skip
 """What can be done to a mask in words."""
 

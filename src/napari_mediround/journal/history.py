@@ -333,7 +333,8 @@ def _with_label(round_: Round, label: Label) -> Round:
     targets = list(round_.targets)
     there = targets[label.target - 1]
     targets[label.target - 1] = replace(
-        there, structure=label.structure, mask=label.mask, verdict=label.verdict, corrected=there.corrected and not label.edited,
+        there, structure=label.structure, mask=label.mask, verdict=label.verdict,
+        corrected=there.corrected and not label.edited,
         quality=there.quality if label.quality is None else label.quality,
     )  # fmt: skip
     return replace(round_, answer=replace(round_.answer, targets=tuple(targets)))

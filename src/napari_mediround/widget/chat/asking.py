@@ -23,7 +23,7 @@ from napari_mediround.session.commands import (
     take_worked,
 )
 from napari_mediround.session.editing import WorkedOut
-from napari_mediround.widget.chat.case import AcceptAll, Again, Carry, Case
+from napari_mediround.widget.chat.case import AcceptAll, Again, Carry, Case, Reapply
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.screen import FIXING, DockScreen
 from napari_mediround.widget.chat.turn import Ask, Carried, Fetch, carry_on, explain, take_turn
@@ -92,7 +92,7 @@ class Asking:
 
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
-        if not isinstance(key, Fetch | Ask | Again | Carry):
+        if not isinstance(key, Fetch | Ask | Again | Carry | Reapply):
             return False
         if self.busy:
             return True
@@ -100,6 +100,8 @@ class Asking:
             self._run(key.ask, fetch_weights, partial(self._on_fetched, key.ask))
         elif isinstance(key, Ask):
             self._start(key)
+        elif isinstance(key, Reapply):
+            self._reapply(key.value)
         elif isinstance(key, Carry):
             self._after_carry = None
             self.carry(key.value)
@@ -109,6 +111,22 @@ class Asking:
             case, after = self._place.case, key.index - 1
             self._start(Ask(case, round_.text, round_.plane, round_.window, references, after=after))
         return True
+
+    def _reapply(self, value: int) -> None:
+        """Do the last recipe of a mask again."""
+        case = self._place.case
+        session = case.session
+
+        def take(worked: WorkedOut) -> None:
+            try:
+                if step := session.take_edit(worked):
+                    self._place.take(case, step)
+                self._place.say(Message(worked.words), case)
+            except MediRoundError as error:
+                self._place.say(explain(error), case)
+
+        failed = lambda error: self._place.say(explain(error), case)  # noqa: E731
+        self._place.submit(lambda job: session.work_out_again(value), take, failed, "Applying again …")
 
     def carry(self, value: int) -> None:
         """Carry a mask through the stack, up and then down, until it stops; each plane is a round."""

@@ -15,6 +15,7 @@ from napari_mediround.domain.rounds import MENTIONED_SHARE, Conversation, Refere
 from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal import Label, State
 from napari_mediround.session import Session, Step
+from napari_mediround.session.editing import recipe_lines
 from napari_mediround.widget.chat.view import (
     AbsentLine,
     Action,
@@ -196,8 +197,15 @@ class Case:
         area, volume = area_in_words(size, unit), volume_in_words(size * depth / 1000) if depth else ""
         return MaskLine(
             label.value, label_colour(label.drawn), target.structure, label.quality, area, volume,
-            target.corrected, target.verdict, label.drawn,
+            target.corrected, target.verdict, label.drawn, *self._recipe(label),
         )  # fmt: skip
+
+    def _recipe(self, label: Label) -> tuple[str, str, Action | None]:
+        """Return what a card says of a mask that was changed in words."""
+        changed = self.session.state.changed_since(label)
+        hint = "Do the last step of the recipe again, with the other masks as they are now"
+        again = Action("Apply again", Reapply(label.value), hint) if changed and None not in changed else None
+        return (*recipe_lines(label, changed), again)
 
     def _absent(self, label: Label) -> AbsentLine:
         """Return what a card says of a structure that was not found."""
@@ -263,6 +271,13 @@ class Again:
 
     index: int
     references: tuple[Reference, ...] | None
+
+
+@dataclass(frozen=True)
+class Reapply:
+    """Do the last recipe of a mask, by its label value, again."""
+
+    value: int
 
 
 @dataclass(frozen=True)

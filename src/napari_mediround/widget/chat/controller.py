@@ -144,14 +144,9 @@ class ChatController:
 
     def _viewer_slots(self) -> tuple:
         events, dims = self._viewer.layers.events, self._viewer.dims.events
-        listed = [(events.inserted, self._on_layers), (events.removed, self._on_layers)]
-        listed += [(events.reordered, self._on_layers), (events.renamed, self._on_layers)]
-        return (
-            *listed,
-            (dims.point, self._on_dims),
-            (dims.order, self._on_dims),
-            (dims.ndisplay, self._on_dims),
-        )
+        listed = (events.inserted, events.removed, events.reordered, events.renamed)
+        moved = (dims.point, dims.order, dims.ndisplay)
+        return (*((e, self._on_layers) for e in listed), *((e, self._on_dims) for e in moved))
 
     # What is asked about: project, image, volume, plane, window.
 

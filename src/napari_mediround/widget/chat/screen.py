@@ -151,7 +151,7 @@ class DockScreen(Screen):
         return f"Fixing {self._place.case.session.label(value).name}."
 
     def export(self, form: str, values: tuple[int, ...]) -> str:
-        """See `Screen`: opens the export dock with the format and the masks chosen; a person writes the file."""
+        """See `Screen`: opens the export dock with format and masks chosen; a person writes the file."""
         window = getattr(self._place.viewer, "window", None)
         if window is None:
             raise MediRoundError("There is no window here. Use `mediround export`.")

@@ -84,6 +84,12 @@ class MaskLine:
         Of the user.
     number : int
         The one that people see and type, where it is not `value`: that of what it was carried from.
+    recipe : str
+        What was done to it in words, "" for nothing.
+    stale : str
+        What has changed since, in words; "" for nothing.
+    again : Action, optional
+        To do the last of it again with what has changed.
     """
 
     value: int
@@ -95,6 +101,9 @@ class MaskLine:
     corrected: bool = False
     verdict: str = ""
     number: int = 0
+    recipe: str = ""
+    stale: str = ""
+    again: Action | None = None
 
     def __post_init__(self) -> None:
         if not self.number:
