@@ -162,6 +162,10 @@ def _unexplained(step: Step) -> list[str]:
         and bool(_ORDER.fullmatch(core[-1]))
         and (core[-1] != "about" or core[-2:-1] in (["what"], ["how"]))
     )
+    if ordered_outright and core[-1] in ("to", "for", "is", "are", "be", "like"):
+        ordered_outright = all(
+            w in lexicon.plain or _SEGMENT.fullmatch(w) or _ORDER.fullmatch(w) for w in core
+        )
     comma = max((i for i, t in enumerate(step.rest[: names[0]]) if t.word in (",", ":", "-")), default=-1)
     opening = text_of_words([t.word for t in step.rest[: max(comma, 0)]])
     start = comma + 1 if comma > 0 and not RELATION.search(opening) else 0

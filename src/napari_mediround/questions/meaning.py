@@ -230,8 +230,9 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     if not ranked:
         return None
     _, rare = _index()
-    known = sum(rare.get(s, 0) > 0 for s in content)
     best, name = ranked[0]
+    bag = _index()[0].get(name, {})
+    known = sum(s in bag for s in content)
     second = ranked[1][0] if len(ranked) > 1 else 0.0
     if known < 2 or best < LEAST or known < 0.5 * len(content):
         return None

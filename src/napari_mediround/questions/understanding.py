@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.study import Study
+from napari_mediround.questions.caution import be_cautious
 from napari_mediround.questions.clauses import split_steps, take_back
 from napari_mediround.questions.drawing import draw
 from napari_mediround.questions.measure_edit import edit, measure
@@ -78,6 +79,8 @@ def understand_in(text: str, situation: Situation) -> Request:
     found: list[Request] = []
     for step in steps:
         one = _understand_step(step, situation, _previous(found))
+        if one is not None:
+            one = be_cautious(Step(step, situation, _previous(found)), one)
         if one is not None:
             found.append(one)
     return _chain(_kept(found))

@@ -231,8 +231,14 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
 def _narrowed(tokens: list[Token], items: list[Mention]) -> list[Mention]:
     """Leave out wholes that their parts follow at once: "vertebrae from C3 to C6" are these four."""
     lexicon = load_lexicon()
-    kept = []
+    kept: list[Mention] = []
     for item, after in zip(items, [*items[1:], None], strict=False):
+        if kept and item.place == kept[-1].place + 1 and item.negative == kept[-1].negative:
+            wholes = {
+                a for w in kept[-1].wanted if w.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(w))
+            }
+            if {w.structure for w in item.wanted} & wholes:
+                continue  # "L1 to L4 vertebrae" are these four
         between = {t.word for t in tokens[item.place + 1 : after.place]} if after else set()
         whole = after and {w.structure for w in item.wanted} & {
             a for w in after.wanted if w.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(w))

@@ -26,7 +26,7 @@ from napari_mediround.session.editing import WorkedOut
 from napari_mediround.widget.chat.case import AcceptAll, Again, Carry, Case, Reapply
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.screen import FIXING, DockScreen
-from napari_mediround.widget.chat.turn import Ask, Carried, Fetch, carry_on, explain, take_turn
+from napari_mediround.widget.chat.turn import Ask, Carried, Fetch, carry_on, explain, split, take_turn
 from napari_mediround.widget.chat.view import Action, Chip, Message, Question
 from napari_mediround.widget.lazy_model import fetch_weights
 from napari_mediround.widget.worker import Job
@@ -219,7 +219,7 @@ class Asking:
             return
         case = ask.case
         if ask.request is None and case.session is not None and case.data is layer.data:
-            ask = _split(ask, case.session.understand(ask.text, ask.plane, ask.after, ask.references or ()))
+            ask = split(ask, case.session.understand(ask.text, ask.plane, ask.after, ask.references or ()))
         if ask.request is not None and is_command(ask.request):
             if case.hidden and ask.request.action in ("edit", "verdict") and ask.request.verdict != "cancel":
                 self._fail(ask, MediRoundError(FIXING))
@@ -233,17 +233,19 @@ class Asking:
         work = partial(take_turn, self._place.segmenter, self._place.project, layer, ask)
         self._run(ask, work, partial(self._on_answered, ask))
 
-    def _on_answered(self, ask: Ask, answered: tuple[Round, dict[str, str]] | Request | WorkedOut) -> None:
+    def _on_answered(
+        self, ask: Ask, answered: tuple[Ask, Round, dict[str, str]] | Request | WorkedOut
+    ) -> None:
         if isinstance(answered, Request):
             self._end()
-            self._start(_split(ask, answered))
+            self._start(split(ask, answered))
         elif isinstance(answered, WorkedOut):
             self._end()
             session, request = ask.case.session, ask.request
             masks = masks_for(session, request, ask.result)
             self._do(ask, lambda: take_worked(session, answered, request, masks))
         else:
-            self._on_round(ask, answered)
+            self._on_round(*answered)
 
     def _do(self, ask: Ask, work: Callable[[], Done]) -> None:
         """Do a command, say what was done, and go on with the step after it."""
@@ -318,9 +320,9 @@ class Asking:
             self._place.say(Question(ask.text), ask.case)
         self._fail(ask, error)
 
-    def _on_round(self, ask: Ask, answered: tuple[Round, dict[str, str]]) -> None:
+    def _on_round(self, ask: Ask, round_: Round, model: dict[str, str]) -> None:
         self._end()
-        case, (round_, model) = ask.case, answered
+        case = ask.case
         try:
             step = case.session.add(round_, ask.after is not None, model)
         except (ValueError, MediRoundError) as error:
@@ -380,12 +382,6 @@ class Asking:
         if case.session is not None and case.data is layer.data and warm != self._warm:
             self._warm = warm
             self._place.submit(lambda job: case.session.prepare(*warm[1:]), _nothing, _nothing)
-
-
-def _split(ask: Ask, request: Request) -> Ask:
-    """Return a question with its first step, and those after it."""
-    first, *rest = request.all_steps
-    return replace(ask, request=first, rest=tuple(rest))
 
 
 def _nothing(result: object) -> None:

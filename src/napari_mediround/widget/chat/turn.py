@@ -15,7 +15,7 @@ from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, MissingWeightsError, stop_if
 from napari_mediround.questions.request import Request
 from napari_mediround.session import Session
-from napari_mediround.session.commands import in_words, masks_for
+from napari_mediround.session.commands import in_words, is_command, masks_for
 from napari_mediround.session.editing import WorkedOut
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.project import Project
@@ -131,10 +131,10 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
 
 def take_turn(
     segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask, job: Job
-) -> tuple[Round, dict[str, str]] | Request | WorkedOut:
-    """Answer a question, on the worker; return the round and what answered, for the journal.
+) -> tuple[Ask, Round, dict[str, str]] | Request | WorkedOut:
+    """Answer a question, on the worker; return it as understood, the round, and what answered.
 
-    A text that nobody understood yet is only understood; an edit is worked out and not taken. References are
+    A command is only understood, and an edit worked out: both are done by the one who asked. References are
     resolved before anything slow.
 
     Raises
@@ -143,9 +143,12 @@ def take_turn(
         As `Session.answer`, `open_session` and the loading of the model.
     """
     session = open_session(segmenter, project, ask.case, layer, job)
+    if ask.request is None:
+        whole = session.understand(ask.text, ask.plane, ask.after, ask.references or ())
+        if is_command(whole):
+            return whole
+        ask = split(ask, whole)
     request = ask.request
-    if request is None:
-        return session.understand(ask.text, ask.plane, ask.after, ask.references or ())
     if request.action == "edit":
         return session.work_out(request, masks_for(session, request, ask.result), ask.plane)
     references, text = ask.references, ask.text
@@ -159,7 +162,13 @@ def take_turn(
         _load(segmenter, job)
     job.report(f"Looking at plane {ask.plane} …")
     round_ = session.answer(text, ask.plane, references, ask.window, job.cancelled, ask.after, request)
-    return replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
+    return ask, replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
+
+
+def split(ask: Ask, request: Request) -> Ask:
+    """Return a question with the first step of what it was understood as, and those after it."""
+    first, *rest = request.all_steps
+    return replace(ask, request=first, rest=tuple(rest))
 
 
 def _load(segmenter: LazySegmenter, job: Job) -> None:
