@@ -10,7 +10,7 @@ from napari_mediround.questions.meaning import describe
 from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.words.nouns import RELATION
-from napari_mediround.questions.words.step_masks import Masks, Step, ask, masks_of
+from napari_mediround.questions.words.step_masks import Masks, Step, ask, masks_of, text_of
 
 _SEGMENT = re.compile(
     r"\b(segment\w*|outlin\w*|draw\w*|contour\w*|delineat\w*|trac(e|ed|ing)|mark\w*|label\w*|highlight\w*|find|locate|show|see|where|identify|mask|visuali[sz]e|display|paint|circle|pick out|point out|map|need|want|give|get|do|like|look for|isolate|extract|try|what about|how about|carry|propagate|extend|continue|repeat|again|redo|follow)\b"
@@ -92,6 +92,10 @@ def _named(step: Step) -> Request | None:
         )
     if named.odd_side:
         return Request("ask_back", choices=tuple(named.targets), topic="no_such_side", read_from=step.text)
+    if named.targets and _ANCHORED.search(text_of(step.rest)):
+        return describe(step) or Request(
+            "ask_back", choices=tuple(named.targets), topic="not_understood", sure=False, read_from=step.text
+        )
     loose = _unexplained(step)
     parted = [w for w in loose if w not in lexicon.parts] == [] and bool(named.choices)
     if parted and named.unknown and not named.targets:
@@ -134,6 +138,13 @@ def _named(step: Step) -> Request | None:
         sure=sure,
         read_from=step.text,
     )
+
+
+_ANCHORED = re.compile(
+    r"\b(?:X\d+|chamber|pipe|tube|duct|sac|pouch|valve|thing|bit|stuff|whatever|what|one|organ|gland|vessel|nerve|muscle|bone|cord|tract|layer|wall) "
+    r"(?:\w+ )?(?:which|that|who|where|whose|\w+ing|to|into|from|between)\b[^,;&]*\bS\d"
+)
+"""A thing that is only told by what it has to do with another: "the chamber which pumps blood into the lungs"."""
 
 
 _PURPOSE = re.compile(

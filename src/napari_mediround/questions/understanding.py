@@ -275,6 +275,8 @@ def _kept(found: list[Request]) -> list[Request]:
                     topic="not_understood",
                 )
             ]
+    if any(r.verdict == "cancel" for r in acting):  # "forget it, stop" takes nothing back
+        found = [r for r in found if r.verdict != "undo" or "undo" in r.read_from]
     if acting:
         found = (
             [
