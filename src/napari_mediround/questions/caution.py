@@ -8,10 +8,12 @@ something else with a structure than to draw it.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from napari_mediround.questions.request import Request
 from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.words.negation import NEG, only_sounds_negative
+from napari_mediround.questions.words.nouns import RELATION
 from napari_mediround.questions.words.step_masks import Step
 
 _JOINS = frozenset(
@@ -31,17 +33,27 @@ _OTHER_ORDERS = re.compile(
 )
 
 
+_EDITS = re.compile(
+    r"\b(clip|crop|trim|grow|expand|smooth|fill|union|combine|join|cut|restrict|limit|accept|hide|zoom|scratch|reset)\b"
+)
+
+
 def be_cautious(step: Step, request: Request) -> Request:
     """Return a step's request, or the question back where its words do not bear it out."""
     if request.action in ("edit", "verdict") and (
-        _in_two_clauses(step, request) or _denies(step, request)
+        _in_two_clauses(step, request)
+        or _denies(step, request)
+        or _has_no_such_side(step, request)
+        or _says_more(step, request)
     ):
         alive = tuple(m.ref for m in step.situation.alive)
         choices = request.references or alive
         if not choices:
             return Request("refuse", topic="not_understood", read_from=step.text)
         return Request("ask_back", choices=choices, topic="not_understood", read_from=step.text)
-    if request.action == "segment" and (_denies(step, request) or _orders_else(step, request)):
+    if request.action == "segment" and (
+        _denies(step, request) or _orders_else(step, request) or _is_anchored(step, request)
+    ):
         choices = (*request.targets, *request.references)
         return Request("ask_back", choices=choices, topic="not_understood", sure=False, read_from=step.text)
     return request
@@ -99,8 +111,47 @@ def _denies(step: Step, request: Request) -> bool:
     return False
 
 
+def _has_no_such_side(step: Step, request: Request) -> bool:
+    """Whether a side is said that none of the masks has: "accept the left one" where there is a spleen."""
+    sides = {t.word for t in step.rest if t.kind == "W" and t.word in ("left", "right")}
+    if not sides or not request.references or request.operation == "mirror" or request.verdict == "rename":
+        return False
+    anatomy = load_lexicon().anatomy
+    names = [m.structure for m in step.situation.masks if m.ref in request.references]
+    own = {
+        (found.side if found else "") or name.split()[0] for name in names for found in (anatomy.find(name),)
+    }
+    return not sides <= own
+
+
+def _says_more(step: Step, request: Request) -> bool:
+    """Whether an edit has an amount that was passed over: a second one, or "by a third"."""
+    if request.action != "edit":
+        return False
+    amount = request.mm is not None or request.ml is not None
+    relative = re.search(
+        r"\b(by|to) (a |one |the )?(third|half|quarter|fifth|tenth|double|twice|factor|percent|few|lot)\b|\b(double|twice|triple|halve|half) (of |the |its |as )",
+        step.text,
+    )
+    return len(step.amounts) > 1 or (bool(relative) and not amount)
+
+
+def _is_anchored(step: Step, request: Request) -> bool:
+    """Whether a structure only says where another lies: "the kidney next to the spleen"."""
+    names = [i for i, t in enumerate(step.rest) if t.kind == "S"]
+    if len(request.targets) < 2 or len(names) < 2:
+        return False
+    for one, other in pairwise(names):
+        between = [t.word for t in step.rest[one + 1 : other]]
+        if RELATION.search(" ".join(between)) and not {",", "and", "&", "+", "plus", "/"} & set(between):
+            return True
+    return False
+
+
 def _orders_else(step: Step, request: Request) -> bool:
     """Whether something else is ordered than to draw: what a reader of orders did not understand."""
+    if not request.targets and request.references and not request.scope:
+        return bool(_OTHER_ORDERS.search(step.text) or _EDITS.search(step.text))
     if not request.targets or all(not w.structure for w in request.targets):
         return False
     ordered = _OTHER_ORDERS.search(step.text)

@@ -283,6 +283,7 @@ def _kept(found: list[Request]) -> list[Request]:
                 r
                 for r in found
                 if r.action not in _SAYS
+                or (r.action == "ask_back" and any(not isinstance(c, Wanted) for c in r.choices))
                 or (
                     r.topic
                     not in ("ack", "help", "nothing_asked", "not_understood", "name_what_you_want", "record")

@@ -63,6 +63,14 @@ ORDINAL_MASK = re.compile(
 )
 
 
+_NO_RANGE = re.compile(
+    r"\b(clip|crop|restrict|limit|confine|constrain|add|join|merge|compare|copy|cut|trim|move|from|distance|close|near|"
+    r"next|related|similar|attach|bring|bound|mask|rename|call)\b[^.;]*$",
+    re.I,
+)
+"""Words before "[1] to [3]" after which two masks are meant, not three."""
+
+
 def read_amount(match: re.Match) -> Token:
     """Return the amount that words say, in millimetres or millilitres."""
     said = match["n"].casefold()
@@ -84,6 +92,12 @@ def read_pointer(match: re.Match, situation: Situation, keep) -> str:
     if g["bad"] is not None:
         return keep(Token("R", "R", match[0], pointer=Pointer(problem="dangling")))
     rounds: list[tuple[int, int | None]] = []
+    if g["from"] and (int(g["from"]) > int(g["to"]) or _NO_RANGE.search(match.string[: match.start()])):
+        ends = [_look_up([(int(g[k]), None)], situation, False) for k in ("from", "to")]
+        one, other = (
+            keep(Token("R", "R", f"[{g[k]}]", pointer=p)) for k, p in zip(("from", "to"), ends, strict=True)
+        )
+        return f"{one} to {other}"
     whole = bool(g["mw"] and g["mw"].casefold().startswith("round"))
     if g["from"] or g["from2"] or g["mf"]:
         a, b = (
