@@ -229,7 +229,6 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     ranked = rank(text) if len(content) > 1 and not _TALKS.match(step.rest_text) else []
     if not ranked:
         return None
-    _, rare = _index()
     best, name = ranked[0]
     bag = _index()[0].get(name, {})
     said = {s for t in step.rest if t.word not in lexicon.plain for s in stems(t.typed or t.word)}
