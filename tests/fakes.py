@@ -189,6 +189,7 @@ class FakeView:
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
     device_chosen = Signal(str)
+    free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
         self.entries: list = []

@@ -205,3 +205,12 @@ def test_a_chip_moves_a_command_to_another_mask(desk):
     choose(desk, "2 spleen", "1 liver, plane 2")
     desk.ask("accept it")
     assert [desk.session.label(v).verdict for v in (1, 2)] == ["accepted", ""]
+
+
+def test_free_text_is_off_until_it_is_switched_on_and_marked(desk):
+    desk.ask("hello")
+    assert desk.replies[0].notes == ()
+    desk.view.free_text_chosen.emit(True)
+    desk.ask("hello")
+    assert desk.replies[1].text == "Hello."
+    assert "Unverified" in desk.replies[1].notes[0]

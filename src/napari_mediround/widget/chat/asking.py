@@ -217,7 +217,7 @@ class Asking:
         return True
 
     def _start(self, ask: Ask) -> None:
-        layer, ask = ask.case.layer(), replace(ask, began=perf_counter())
+        layer, ask = ask.case.layer(), replace(ask, began=perf_counter(), free_text=self._place.free_text)
         if layer is None:
             self._place.say(Message(NO_IMAGE, is_error=True), ask.case)
             return

@@ -262,6 +262,8 @@ class ChatView(Protocol):
     """(phrase, Reference) that it shall point at, in the question being typed."""
     device_chosen: SignalInstance
     """(name) of `DEVICES`."""
+    free_text_chosen: SignalInstance
+    """(bool) whether the language model may answer what draws nothing."""
     step_chosen: SignalInstance
     """(step) of `KEYS`, for the current mask; "drop" drops the fix."""
     mask_chosen: SignalInstance
