@@ -92,8 +92,8 @@ def make_page() -> str:
         "",
         _wrap(
             "Written by `docs/make_what_you_can_say.py` from the grammar: the right column is how MediRound "
-            "reads the left one. The dock shows the reading as chips while you type; click a chip to change it "
-            'or to leave it out. `mediround understand "TEXT"` prints the reading.'
+            "reads the left one. The dock shows the reading as chips while you type; click a chip to change "
+            'it or to leave it out. `mediround understand "TEXT"` prints the reading.'
         ),
         "",
     ]
