@@ -13,8 +13,7 @@ from scripted import ask, make_plane, script_answers
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
-from napari_mediround.inference import dialogue
-from napari_mediround.inference import predictor as predicting
+from napari_mediround.inference import answering, dialogue
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.inference.refinement import CARRY_GROWTH, main_parts, parts_carried
 from napari_mediround.model.build import build_mediround
@@ -105,7 +104,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
             predictor.set_image(make_plane())
             with monkeypatch.context() as patched:
                 patched.setattr(
-                    "napari_mediround.inference.predictor.see_structures", lambda *_, looks=looks: looks
+                    "napari_mediround.inference.answering.see_structures", lambda *_, looks=looks: looks
                 )
                 patched.setattr(dialogue, "SURE", sure)
                 patched.setattr(dialogue, "KNOWN", 1e-99)  # of a random model
@@ -119,7 +118,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
 @pytest.mark.parametrize("question", ["Segment the ovary.", "the bag that holds lunch"])
 def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, monkeypatch, question):
     predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
-    monkeypatch.setattr(predicting, "see_structures", lambda *_: {"stomach": 8.0})
+    monkeypatch.setattr(answering, "see_structures", lambda *_: {"stomach": 8.0})
     monkeypatch.setattr(dialogue, "KNOWN", 1e-99 if "ovary" in question else dialogue.KNOWN)
     predictor.set_image(make_plane())
     script_answers(predictor, "The ovary [SEG].")
@@ -291,7 +290,7 @@ def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
 
 
 def test_a_chat_turn_is_the_base_models_answer(predictor):
-    predictor._reader.chat_limit = 12
+    predictor.reader.chat_limit = 12
     script_answers(predictor, "Hello.", *ANSWERS)
     predictor.set_image(make_plane())
     reply = predictor.ask("hello", Conversation())
@@ -396,8 +395,8 @@ def test_only_the_latest_masks_keep_their_origin(predictor, monkeypatch):
 
 
 def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
-    settled = iter([["not quite there"], []])
-    monkeypatch.setattr(predicting, "settle_references", lambda *args: (args[2], next(settled)))
+    notes = iter([("not quite there",), ()])
+    monkeypatch.setattr(answering, "recheck_references", lambda *args: (args[2].conversation, next(notes)))
     script_answers(predictor, "The liver [SEG].", "The liver [SEG].")
     predictor.set_image(make_plane())
     with pytest.raises(CancelledError):
@@ -412,7 +411,7 @@ def test_of_a_kind_what_is_seen_best_is_meant(predictor, monkeypatch, sees, mean
     predictor.model.landmarks = Landmarks((sees,), torch.zeros(1, predictor.model.channels))
     for logit, said in ((5.0, meant), (-5.0, "tumour")):
         monkeypatch.setattr(
-            "napari_mediround.inference.predictor.see_structures", lambda *_, n=logit: {sees: n}
+            "napari_mediround.inference.answering.see_structures", lambda *_, n=logit: {sees: n}
         )
         predictor.forget()
         predictor.set_image(make_plane())

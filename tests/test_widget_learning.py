@@ -14,8 +14,8 @@ from napari.utils._proxies import PublicOnlyProxy
 from PIL import Image
 from qtpy.QtCore import Qt
 
-from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.inference.cache import hash_image
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.io import read_study
 from napari_mediround.journal import Journal, remember_image
 from napari_mediround.model.build import build_mediround
@@ -75,7 +75,7 @@ def open_docks(make_napari_viewer, qtbot):
         viewer = make_napari_viewer(show=True)
         chat = ChatDock(
             PublicOnlyProxy(viewer),
-            lambda: AdaptedPredictor(build_mediround("tiny"), "cpu", preset="tiny"),
+            lambda: Predictor(build_mediround("tiny"), "cpu", preset="tiny"),
             Project(project),
         )
         viewer.window.add_dock_widget(chat, name="MediRound chat")

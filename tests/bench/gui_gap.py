@@ -38,7 +38,7 @@ from napari_mediround.widget.lazy_model import get_ready
 from napari_mediround.widget.plugin.sample import open_ct_abdomen
 
 if TYPE_CHECKING:
-    from napari_mediround.inference.adapting import AdaptedPredictor
+    from napari_mediround.inference.predictor import Predictor
 
 FOLDER = Path(os.environ["NAPARI_CONFIG"]).parent
 LINE_MS = 100.0
@@ -78,10 +78,10 @@ class Ticks:
 
 def build():
     """Return the `lite` predictor; where the answer has no mask, one is decoded for a box all the same."""
-    from napari_mediround.inference.adapting import AdaptedPredictor
+    from napari_mediround.inference.predictor import Predictor
     from napari_mediround.model.build import build_mediround
 
-    class Masking(AdaptedPredictor):
+    class Masking(Predictor):
         def ask(self, *question) -> Answer:
             answer = super().ask(*question)
             if answer.targets:
@@ -95,7 +95,7 @@ def build():
         return Masking(build_mediround("lite", untrained=True), "cpu", preset="lite, untrained head")
 
 
-def learn(predictor: AdaptedPredictor) -> None:
+def learn(predictor: Predictor) -> None:
     """Copy the predictor and learn a little of the bundled planes, as the learning dock's thread does."""
     import torch
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import CancelledError
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.training.annotator import dices_by_clicks
 from napari_mediround.training.evaluation.metrics import dice
 from napari_mediround.training.evaluation.questioning import choose_target
@@ -59,7 +59,7 @@ class Measured:
     reached: bool
 
 
-def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Measured]:
+def measure_round(predictor: Predictor, round_: JudgedRound) -> list[Measured]:
     """Ask a round again, click until each mask is good, and compare with the masks that the person left."""
     for key, image in round_.images.items():
         if key != round_.image:
@@ -78,16 +78,14 @@ def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Meas
     return found
 
 
-def count_clicks(
-    predictor: AdaptedPredictor, mask: Mask | None, truth: NDArray[np.bool_]
-) -> tuple[int, bool]:
+def count_clicks(predictor: Predictor, mask: Mask | None, truth: NDArray[np.bool_]) -> tuple[int, bool]:
     """Return the number of simulated clicks until a mask reaches `TARGET`, and whether it does."""
     dices = dices_by_clicks(predictor, mask, truth, MOST_CLICKS, TARGET)
     return len(dices) - 1, dices[-1] >= TARGET
 
 
 @torch.no_grad()
-def measure_bundled(predictor: AdaptedPredictor, lessons: Sequence[Lesson]) -> dict[str, float]:
+def measure_bundled(predictor: Predictor, lessons: Sequence[Lesson]) -> dict[str, float]:
     """Return mean Dice on bundled planes, and the share of right tokens in the answers."""
     stage, overlaps, words = Stage(predictor.model), [], []
     for lesson in lessons:
@@ -99,7 +97,7 @@ def measure_bundled(predictor: AdaptedPredictor, lessons: Sequence[Lesson]) -> d
 
 
 def measure(
-    predictor: AdaptedPredictor,
+    predictor: Predictor,
     adapter: Path | None,
     rounds: Sequence[JudgedRound],
     touched: frozenset[str],
@@ -111,7 +109,7 @@ def measure(
 
     Parameters
     ----------
-    predictor : AdaptedPredictor
+    predictor : Predictor
         Its adapter is changed.
     adapter : Path or None
         Adapter to measure; None for the model without adapter.

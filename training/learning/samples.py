@@ -19,6 +19,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.question import Question
 from napari_mediround.model.features import ImageFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import SEG, compose_answer
@@ -236,18 +237,17 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     """
     features = {key: encode(image) for key, image in round_.images.items()}
     reader, own = DialogueReader(model, 1, 1), features[round_.image]
-    raw = {("image", round_.image): own.tokens}
 
     def describe(key: str, mask: Mask) -> tuple[Tensor, Tensor]:
         on_device = features[key].to(model.device, torch.float32)
         return model.describe_reference(on_device, mask.to_array())
 
     names = [mask.spoken for mask in round_.masks]
-    asked = round_.text, round_.conversation, round_.references
-    by_name = ask_by_name(names), Conversation(), ()
-    pieces = reader.compose(*(by_name if round_.carried else asked), round_.image, raw, describe)
+    asked = Question(round_.text, round_.conversation, round_.references, round_.image)
+    by_name = Question(ask_by_name(names), image=round_.image)
+    prompt = reader.compose(by_name if round_.carried else asked, own.tokens, describe)
     answer = model.template.answer(model.language.encode, compose_answer(names, list(round_.absent)))
-    start, seg = len(pieces), model.language.new_ids[SEG]
+    start, seg = len(prompt.pieces), model.language.new_ids[SEG]
     segs = [start + i - 1 for i, piece in enumerate(answer) if piece == seg]
     right = [m.verdict in ("accepted", "corrected") and m.reason != "wrong reference" for m in round_.masks]
     sure = all(right) and not round_.carried
@@ -261,8 +261,8 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     return Lesson(
         own.embedding[0].half().cpu(),
         model.fit_pixels(own.part)[0].half().cpu(),
-        pieces + answer,
-        {name: value.cpu() for name, value in raw.items()},
+        prompt.pieces + answer,
+        {name: value.cpu() for name, value in prompt.raw.items()},
         list(range(start - 1, start + len(answer) - 1)) if sure else [],
         segs,
         names,
