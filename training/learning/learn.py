@@ -38,7 +38,7 @@ from napari_mediround.training.learning.samples import (
     JudgedRound,
     shown_structures,
     touched_structures,
-    write_lesson,
+    write_sample,
 )
 from napari_mediround.training.learning.split import Split, choose_checks, choose_latest, divide
 
@@ -240,14 +240,14 @@ def _write_lessons(own: Predictor, parts: Sequence[Sequence[JudgedRound]], repor
     """Return the samples of each part; planes without a cached embedding are encoded."""
     total, done, written = sum(map(len, parts)), 0, []
     for part in parts:
-        lessons = []
+        samples = []
         for round_ in part:
             if cancelled():
                 raise CancelledError("Cancelled.")
             report(Progress("reading", done, total, 0.0, None, None, 0.0, 0.0))
-            lessons.append(write_lesson(own.model, round_, own.encode))
+            samples.append(write_sample(own.model, round_, own.encode))
             done += 1
-        written.append(lessons)
+        written.append(samples)
     return written
 
 

@@ -158,7 +158,7 @@ class JudgedRound:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Sample:
     """A round as tensors.
 
     Parameters
@@ -220,7 +220,7 @@ def fit_mask(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
 
 
 @torch.no_grad()
-def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesson:
+def write_sample(model: MediRound, round_: JudgedRound, encode: Encode) -> Sample:
     """Turn a judged round into a sample.
 
     A propagated mask teaches no words: only its name is read, because its SEG vector came from the
@@ -258,7 +258,7 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
 
     before, after = squares(m.before for m in round_.masks), squares(m.after for m in round_.masks)
     rejected = np.array([m.verdict == "rejected" for m in round_.masks])
-    return Lesson(
+    return Sample(
         own.embedding[0].half().cpu(),
         model.fit_pixels(own.part)[0].half().cpu(),
         prompt.pieces + answer,
@@ -274,13 +274,13 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     )
 
 
-def bend_lesson(lesson: Lesson, rng: np.random.Generator) -> Lesson:
+def bend_sample(sample: Sample, rng: np.random.Generator) -> Sample:
     """Return a sample with plane and masks bent alike and the same words."""
-    shown = np.stack([lesson.masks, lesson.emphasis > 1])
-    view = warp(View(lesson.embedding.float().numpy(), lesson.pixels.float().numpy(), shown), rng, 1.0)
+    shown = np.stack([sample.masks, sample.emphasis > 1])
+    view = warp(View(sample.embedding.float().numpy(), sample.pixels.float().numpy(), shown), rng, 1.0)
     masks, wrong = view.labels
     return replace(
-        lesson,
+        sample,
         embedding=torch.from_numpy(view.embedding).half(),
         pixels=torch.from_numpy(view.pixels).half(),
         masks=masks,

@@ -22,7 +22,7 @@ from napari_mediround.model.sam import fit_to_square
 from napari_mediround.questions.spatial import BETWEEN, LARGER, SMALLER, asked_kind, asked_place
 
 if TYPE_CHECKING:
-    from napari_mediround.model.features import ImageFeatures, Seen
+    from napari_mediround.model.features import DecoderFeatures, ImageFeatures
     from napari_mediround.model.mediround import MediRound
 
 NEAR, ALIKE, OTHER = 5.0, 2.0, -2.0
@@ -58,14 +58,14 @@ class Place:
     kind: Container[str] = ()
 
 
-def find_at_place(model: MediRound, seen: Seen, place: Place) -> str:
+def find_at_place(model: MediRound, seen: DecoderFeatures, place: Place) -> str:
     """Return the structure at a place, "" if none is clear.
 
     Parameters
     ----------
     model : MediRound
         With prototypes.
-    seen : Seen
+    seen : DecoderFeatures
         Decoder features of the plane.
     place : Place
     """

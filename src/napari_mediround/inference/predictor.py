@@ -26,11 +26,17 @@ from napari_mediround.inference.cache import FeatureStore, Origin, Origins, hash
 from napari_mediround.inference.device import Runner, choose_device, describe_device
 from napari_mediround.inference.dialogue import DialogueReader
 from napari_mediround.inference.question import Question
-from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
+from napari_mediround.inference.refinement import (
+    origin_of_drawn,
+    parts_propagated,
+    propagate_mask,
+    refine_mask,
+    remove_specks,
+)
 from napari_mediround.model.adapter import Adapter, attach_folder, copy_model, is_adapter
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.crop import find_aspect, find_frame, whole_plane
-from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.crop import find_aspect, find_crop, whole_plane
+from napari_mediround.model.features import Decoded, DecoderFeatures, ImageFeatures
 from napari_mediround.model.llama import AnsweringLanguage
 from napari_mediround.model.mediround import MediRound
 
@@ -53,12 +59,10 @@ class Predictor:
 
     Attributes
     ----------
-    model : MediRound
     reader : DialogueReader
         Reads and answers with the model's language model.
     runner : Runner
         Runs the model's steps on the device.
-    anatomy : Anatomy
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class Predictor:
         self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
         self._current = self._view = self._modality = ""
         self._origins = Origins()
-        self._seen: tuple[ImageFeatures, Seen] | None = None
+        self._seen: tuple[ImageFeatures, DecoderFeatures] | None = None
         self._lock = threading.RLock()
         self._adapter: Adapter | None = None
         self._adapter_name = ""
@@ -314,25 +318,26 @@ class Predictor:
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
                 raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
             prompts = points_xy, positive, box_xyxy, origin
-            decoded = self.runner.run(lambda: mend(self.model, self._looked_at(features), *prompts))
+            decoded = self.runner.run(lambda: refine_mask(self.model, self._looked_at(features), *prompts))
             return self._keep(features, decoded, origin)
 
     def _keep(self, features, decoded, origin, before=None) -> tuple[Mask, float]:
         array = self.model.masks_on_plane(decoded.logits, features.frame)[0]
-        mask = Mask.from_array(array if before is None else parts_carried(array, before))
+        mask = Mask.from_array(array if before is None else parts_propagated(array, before))
         logits = decoded.logits[:, None]
         origin = replace(origin or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
         self._origins.keep(self._current, mask, origin)
         return mask, float(decoded.quality[0])
 
-    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
+    def propagate(self, mask: Mask, image: str) -> tuple[Mask, float]:
         """Propagate a mask of a neighbouring plane (its key) to this one; empty if the structure has ended.
 
         Returns and raises as `refine`.
         """
         with self._lock:
             features, origin = self._store.require(self._current), self._origins.get((image, mask))
-            decoded = self.runner.run(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
+            before = mask, origin
+            decoded = self.runner.run(lambda: propagate_mask(self.model, self._looked_at(features), *before))
             return self._keep(features, decoded, origin, mask)
 
     # What the steps of answering need (`inference.answering`)
@@ -360,7 +365,7 @@ class Predictor:
             decoded = self.runner.run(partial(self._segment_batch, features, left, called))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
-                mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
+                mask = Mask.from_array(remove_specks(array, self.anatomy.find(name)))
                 found.append(Target(name, mask, float(decoded.quality[k]), bool(decoded.corrected[k])))
                 spoken = None if self.model.is_new(name) else vector[None]
                 origin = Origin(spoken, decoded.logits[k][None, None], features.frame, name)
@@ -379,7 +384,7 @@ class Predictor:
         return replace(here, seen=self._seen[1])
 
     def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
-        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_frame, image)
+        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_crop, image)
         return self.model.encode_image(image, find(aspect))
 
     def _complete(self) -> None:

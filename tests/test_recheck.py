@@ -17,7 +17,7 @@ from napari_mediround.inference.recheck import recheck_references
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.crop import whole_plane
 from napari_mediround.model.mediround import CorrectionSettings
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 NAMES = ("liver", "lung tumour")
 SIDE = 32
@@ -34,7 +34,7 @@ class Sure:
     """A model that sees every structure in the same columns, with a judged IoU."""
 
     def __init__(self, quality: float = 0.9, columns: tuple[int, int] = (2, 12), **correction) -> None:
-        self.columns, self.landmarks, self.quality = columns, Landmarks(NAMES, torch.eye(2)), quality
+        self.columns, self.landmarks, self.quality = columns, Prototypes(NAMES, torch.eye(2)), quality
         self.correction = CorrectionSettings(**correction)
 
     def segment(self, features, vectors) -> SimpleNamespace:
@@ -97,7 +97,7 @@ def test_otherwise_a_mask_stays_as_it_is(target: Target, model: Sure, image: str
 @torch.no_grad()
 def test_a_whole_model_sees_the_structure_by_its_landmark(monkeypatch) -> None:
     model = build_mediround("tiny", seed=1)
-    model.landmarks = Landmarks(
+    model.landmarks = Prototypes(
         NAMES, torch.randn(2, model.channels, generator=torch.Generator().manual_seed(0))
     )
     monkeypatch.setattr(model, "judge_masks", lambda vectors, *_: torch.ones(len(vectors)))

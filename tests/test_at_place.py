@@ -14,7 +14,7 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference, Roun
 from napari_mediround.inference.places import _likely, find_asked, see_structures
 from napari_mediround.inference.question import Question
 from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 SIDE = 64
 NAMES = ("liver", "stomach", "spleen", "left kidney", "brainstem", "skin lesion")
@@ -40,7 +40,7 @@ class Looking:
     """A model whose first look of row k of the table is what is shown of the k-th name."""
 
     def __init__(self) -> None:
-        self.landmarks = Landmarks(NAMES, torch.eye(len(NAMES)))
+        self.landmarks = Prototypes(NAMES, torch.eye(len(NAMES)))
 
     def glance(self, seen, vectors: torch.Tensor) -> torch.Tensor:
         """Return logits (N, 1, 64, 64)."""
