@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -39,8 +38,6 @@ from napari_mediround.model.crop import find_aspect, find_crop, whole_plane
 from napari_mediround.model.features import Decoded, DecoderFeatures, ImageFeatures
 from napari_mediround.model.llama import AnsweringLanguage
 from napari_mediround.model.mediround import MediRound
-
-T = TypeVar("T")
 
 
 class Predictor:
