@@ -13,7 +13,7 @@ from scripted import ask, make_plane, script_answers
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
-from napari_mediround.inference import answering, dialogue
+from napari_mediround.inference import dialogue, pipeline
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.inference.refinement import BOX_GROWTH, main_parts, parts_propagated
 from napari_mediround.model.build import build_mediround
@@ -104,7 +104,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
             predictor.set_image(make_plane())
             with monkeypatch.context() as patched:
                 patched.setattr(
-                    "napari_mediround.inference.answering.see_structures", lambda *_, looks=looks: looks
+                    "napari_mediround.inference.pipeline.see_structures", lambda *_, looks=looks: looks
                 )
                 patched.setattr(dialogue, "SURE", sure)
                 patched.setattr(dialogue, "KNOWN", 1e-99)  # of a random model
@@ -118,7 +118,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
 @pytest.mark.parametrize("question", ["Segment the ovary.", "the bag that holds lunch"])
 def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, monkeypatch, question):
     predictor.model.landmarks = Prototypes(("stomach",), torch.zeros(1, predictor.model.channels))
-    monkeypatch.setattr(answering, "see_structures", lambda *_: {"stomach": 8.0})
+    monkeypatch.setattr(pipeline, "see_structures", lambda *_: {"stomach": 8.0})
     monkeypatch.setattr(dialogue, "KNOWN", 1e-99 if "ovary" in question else dialogue.KNOWN)
     predictor.set_image(make_plane())
     script_answers(predictor, "The ovary [SEG].")
@@ -396,7 +396,7 @@ def test_only_the_latest_masks_keep_their_origin(predictor, monkeypatch):
 
 def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
     notes = iter([("not quite there",), ()])
-    monkeypatch.setattr(answering, "recheck_references", lambda *args: (args[2].conversation, next(notes)))
+    monkeypatch.setattr(pipeline, "recheck_references", lambda *args: (args[2].conversation, next(notes)))
     script_answers(predictor, "The liver [SEG].", "The liver [SEG].")
     predictor.set_image(make_plane())
     with pytest.raises(CancelledError):
@@ -411,7 +411,7 @@ def test_of_a_kind_what_is_seen_best_is_meant(predictor, monkeypatch, sees, mean
     predictor.model.landmarks = Prototypes((sees,), torch.zeros(1, predictor.model.channels))
     for logit, said in ((5.0, meant), (-5.0, "tumour")):
         monkeypatch.setattr(
-            "napari_mediround.inference.answering.see_structures", lambda *_, n=logit: {sees: n}
+            "napari_mediround.inference.pipeline.see_structures", lambda *_, n=logit: {sees: n}
         )
         predictor.forget()
         predictor.set_image(make_plane())

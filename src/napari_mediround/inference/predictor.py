@@ -20,10 +20,10 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
 from napari_mediround.errors import MediRoundError, stop_if
-from napari_mediround.inference.answering import answer_question
 from napari_mediround.inference.cache import FeatureStore, Origin, Origins, hash_image, hash_weights
 from napari_mediround.inference.device import Runner, choose_device, describe_device
 from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.pipeline import answer_question
 from napari_mediround.inference.question import Question
 from napari_mediround.inference.refinement import (
     origin_of_drawn,
@@ -337,7 +337,7 @@ class Predictor:
             decoded = self.runner.run(lambda: propagate_mask(self.model, self._looked_at(features), *before))
             return self._keep(features, decoded, origin, mask)
 
-    # What the steps of answering need (`inference.answering`)
+    # What the steps of answering need (`inference.pipeline`)
 
     def look(self) -> ImageFeatures:
         """Return the plane last set with its decoder features, on the model's device."""
