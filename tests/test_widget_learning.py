@@ -27,8 +27,8 @@ from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.widget.chat.chat_dock import ChatDock
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.learning.learning_dock import LearningDock
+from napari_mediround.widget.learning.learning_panel import Curve
 from napari_mediround.widget.plugin.layer_reader import read_layers
-from napari_mediround.widget.qt.learning_panel import Curve
 
 QUICK = LearningSettings(words_steps=1, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
 LONG = 120000

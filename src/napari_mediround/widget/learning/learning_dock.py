@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidge
 from napari_mediround.widget.chat.chat_dock import ChatDock
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.learning.learning_controller import LearningController
-from napari_mediround.widget.qt.learning_panel import LearningPanel
+from napari_mediround.widget.learning.learning_panel import LearningPanel
 from napari_mediround.widget.worker import Worker
 
 CHAT = ("napari-mediround", "MediRound chat")
