@@ -130,7 +130,7 @@ class Bench:
 
     def idle(self) -> bool:
         """Whether nothing is being done."""
-        return self.dock.panel.is_idle and not self.place._tasks
+        return self.dock.panel.is_idle and not len(self.place.tasks)
 
     def on_worker(self, work: Callable[[], object]) -> Callable[[], None]:
         """Return a function that lets the dock's worker do something."""
