@@ -121,12 +121,12 @@ class Record:
     @property
     def undoable(self) -> str:
         """What `undo` would take back, in words; "" when there is nothing."""
-        return _describe(self._history.to_undo, self.state)
+        return describe_step(self._history.to_undo, self.state)
 
     @property
     def redoable(self) -> str:
         """What `redo` would do again, in words; "" when there is nothing."""
-        return _describe(self._history.to_redo, self.state)
+        return describe_step(self._history.to_redo, self.state)
 
     # Rounds and verdicts.
 
@@ -366,7 +366,7 @@ class Record:
     def _write(self, entry: Entry) -> Step:
         """Make an entry durable, then take it; the only place where anything changes."""
         before, history = self.state, self._history
-        words = _describe(history.to_undo if isinstance(entry, Undone) else history.to_redo, before)
+        words = describe_step(history.to_undo if isinstance(entry, Undone) else history.to_redo, before)
         opening = (ImageOpened(self.study.modality, self.study.geometry.shape),) if not history.last else ()
         for event in self.journal.append(self.case, *opening, entry, known=history.last):
             history.take(event)
@@ -375,7 +375,7 @@ class Record:
         return Step(kind_of(entry), words, changed_planes(before, self.state))
 
 
-def _describe(event: Event | None, state: State) -> str:
+def describe_step(event: Event | None, state: State) -> str:
     """Return a step in words."""
     if event is None:
         return ""

@@ -31,6 +31,7 @@ from napari_mediround.widget.chat.view import (
     Question,
     Reply,
 )
+from napari_mediround.widget.qt.answer_table import AnswerTable, split_table
 from napari_mediround.widget.qt.buttons import ActionButton, ElidedButton
 from napari_mediround.widget.qt.chips import ChipButton, make_menu
 from napari_mediround.widget.qt.recipe_row import RecipeRow
@@ -114,8 +115,11 @@ class ReplyCard(Card):
         self.column.addLayout(self._make_head(reply))
         if reply.references:
             self.column.addWidget(self._make_references(reply.references))
-        if reply.text:
-            self.column.addWidget(make_label(reply.text))
+        text, table = split_table(reply.text)
+        if text:
+            self.column.addWidget(make_label(text))
+        if table:
+            self.column.addWidget(AnswerTable(table))
         for value, row in self._masks.items():
             row.clicked.connect(relay(self.mask_chosen, value))
             row.entered.connect(relay(self.mask_hovered, value))
