@@ -81,7 +81,12 @@ def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple
             if any(value in given for value in values):
                 before = replace(state, head=event.entry.round.parent or 0).conversation
                 targets = zip(values, event.entry.round.targets, strict=True)
-                masks = [_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in targets]
+                masks = [
+                    _make_mask(t.structure, t.mask, labels[v], given.get(v, []))
+                    for v, t in targets
+                    # A margin in words, or another name, says nothing of where what was asked for ends.
+                    if not labels[v].recipes and labels[v].structure == t.structure
+                ]
                 absent = event.entry.round.answer.absent
                 if found := tuple(mask for mask in masks if not _is_absent(mask, absent)):
                     yield event, before, found
