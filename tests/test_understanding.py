@@ -249,5 +249,11 @@ def test_exceptions_and_negated_orders_are_kept():
     spared = understand_in("expand [1] by 3 mm without running into [2] or [4]", CAREFUL)
     assert (spared.operation, spared.not_into) == ("grow", ((2, 1), (4, 1)))
     assert understand_in("clip [2] to [4]", CAREFUL).references == ((2, 1), (4, 1))
+    assert [str(w) for w in understand_in("spleen is not needed, liver is", CAREFUL).targets] == ["liver"]
+    assert [str(w) for w in understand_in("liver yes, spleen no", CAREFUL).targets] == ["liver"]
+    assert understand_in("all but the liver: the spleen", CAREFUL).action == "answer"
+    told = understand_in("patient with liver tumour, outline the spleen", CAREFUL)
+    assert [str(w) for w in told.targets] == ["spleen"]
+    assert understand_in("the penultimate one: accept", CAREFUL).then[0].references == ((3, 1),)
     assert understand_in("L1 to L4 vertebrae", CAREFUL).targets[-1].structure == "L4 vertebra"
     assert understand_in("tumour in the left kidney", CAREFUL).targets[0].structure == "kidney tumour"

@@ -164,8 +164,8 @@ def _has_no_such_side(step: Step, request: Request) -> bool:
 
 def _wants_two(step: Step, request: Request) -> bool:
     """Whether "both" is said where there is one mask."""
-    said = re.search(r"\b(both|the two|these two|those two|the pair)\b", step.rest_text)
-    return bool(said) and len(request.references) == 1
+    said = re.search(r"\b(both|(the|these|those) (two|2|three|3)|the pair|these|those)\b", step.rest_text)
+    return bool(said) and len(request.references) == 1 and not step.pointers
 
 
 def _rules_out_its_own(step: Step, request: Request) -> bool:
@@ -179,6 +179,11 @@ def _rules_out_its_own(step: Step, request: Request) -> bool:
 
 _CONDITIONS = re.compile(r"\b(after|before|until|till|unless|provided|as soon as|in case)\b")
 _OTHERS = re.compile(r"\b(the )?(rest|others?|remaining)\b")
+_WHICH = re.compile(
+    r"\b(former|latter|organ|(bigger|smaller|larger|largest|biggest|smallest|brighter|darker|upper|lower|red|green|blue|"
+    r"yellow|orange|purple|pink|cyan|white)(er|est)? (one|mask|contour|outline|of (the|them|these|those)))\b"
+)
+"""Words that tell masks apart by what the record does not say."""
 _DIRECTIONS = re.compile(
     r"\b((?:up|down|for|back)wards?|superior(?:ly)?|inferior(?:ly)?|medial(?:ly)?|lateral(?:ly)?|anterior(?:ly)?|"
     r"posterior(?:ly)?|cranial(?:ly)?|caudal(?:ly)?|ventral(?:ly)?|dorsal(?:ly)?|top|bottom|upper|lower|poles?|"
@@ -191,8 +196,11 @@ def _is_bound(step: Step, request: Request) -> bool:
     if request.verdict in ("undo", "redo", "cancel", "rename", "fix"):
         return False
     text = step.rest_text
-    if _CONDITIONS.search(text):
+    if _CONDITIONS.search(text) or (_WHICH.search(text) and len(step.situation.alive) > 1):
         return True
+    if isinstance(step.scope, tuple):
+        planes = {m.plane for m in step.situation.masks if m.ref in request.references}
+        return not all(step.scope[0] <= plane <= step.scope[1] for plane in planes)
     if request.operation in ("grow", "shrink") and _DIRECTIONS.search(text):
         return True
     if _OTHERS.search(text) and not re.search(r"\b(all|every|each|everything)\b", text):
