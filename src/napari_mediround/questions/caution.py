@@ -198,6 +198,8 @@ def _is_bound(step: Step, request: Request) -> bool:
     text = step.rest_text
     if _CONDITIONS.search(text) or (_WHICH.search(text) and len(step.situation.alive) > 1):
         return True
+    if re.search(r"\b[SX]\d.*\b(first|earlier|originally|initially|previously|(start|beginning))\W*$", text):
+        return True
     if isinstance(step.scope, tuple):
         planes = {m.plane for m in step.situation.masks if m.ref in request.references}
         return not all(step.scope[0] <= plane <= step.scope[1] for plane in planes)
