@@ -153,6 +153,14 @@ def _merge(wanted: list[Wanted]) -> list[Wanted]:
     return list(found)
 
 
+def _joined(item: Mention, head: Mention, last: list[str]):
+    """Return the structure of "the tumour in the kidney": the name that both make together, None for none."""
+    find, names = load_lexicon().anatomy.find, [f"{item.token.typed} {head.token.typed}".casefold()]
+    for part in (*(h.structure or h.described for h in head.wanted), *last):
+        names += [f"{w.structure.removesuffix('s')} {part}" for w in item.wanted]
+    return next((found for n in (*names, *(f"left {n}" for n in names)) if (found := find(n))), None)
+
+
 def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
     """Leave out structures that only say where: "the nodule in the lung", "muscle at L3", "at the level of T12"."""
     kept: list[Mention] = []
@@ -189,23 +197,16 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
             and not item.negative
         ):
             head = kept[-1]
-            joined = [
-                f"{w.structure.removesuffix('s')} {h.structure or h.described}"
-                for w in item.wanted
-                for h in head.wanted
-            ]
             last = head.wanted[0].structure.split()[-1:] if head.wanted[0].structure else []
-            joined += [f"{w.structure.removesuffix('s')} {word}" for w in item.wanted for word in last]
-            typed = f"{item.token.typed} {head.token.typed}".casefold()
-            joined += [f"left {name}" for name in (typed, *joined)]
-            found = next((lexicon.anatomy.find(j) for j in (typed, *joined) if lexicon.anatomy.find(j)), None)
+            found = _joined(item, head, last)
             if found and prep != "at":
                 own = lexicon.wanted(found.name)
                 sided = lexicon.is_pair(own.structure) and found.name.startswith("left ")
                 head.wanted, head.bad = (replace(own, side="both") if sided else own,), ""
                 head.token = replace(head.token, kind="S", choices=())
                 continue
-            if last and last[0] in _GROWTHS and head.token.typed.split()[1:] == [] and item.token.kind == "S":
+            grows = last and re.match("tumour|cyst|nodule|lesion|metas|stone|absc|aneur", last[0])
+            if grows and " " not in head.token.typed and item.token.kind == "S":
                 head.bad = f"{head.token.typed} {prep} {item.token.typed}"  # "tumour of the spleen"
                 continue
             wholes = {
@@ -234,9 +235,6 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
             continue
         kept.append(item)
     return kept
-
-
-_GROWTHS = ("tumour", "cyst", "nodule", "lesion", "metastasis", "stone", "abscess", "aneurysm")
 
 
 def _narrowed(tokens: list[Token], items: list[Mention]) -> list[Mention]:
