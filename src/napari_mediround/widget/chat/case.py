@@ -124,7 +124,9 @@ class Case:
         entries = [self._without_spent(entry) for entry in self._remarks.get(0, ())]
         shown = cache(lambda plane: self.session.labels(plane))
         for round_ in self.conversation.rounds:
-            asked = [] if round_.carried else [Question(round_.text)]
+            if round_.carried and round_.imported:
+                continue  # on the card of its mask
+            asked = [] if round_.carried or round_.imported else [Question(round_.text)]
             said = (self._without_spent(entry) for entry in self._remarks.get(round_.id, ()))
             entries += [*asked, self._reply(round_, shown), *said]
         return entries + ([Question(self.asked)] if self.asked else [])
@@ -234,7 +236,9 @@ class Case:
 
     def _more(self, round_: Round) -> tuple[Action, ...]:
         """Return what can be done with a round beside its verdicts, the other branches included."""
-        actions = [] if round_.carried else [Action("Ask again", Again(round_.index, None))]
+        actions = (
+            [] if round_.carried or round_.imported else [Action("Ask again", Again(round_.index, None))]
+        )
         if self.grid.geometry.shape[0] > 1:
             for label in map(self.session.label, self.values_of(round_)):
                 if label.verdict != "rejected" and label.mask.area:

@@ -7,6 +7,7 @@ take a `Job`: those run on the worker and touch neither viewer nor view.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 
 import numpy as np
 from napari.layers import Image
@@ -17,6 +18,7 @@ from napari_mediround.widget.chat.case import Case, Draw
 from napari_mediround.widget.chat.cases import Projects, project_of
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
+from napari_mediround.widget.chat.importing import Imports
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
@@ -69,6 +71,7 @@ class ChatController:
         self._asking = Asking(place, self._about, self._verdicts.start_clock)
         self._projects = Projects(place)
         self._reading = Reading(place)
+        self.imports = Imports(place)
         self.keys = ViewerKeys(viewer, press)
         for signal, slot in self._view_slots():
             signal.connect(slot)
@@ -136,6 +139,9 @@ class ChatController:
             (view.mask_hovered, self._place.highlight),
             (view.tool_chosen, self._fixing.take),
             (view.reason_chosen, self._fixing.end),
+            (view.masks_given, self.imports.take_files),
+            (view.layer_given, partial(self.imports.take_layer, None)),
+            (view.names_chosen, self.imports.name),
             (view.key_pressed, self._on_key_pressed),
         )
 
@@ -325,7 +331,7 @@ class ChatController:
     # What is done.
 
     def _on_cancel_asked(self) -> None:
-        if self._fixing.cancel() or self._asking.cancel():
+        if self._fixing.cancel() or self._asking.cancel() or self.imports.cancel():
             return
         if self._fixing.busy:
             self._fixing.drop()
@@ -340,7 +346,7 @@ class ChatController:
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
                 self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
-        elif not (self._asking.act(key) or self._verdicts.act(key)):
+        elif not (self._asking.act(key) or self._verdicts.act(key) or self.imports.act(key)):
             self._projects.act(key)
 
     def _on_step_chosen(self, step: str) -> None:

@@ -203,6 +203,34 @@ Entry = Question | Reply | Message
 
 
 @dataclass(frozen=True)
+class NameRow:
+    """A mask of a file that comes in, and what it is taken for.
+
+    Parameters
+    ----------
+    value : int
+        Its label value in the file.
+    text : str
+        What the file calls it.
+    structure : str
+        What it is taken for; "" where nothing is likely.
+    choices : tuple of str
+        What else it may be.
+    why : str
+        Why a person is asked; "" where nobody needs to be.
+    sure : bool
+        Whether nobody needs to be asked.
+    """
+
+    value: int
+    text: str
+    structure: str
+    choices: tuple[str, ...] = ()
+    why: str = ""
+    sure: bool = True
+
+
+@dataclass(frozen=True)
 class FixState:
     """The fix under way.
 
@@ -263,6 +291,12 @@ class ChatView(Protocol):
     """(tool) of `TOOLS`."""
     reason_chosen: SignalInstance
     """(reason): end the fix; "" is none."""
+    masks_given: SignalInstance
+    """(paths) of files or folders whose masks are to be taken."""
+    layer_given: SignalInstance
+    """() take the selected layer as masks."""
+    names_chosen: SignalInstance
+    """(names) of the masks asked about, by value, "" to leave one out; None takes none."""
     key_pressed: SignalInstance
     """(key) "J", "Shift+U": a letter pressed in the view, but not in a text box."""
 
@@ -307,6 +341,9 @@ class ChatView(Protocol):
 
     def restore_question(self, text: str) -> None:
         """Put a question back into the input, unless something else was typed."""
+
+    def ask_names(self, title: str, rows: Sequence[NameRow]) -> None:
+        """Ask what masks are; `names_chosen` says it."""
 
     def focus_question(self) -> None:
         """Put the cursor into the input."""

@@ -9,9 +9,11 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_mediround.widget.chat.view import DONE_KEY, Chip, Entry, FixState, Suggestion
+from napari_mediround.widget.chat.view import DONE_KEY, Chip, Entry, FixState, NameRow, Suggestion
 from napari_mediround.widget.qt.cancelling import CancellablePanel
 from napari_mediround.widget.qt.fix_bar import FixBar
+from napari_mediround.widget.qt.mask_doors import MaskDrop
+from napari_mediround.widget.qt.naming_dialog import NamingDialog
 from napari_mediround.widget.qt.question_box import QuestionBox
 from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.round_list import RoundList
@@ -20,7 +22,7 @@ from napari_mediround.widget.qt.status import BusyBar, StatusLine
 from napari_mediround.widget.qt.style import style
 
 
-class ChatPanel(CancellablePanel):
+class ChatPanel(MaskDrop, CancellablePanel):
     """A `ChatView`: see there for signals and setters."""
 
     question_asked = Signal(str)
@@ -40,6 +42,9 @@ class ChatPanel(CancellablePanel):
     mask_hovered = Signal(int)
     tool_chosen = Signal(str)
     reason_chosen = Signal(str)
+    masks_given = Signal(object)
+    layer_given = Signal()
+    names_chosen = Signal(object)
 
     key_pressed = Signal(str)
     """(key) pressed in the dock, but not in a text box: "J", "Shift+U", "Enter"."""
@@ -59,6 +64,7 @@ class ChatPanel(CancellablePanel):
         self._later.timeout.connect(self._show_rounds)
         self._forward()
         self.setMinimumWidth(365)
+        self.setAcceptDrops(True)
 
     def _forward(self) -> None:
         """Hand on what the parts say."""
@@ -163,6 +169,12 @@ class ChatPanel(CancellablePanel):
         """See `ChatView`."""
         self.question.restore(text)
 
+    def ask_names(self, title: str, rows: Sequence[NameRow]) -> None:
+        """See `ChatView`."""
+        self._naming = NamingDialog(title, rows, self)
+        self._naming.named.connect(relay(self.names_chosen))
+        self._naming.open()
+
     def focus_question(self) -> None:
         """See `ChatView`."""
         self.question.line.setFocus()
@@ -173,5 +185,6 @@ _SIGNALS = (
     "plane_chosen", "follow_chosen", "modality_chosen", "window_chosen", "action_chosen", "reference_chosen",
     "device_chosen",
     "step_chosen", "mask_chosen", "mask_hovered", "tool_chosen", "reason_chosen",
+    "masks_given", "layer_given",
 )  # fmt: skip
 """What the parts say to the outside."""
