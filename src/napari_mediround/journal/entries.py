@@ -1,8 +1,8 @@
 """The entries of a journal, and their conversion to JSON and back. Knows no file and no rule.
 
 An entry is one event: an image was opened, a round asked, masks imported, a verdict given, a branch taken,
-a step undone or redone, a damaged journal recovered. The JSON holds masks by their hash, so that the journal's hash chain
-covers them and an unchanged mask is stored once.
+a step undone or redone, a damaged journal recovered. The JSON holds masks by their hash, so that the journal's
+hash chain covers them and an unchanged mask is stored once.
 """
 
 from __future__ import annotations

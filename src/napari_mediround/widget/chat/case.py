@@ -124,11 +124,10 @@ class Case:
         entries = [self._without_spent(entry) for entry in self._remarks.get(0, ())]
         shown = cache(lambda plane: self.session.labels(plane))
         for round_ in self.conversation.rounds:
-            if round_.carried and round_.imported:
-                continue  # on the card of its mask
             asked = [] if round_.carried or round_.imported else [Question(round_.text)]
             said = (self._without_spent(entry) for entry in self._remarks.get(round_.id, ()))
-            entries += [*asked, self._reply(round_, shown), *said]
+            on_card = round_.carried and round_.imported  # of the plane where it shows best
+            entries += [*asked, *([] if on_card else [self._reply(round_, shown)]), *said]
         return entries + ([Question(self.asked)] if self.asked else [])
 
     def _without_spent(self, entry: Entry) -> Entry:
