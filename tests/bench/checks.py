@@ -79,12 +79,13 @@ def seed_islands(shapes: list[Shape], grid: Geometry, rng) -> Seeded:
         return None
     mask = one.mask | _ball(one.mask.shape, places[rng.integers(len(places))], grid, 3 + 3 * rng.random())
     added = mask & ~one.mask
-    return None if added.sum() >= 0.1 * one.mask.sum() else (_put(shapes, one, mask), one.number)
+    return None if not 4 <= added.sum() < 0.1 * one.mask.sum() else (_put(shapes, one, mask), one.number)
 
 
 def seed_holes(shapes: list[Shape], grid: Geometry, rng) -> Seeded:
     """Cut a hole where the structure is thick enough to close around it."""
-    thick = {s.number: np.argwhere(ndimage.binary_erosion(s.mask, np.ones((3, 3, 3)), 2)) for s in shapes}
+    deep = {s.number: ndimage.binary_erosion(s.inner, np.ones((3, 5, 5))) for s in shapes}
+    thick = {s.number: np.argwhere(deep[s.number]) + s.first for s in shapes}
     one = _choose(shapes, rng, lambda s: len(thick[s.number]) and _known(s).is_one and s.name != "brain")
     if one is None:
         return None
@@ -168,7 +169,7 @@ def _choose(shapes: list[Shape], rng, fits: Callable[[Shape], object]) -> Shape 
 
 
 def _put(shapes: list[Shape], one: Shape, mask) -> list[Shape]:
-    return [replace(s, mask=mask) if s is one else s for s in shapes]
+    return [Shape.of(s.number, s.name, mask, s.locked) if s is one else s for s in shapes]
 
 
 def _exchange(shapes: list[Shape], one: Shape, other: Shape) -> list[Shape]:
@@ -192,7 +193,7 @@ def with_brain(shapes: list[Shape], grid: Geometry) -> list[Shape]:
         return shapes
     whole = np.logical_or.reduce([s.mask for s in shapes])
     whole = ndimage.binary_fill_holes(ndimage.binary_closing(whole, iterations=2) | whole)
-    return [*shapes, Shape(9999, "brain", whole)]
+    return [*shapes, Shape.of(9999, "brain", whole)]
 
 
 def new_findings(found: tuple[Finding, ...], before: set) -> list[Finding]:
@@ -225,6 +226,8 @@ def main() -> int:
         false = [f for f in found if f.check != "partner"]
         alarms.update(f.check for f in false)
         maps_with += bool(false)
+        for finding in false:
+            print("false alarm:", finding.check, finding.text)
         structures += len(names)
     right, any_kind, tried = Counter(), Counter(), Counter()
     missed = defaultdict(Counter)
@@ -232,8 +235,9 @@ def main() -> int:
     while sum(tried.values()) < options.errors and turn < 40 * options.errors:
         kind = list(SEEDS)[turn % len(SEEDS)]
         turn += 1
-        k = int(rng.integers(len(maps)))
-        name, shapes, grid = maps[k]
+        folder = options.folders[int(rng.integers(len(options.folders)))].name  # each folder as often
+        k = int(rng.choice([k for k, (name, *_) in enumerate(maps) if name == folder]))
+        _, shapes, grid = maps[k]
         seeded = SEEDS[kind](shapes, grid, rng)
         if seeded is None:
             continue

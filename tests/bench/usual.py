@@ -13,17 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.checks import Shape
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.segments import make_segment
 from napari_mediround.io import read_study
-from napari_mediround.session.checking import Checker
+from napari_mediround.session.checking import ISLAND_SHARE, Checker
 from napari_mediround.session.naming import name_segments
 
-OFTEN = 0.03
-"""From this share of subjects on a peculiarity is one of the structure, not of a mask."""
+SELDOM = 0.98
+"""So many true masks stay under the amount of specks, holes and missing planes that is called usual."""
 LEAST_SPREAD_MM, LEAST_LOG_SPREAD = 2.0, 0.15
 STEP_MM = 1.6
 """Finer maps are thinned to every second voxel."""
@@ -50,8 +51,8 @@ def read_shapes(folder: Path, splits: tuple[str, ...]) -> Iterator[tuple[str, li
         if max(grid.spacing_mm) < STEP_MM:
             labels, grid = labels[::2, ::2, ::2], _thin(grid)
         there = [int(v) for v in np.unique(labels) if names.get(int(v)) is not None]
-        shapes = [Shape(value, names[value].name, labels == value) for value in there]
-        yield case["subject"], [s for s in shapes if np.count_nonzero(s.mask) >= _FEWEST], grid
+        shapes = [Shape.of(value, names[value].name, labels == value) for value in there]
+        yield case["subject"], [s for s in shapes if np.count_nonzero(s.inner) >= _FEWEST], grid
 
 
 def _thin(grid: Geometry) -> Geometry:
@@ -63,30 +64,32 @@ def _thin(grid: Geometry) -> Geometry:
 def make_region(maps: Iterator[tuple[str, list[Shape], Geometry]]) -> dict[str, dict]:
     """Return the rows of one region, by name."""
     centres: list[dict[str, np.ndarray]] = []
-    logs, odd, count = defaultdict(list), defaultdict(lambda: defaultdict(int)), defaultdict(int)
+    logs, odd, count = defaultdict(list), defaultdict(lambda: defaultdict(list)), defaultdict(int)
     for _, shapes, grid in maps:
-        checker = _Plain(shapes, grid, load_anatomy())
+        checker = Checker(shapes, grid, load_anatomy())
         centres.append({body.shape.name: body.centre for body in checker.bodies})
         for body in checker.bodies:
             count[body.shape.name] += 1
             if not body.cut:
                 logs[body.shape.name].append(np.log(body.ml))
-        by_number = {body.shape.number: body.shape.name for body in checker.bodies}
-        kinds = (("scattered", checker.islands), ("hollow", checker.holes), ("interrupted", checker.gaps))
-        for what, find in kinds:
-            for finding in find():
-                odd[by_number[finding.numbers[0]]][what] += 1
+        for body in checker.bodies:
+            for what, amount in _peculiar(checker, body).items():
+                odd[body.shape.name][what].append(amount)
     names = [name for name in count if count[name] >= 3 and len(logs[name]) >= 3]
     rows = {}
     for name, row in _places(centres, names).items():
         both = [other for other in (name, _mirror(name)) if other in count]
         sizes = [size for other in both for size in logs[other]]
-        often = {w for other in both for w, n in odd[other].items() if n >= OFTEN * count[other]}
+        amounts = {
+            w: [n for other in both for n in odd[other][w]] for w in ("scattered", "hollow", "interrupted")
+        }
         rows[name] = {
             **row,
             "log_ml": round(float(np.mean(sizes)), 3),
             "log_spread": round(max(float(np.std(sizes)), LEAST_LOG_SPREAD), 3),
-            **dict.fromkeys(sorted(often), True),
+            "scattered": _usual(amounts["scattered"]),
+            "hollow": _usual(amounts["hollow"]),
+            "interrupted": int(_usual(amounts["interrupted"])),
         }
     return rows
 
@@ -96,10 +99,25 @@ def _mirror(name: str) -> str:
     return structure.mirror if structure is not None else ""
 
 
-class _Plain(Checker):
-    """A checker that knows nothing usual yet."""
+def _usual(amounts: list[float]) -> float:
+    """Return the amount that all but few true masks stay under, rounded up."""
+    return float(np.ceil(1000 * np.quantile(amounts, SELDOM)) / 1000) if amounts else 0.0
 
-    usual: Mapping = {}
+
+def _peculiar(checker: Checker, body) -> dict[str, float]:
+    """Return the share of a true mask in small parts and in holes, and how many planes it leaves out."""
+    parts, _ = ndimage.label(body.inner, np.ones((3, 3, 3)))
+    sizes = np.bincount(parts.ravel())[1:]
+    holes = ndimage.binary_fill_holes(body.inner) & ~body.inner
+    for other in checker.bodies:
+        if other is not body:
+            holes &= ~other.shape.at(body.box)
+    there = np.flatnonzero(body.inner.any((1, 2)))
+    return {
+        "scattered": float(sizes[sizes < ISLAND_SHARE * sizes.max()].sum() / body.voxels),
+        "hollow": float(np.count_nonzero(holes) / body.voxels),
+        "interrupted": float(there[-1] - there[0] + 1 - len(there)),
+    }
 
 
 def _places(centres: list[dict[str, np.ndarray]], names: list[str]) -> dict[str, dict]:

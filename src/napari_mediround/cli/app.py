@@ -187,7 +187,7 @@ def export_masks(
         str,
         typer.Option(
             "--format",
-            help="nifti, dicom-seg, dicom-labelmap, seg-nrrd, rtstruct, png, tiff or csv; "
+            help="nifti, dicom-seg, dicom-labelmap, seg-nrrd, rtstruct, dicom-sr, png, tiff or csv; "
             "without it as the name of the file says.",
         ),
     ] = "",

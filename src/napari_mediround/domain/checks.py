@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +32,60 @@ class Shape:
         By which people know it.
     name : str
         The structure.
-    mask : ndarray
-        bool (plane, row, column), display order, not empty.
+    inner : ndarray
+        bool (plane, row, column), display order, not empty: the mask in a box of the volume.
+    first : tuple of int
+        Where that box begins in the volume.
+    extent : tuple of int
+        Shape of the volume.
     locked : bool
         Whether a person accepted or corrected it.
     """
 
     number: int
     name: str
-    mask: NDArray[np.bool_]
+    inner: NDArray[np.bool_]
+    first: tuple[int, int, int]
+    extent: tuple[int, int, int]
     locked: bool = False
+
+    @classmethod
+    def of(cls, number: int, name: str, mask: NDArray[np.bool_], locked: bool = False) -> Shape:
+        """Return the shape of a mask of the whole volume, not empty; kept with one voxel around it."""
+        spans = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        first = tuple(max(int(there[0]) - 1, 0) for there in spans)
+        stops = (min(int(there[-1]) + 2, n) for there, n in zip(spans, mask.shape, strict=True))
+        box = tuple(slice(*pair) for pair in zip(first, stops, strict=True))
+        return cls(number, name, mask[box].copy(), first, mask.shape, locked)
+
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """Where `inner` lies in the volume."""
+        return tuple(slice(a, a + n) for a, n in zip(self.first, self.inner.shape, strict=True))
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask of the whole volume, made anew."""
+        whole = np.zeros(self.extent, bool)
+        whole[self.box] = self.inner
+        return whole
+
+    def at(self, box: tuple[slice, slice, slice]) -> NDArray[np.bool_]:
+        """Return the mask in another box of the volume."""
+        found = np.zeros([s.stop - s.start for s in box], bool)
+        low = [max(a.start, b.start) for a, b in zip(box, self.box, strict=True)]
+        high = [min(a.stop, b.stop) for a, b in zip(box, self.box, strict=True)]
+        if all(h > n for n, h in zip(low, high, strict=True)):
+            into, out = (
+                tuple(slice(n - s.start, h - s.start) for n, h, s in zip(low, high, where, strict=True))
+                for where in (box, self.box)
+            )
+            found[into] = self.inner[out]
+        return found
+
+    def with_inner(self, inner: NDArray[np.bool_]) -> Shape:
+        """Return the shape with another mask in its box."""
+        return replace(self, inner=inner)
 
     def __str__(self) -> str:
         return f"{self.number} {self.name}"
@@ -55,8 +99,8 @@ class Fix:
     ----------
     words : str
         On the button.
-    masks : tuple of (int, ndarray)
-        Numbers of structures with their masks from then on, as in `Shape`.
+    masks : tuple of Shape
+        Structures as they are from then on.
     names : tuple of (int, str)
         Numbers of structures with their names from then on.
     question : str
@@ -64,7 +108,7 @@ class Fix:
     """
 
     words: str
-    masks: tuple[tuple[int, NDArray[np.bool_]], ...] = ()
+    masks: tuple[Shape, ...] = ()
     names: tuple[tuple[int, str], ...] = ()
     question: str = ""
 

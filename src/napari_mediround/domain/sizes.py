@@ -55,17 +55,19 @@ class Usual:
         Mean and standard deviation of its centre, LPS, from the middle of all structures.
     log_ml, log_spread : float
         Mean and standard deviation of the logarithm of its volume in ml.
-    scattered, hollow, interrupted : bool
-        Whether true masks of it often have parts apart, holes, planes left out.
+    scattered, hollow : float
+        Share of its voxels in small parts beside the largest one, and in holes, that true masks may have.
+    interrupted : int
+        How many planes true masks of it may leave out.
     """
 
     centre_mm: tuple[float, float, float]
     spread_mm: tuple[float, float, float]
     log_ml: float
     log_spread: float
-    scattered: bool = False
-    hollow: bool = False
-    interrupted: bool = False
+    scattered: float = 0.0
+    hollow: float = 0.0
+    interrupted: int = 0
 
 
 @cache

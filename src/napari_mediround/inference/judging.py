@@ -63,7 +63,9 @@ def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str)
     silent = torch.zeros(1, model.channels, device=model.device)
     seen = model.see(features)
     answers = [
-        model.judged(silent if words is None else words, features, model.decode(seen, words, None, boxes, None))
+        model.judged(
+            silent if words is None else words, features, model.decode(seen, words, None, boxes, None)
+        )
         for words in dict.fromkeys((spoken, None))
     ]
     if spoken is not None:

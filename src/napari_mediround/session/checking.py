@@ -35,11 +35,14 @@ ISLAND_SHARE = 0.1
 FEWEST_VOXELS = 3
 """Islands, holes and overlaps of fewer voxels are the rims of any mask."""
 OVERLAP_SHARE = 0.02
-FEWEST_USUAL = 5
+FAR_MM = 5.0
+"""Small parts farther than this from the rest are no rough rim."""
+FEWEST_USUAL = 3
 """Positions are compared with the usual ones from so many structures on."""
-EXCHANGE_GAIN, DOUBTFUL = 18.0, 14.0
-"""How much likelier two names must be the other way round, and how unlikely as they are (squared deviations)."""
-SIZE_SPREADS = 4.5
+EXCHANGE_GAIN = 16.0
+"""How much likelier two names must be the other way round (squared standard deviations)."""
+SIZE_SPREADS, SIZE_RATIO = 3.0, 2.5
+"""A volume is unusual from so many spreads, and so many times the usual volume, on."""
 MIDLINE = (
     "brainstem", "spinal cord", "third ventricle", "fourth ventricle", "larynx", "mandible", "trachea",
     "sternum", "sacrum", "urinary bladder", "prostate", "brain", "skull", "tongue", "thyroid gland",
@@ -56,17 +59,15 @@ class _Body:
     structure: Structure | None
     grid: Geometry
 
-    @cached_property
+    @property
     def box(self) -> tuple[slice, slice, slice]:
-        """The smallest box around it, one voxel wider where there is room."""
-        (found,) = ndimage.find_objects(self.shape.mask.view(np.uint8))
-        last = self.shape.mask.shape
-        return tuple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(found, last, strict=True))
+        """Where it lies."""
+        return self.shape.box
 
-    @cached_property
+    @property
     def inner(self) -> NDArray[np.bool_]:
         """The mask in its box."""
-        return self.shape.mask[self.box]
+        return self.shape.inner
 
     @cached_property
     def voxels(self) -> int:
@@ -87,8 +88,12 @@ class _Body:
     @cached_property
     def cut(self) -> bool:
         """Whether the border of the image cuts it."""
-        mask = self.shape.mask
-        return any(mask.take(end, axis).any() for axis in range(3) for end in (0, -1) if mask.shape[axis] > 1)
+        ends = [(axis, end) for axis in range(3) for end in (0, -1) if self.shape.extent[axis] > 1]
+        outer = [s.start == 0 if end == 0 else s.stop == n
+                 for (axis, end) in ends for s, n in [(self.box[axis], self.shape.extent[axis])]]  # fmt: skip
+        return any(
+            self.inner.take(end, axis).any() for (axis, end), at in zip(ends, outer, strict=True) if at
+        )
 
     @property
     def plane(self) -> int:
@@ -99,12 +104,6 @@ class _Body:
     def is_one(self) -> bool:
         """Whether it is one thing, as most organs are."""
         return self.structure is not None and self.structure.is_one
-
-    def whole(self, inner: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return a changed inside as a mask of the volume."""
-        mask = np.zeros_like(self.shape.mask)
-        mask[self.box] = inner
-        return mask
 
 
 class Checker:
@@ -126,7 +125,7 @@ class Checker:
         self, shapes: Sequence[Shape], grid: Geometry, anatomy: Anatomy, midline_mm: float | None = None
     ) -> None:
         self.grid, self.anatomy = grid, anatomy
-        self.bodies = [_Body(shape, anatomy.find(shape.name), grid) for shape in shapes if shape.mask.any()]
+        self.bodies = [_Body(shape, anatomy.find(shape.name), grid) for shape in shapes if shape.inner.any()]
         self.by_name: dict[str, _Body] = {}
         for body in self.bodies:
             self.by_name.setdefault(body.shape.name, body)
@@ -145,8 +144,10 @@ class Checker:
     @cached_property
     def usual(self) -> Mapping[str, Usual]:
         """What the structures here are usually like, from the region that knows most of them."""
-        known = max(load_usual().values(), key=lambda rows: len(rows.keys() & self.by_name.keys()), default={})
-        return known if len(known.keys() & self.by_name.keys()) >= FEWEST_USUAL else {}
+        known = max(
+            load_usual().values(), key=lambda rows: len(rows.keys() & self.by_name.keys()), default={}
+        )
+        return known
 
     @cached_property
     def midline(self) -> float | None:
@@ -205,14 +206,17 @@ class Checker:
             parent = next((self.by_name[name] for name in wholes if name in self.by_name), None)
             if parent is None:
                 continue
-            near = ndimage.binary_dilation(parent.shape.mask[body.box], iterations=1)
+            whole = parent.shape.at(body.box)
+            near = ndimage.binary_dilation(whole, iterations=1)
             outside = body.inner & ~near
+            if not (body.inner & whole).any() and (body.inner & near).any():
+                continue  # the map gives each voxel to one of the two
             count = int(np.count_nonzero(outside))
             if count >= max(FEWEST_VOXELS, OUTSIDE_SHARE * body.voxels):
-                inside = body.inner & parent.shape.mask[body.box]
+                inside = body.inner & parent.shape.at(body.box)
                 fix = None
                 if inside.any():
-                    masks = ((body.shape.number, body.whole(inside)),)
+                    masks = (body.shape.with_inner(inside),)
                     fix = Fix("Cut what lies outside", masks=masks)
                 text = f"{count / body.voxels:.0%} of {body.shape} lies outside {parent.shape}."
                 plane = int(outside.sum((1, 2)).argmax()) + body.box[0].start
@@ -221,37 +225,48 @@ class Checker:
     def islands(self) -> Iterator[Finding]:
         """Small parts that lie apart from the rest of an organ."""
         for body in self.bodies:
-            if not body.is_one or self._is_usually(body, "scattered"):
+            if not body.is_one:
                 continue
             parts, count = ndimage.label(body.inner, np.ones((3, 3, 3)))
             if count < 2:
                 continue
             sizes = np.bincount(parts.ravel())[1:]
             small = np.flatnonzero(sizes < ISLAND_SHARE * sizes.max()) + 1
-            voxels = int(sizes[small - 1].sum())
-            if voxels >= FEWEST_VOXELS:
+            voxels, usual = int(sizes[small - 1].sum()), self.usual.get(body.shape.name)
+            far = self._far_voxels(parts, small, int(sizes.argmax()) + 1)
+            allowed = 1.5 * usual.scattered * body.voxels if usual is not None else 0
+            if voxels >= FEWEST_VOXELS and (voxels > allowed or far >= FEWEST_VOXELS):
                 gone = np.isin(parts, small)
-                masks = ((body.shape.number, body.whole(body.inner & ~gone)),)
+                masks = (body.shape.with_inner(body.inner & ~gone),)
                 many = "1 small part" if len(small) == 1 else f"{len(small)} small parts"
                 text = f"{body.shape} has {many} apart from the rest ({say_ml(voxels, self.grid)})."
                 plane = int(gone.sum((1, 2)).argmax()) + body.box[0].start
                 fix = Fix("Keep the largest part", masks=masks)
                 yield Finding("islands", (body.shape.number,), text, plane, fix)
 
+    def _far_voxels(self, parts: NDArray, small: NDArray, largest: int) -> int:
+        """Return how many voxels of small parts lie far from the largest one."""
+        if not small.size or not self.grid.calibrated:
+            return 0
+        far = ndimage.distance_transform_edt(parts != largest, self.grid.spacing_mm) > FAR_MM
+        counts = np.bincount(parts[far], minlength=small.max() + 1)[small]
+        return int(counts[counts >= FEWEST_VOXELS].sum())
+
     def holes(self) -> Iterator[Finding]:
         """Holes that no other structure fills."""
         for body in self.bodies:
-            if not body.is_one or self._is_usually(body, "hollow"):
+            if not body.is_one:
                 continue
             flat = body.inner.shape[0] == 1 or self.grid.shape[0] == 1
             filled = fill_planes(body.inner) if flat else ndimage.binary_fill_holes(body.inner)
             holes = filled & ~body.inner
             for other in self.bodies:
                 if other is not body and holes.any():
-                    holes &= ~other.shape.mask[body.box]
-            voxels = int(np.count_nonzero(holes))
-            if voxels >= FEWEST_VOXELS:
-                masks = ((body.shape.number, body.whole(body.inner | holes)),)
+                    holes &= ~other.shape.at(body.box)
+            voxels, usual = int(np.count_nonzero(holes)), self.usual.get(body.shape.name)
+            allowed = 1.5 * usual.hollow * body.voxels if usual is not None else 0
+            if voxels >= FEWEST_VOXELS and voxels > allowed:
+                masks = (body.shape.with_inner(body.inner | holes),)
                 text = f"{body.shape} has holes ({say_ml(voxels, self.grid)})."
                 plane = int(holes.sum((1, 2)).argmax()) + body.box[0].start
                 fix = Fix("Fill the holes", masks=masks)
@@ -260,15 +275,16 @@ class Checker:
     def gaps(self) -> Iterator[Finding]:
         """Planes between the first and the last of an organ on which it is missing."""
         for body in self.bodies:
-            if not body.is_one or self._is_usually(body, "interrupted"):
+            if not body.is_one:
                 continue
             there = body.inner.any((1, 2))
             planes = np.flatnonzero(there)
             missing = np.setdiff1d(np.arange(planes[0], planes[-1]), planes)
-            if missing.size:
+            usual = self.usual.get(body.shape.name)
+            if missing.size > (usual.interrupted if usual is not None else 0):
                 first = missing + body.box[0].start
-                filled = body.whole(fill_between(body.inner, missing))
-                fix = Fix("Fill between the planes", masks=((body.shape.number, filled),))
+                filled = body.shape.with_inner(fill_between(body.inner, missing))
+                fix = Fix("Fill between the planes", masks=(filled,))
                 many = "1 plane" if missing.size == 1 else f"{missing.size} planes"
                 where = f"plane {first[0]}" if missing.size == 1 else f"planes {first[0]} to {first[-1]}"
                 text = f"{body.shape} is missing on {many} in between ({where})."
@@ -281,11 +297,13 @@ class Checker:
             names = body.shape.name, firm.shape.name
             if not firm.shape.locked or self._may_share(*names):
                 continue
-            shared = body.inner & firm.shape.mask[body.box]
+            shared = body.inner & firm.shape.at(body.box)
             voxels = int(np.count_nonzero(shared))
             if voxels >= max(FEWEST_VOXELS, OVERLAP_SHARE * min(body.voxels, firm.voxels)):
-                masks = ((body.shape.number, body.whole(body.inner & ~shared)),)
-                text = f"{body.shape} lies on {say_ml(voxels, self.grid)} of {firm.shape}, which was accepted."
+                masks = (body.shape.with_inner(body.inner & ~shared),)
+                text = (
+                    f"{body.shape} lies on {say_ml(voxels, self.grid)} of {firm.shape}, which was accepted."
+                )
                 plane = int(shared.sum((1, 2)).argmax()) + body.box[0].start
                 fix = Fix(f"Leave it to {firm.shape}", masks=masks)
                 yield Finding("overlap", (body.shape.number, firm.shape.number), text, plane, fix)
@@ -320,6 +338,9 @@ class Checker:
         if usual is None:
             return ""
         off = (np.log(body.ml) - usual.log_ml) / usual.log_spread
+        ratio = body.ml / np.exp(usual.log_ml)
+        if max(ratio, 1 / ratio) < SIZE_RATIO:
+            return ""
         if off > SIZE_SPREADS or (off < -SIZE_SPREADS and not body.cut):
             word = "larger" if off > 0 else "smaller"
             return f"{body.shape} has {body.ml:.1f} ml, far {word} than is usual ({np.exp(usual.log_ml):.1f} ml)."
@@ -354,29 +375,20 @@ class Checker:
         if not self.grid.oriented or not self.grid.has_volume or len(known) < FEWEST_USUAL:
             return
         usual = [self.usual[body.shape.name] for body in known]
-        centres = np.array([body.centre for body in known])
-        middle = np.median(centres - np.array([u.centre_mm for u in usual]), axis=0)
-        costs = np.array([[_cost(body, u, middle) for u in usual] for body in known])
-        own = np.diag(costs)
-        gain = own[:, None] + own[None] - costs - costs.T
+        fit = _Fit(known, usual)
         told: set[int] = set()
-        for flat in np.argsort(-gain, axis=None):
-            a, b = np.unravel_index(flat, gain.shape)
-            if gain[a, b] < EXCHANGE_GAIN:
+        for gain, a, b in sorted(fit.gains(), reverse=True):
+            if gain < EXCHANGE_GAIN:
                 return
             one, other = known[a], known[b]
             mirrored = one.structure is not None and one.structure.mirror == other.shape.name
-            if a >= b or told & {a, b} or own[a] + own[b] < DOUBTFUL or mirrored:
+            if told & {a, b} or mirrored:
                 continue
             told |= {a, b}
             numbers = one.shape.number, other.shape.number
             names = ((numbers[0], other.shape.name), (numbers[1], one.shape.name))
             text = f"{one.shape} and {other.shape} have place and size of each other."
             yield Finding("exchanged", numbers, text, one.plane, Fix("Exchange the names", names=names))
-
-    def _is_usually(self, body: _Body, what: str) -> bool:
-        usual = self.usual.get(body.shape.name)
-        return usual is not None and getattr(usual, what)
 
 
 def check_shapes(
@@ -386,11 +398,33 @@ def check_shapes(
     return Checker(shapes, grid, anatomy, midline_mm).findings()
 
 
-def _cost(body: _Body, usual: Usual, middle: NDArray) -> float:
-    """Return how far a structure's place and size are from the usual, in squared standard deviations."""
-    off = (body.centre - middle - usual.centre_mm) / usual.spread_mm
-    size = (np.log(body.ml) - usual.log_ml) / usual.log_spread
-    return float((off**2).sum() + (0 if body.cut else size**2))
+class _Fit:
+    """How well places and sizes fit names, in squared standard deviations; the middle is fitted each time."""
+
+    def __init__(self, bodies: Sequence[_Body], usual: Sequence[Usual]) -> None:
+        self._centres = np.array([body.centre for body in bodies])
+        self._sizes = np.array([np.log(body.ml) for body in bodies])
+        self._whole = np.array([not body.cut for body in bodies])
+        self._places = np.array([u.centre_mm for u in usual])
+        self._weights = np.array([u.spread_mm for u in usual]) ** -2.0
+        self._logs = np.array([u.log_ml for u in usual])
+        self._spreads = np.array([u.log_spread for u in usual])
+
+    def cost(self, order: NDArray) -> float:
+        """Return the cost where structure k has the name of `order[k]`."""
+        off, weights = self._centres - self._places[order], self._weights[order]
+        middle = (off * weights).sum(0) / weights.sum(0)
+        size = (self._sizes - self._logs[order]) / self._spreads[order]
+        return float((np.minimum((off - middle) ** 2 * weights, 25)).sum() + (size**2 * self._whole).sum())
+
+    def gains(self) -> Iterator[tuple[float, int, int]]:
+        """Yield how much less it costs where two structures exchange their names."""
+        order = np.arange(len(self._sizes))
+        own = self.cost(order)
+        for a, b in combinations(range(len(order)), 2):
+            order[[a, b]] = b, a
+            yield own - self.cost(order), a, b
+            order[[a, b]] = a, b
 
 
 def _tell(body: _Body, found: str, allowed: str, source: str) -> str:

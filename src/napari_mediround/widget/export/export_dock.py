@@ -316,7 +316,7 @@ def _export(
     volume = found.volume
     others = [other for other in volumes_with_masks(labels) if other != number] if number else []
     pixels = None
-    if form == MEASUREMENTS and isinstance(image, Image) and not image.rgb:
+    if form in (MEASUREMENTS, "dicom-sr") and isinstance(image, Image) and not image.rgb:
         study = study_from_layer(image, number)
         pixels = study.order.undo(study.pixels)
     source = image.metadata.get(PATH_KEY) if volume.geometry.series_uid else None
