@@ -193,7 +193,7 @@ def with_brain(shapes: list[Shape], grid: Geometry) -> list[Shape]:
         return shapes
     whole = np.logical_or.reduce([s.mask for s in shapes])
     whole = ndimage.binary_fill_holes(ndimage.binary_closing(whole, iterations=2) | whole)
-    return [*shapes, Shape.of(9999, "brain", whole)]
+    return [*shapes, Shape.of(9999, "brain", _largest(whole))]
 
 
 def new_findings(found: tuple[Finding, ...], before: set) -> list[Finding]:

@@ -13,7 +13,7 @@ DENSITY = 1.05
 """g/ml: of soft tissue, for sources that weigh (ICRP Publication 110)."""
 
 VOLUME_FACTOR, LENGTH_FACTOR = 4.0, 1.8
-"""So many times smaller or larger than the published range is out of range: organs differ, and disease more."""
+"""So many times smaller or larger than published is out of range: organs differ, and disease more."""
 
 
 @dataclass(frozen=True)

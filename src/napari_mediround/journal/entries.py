@@ -1,8 +1,8 @@
 """The entries of a journal, and their conversion to JSON and back. Knows no file and no rule.
 
 An entry is one event: an image was opened, a round asked, masks imported, a verdict given, a branch taken,
-a step undone or redone, a damaged journal recovered. The JSON holds masks by their hash, so that the journal's
-hash chain covers them and an unchanged mask is stored once.
+a step undone or redone, a damaged journal recovered. The JSON holds masks by their hash, so that the hash
+chain covers them and an unchanged mask is stored once.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.recipes import Recipe
 from napari_mediround.domain.rounds import Answer, Imported, Reference, Round, Target
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompts
+from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,26 @@ class Recovered:
     kept: str
 
 
-Entry = ImageOpened | RoundAsked | MasksImported | VerdictGiven | Branched | Undone | Redone | Recovered
+Entry = (
+    ImageOpened
+    | RoundAsked
+    | MasksImported
+    | VerdictGiven
+    | MaskEdited
+    | MaskRenamed
+    | Branched
+    | Undone
+    | Redone
+    | Recovered
+)
 
 KINDS: dict[str, type] = {
     "image": ImageOpened,
     "round": RoundAsked,
     "import": MasksImported,
     "verdict": VerdictGiven,
+    "edit": MaskEdited,
+    "name": MaskRenamed,
     "branch": Branched,
     "undo": Undone,
     "redo": Redone,
@@ -246,6 +261,16 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
             "prompts": asdict(entry.prompts),
             "reason": entry.reason,
         }
+    if isinstance(entry, MaskEdited):
+        return {
+            "recipe": asdict(entry.recipe),
+            "marks": [_mark_to_body(mark, keep) for mark in entry.marks],
+            "inputs": [[value, keep(mask)] for value, mask in entry.inputs],
+            "rounds": [_round_to_body(round_, keep) for round_ in entry.rounds],
+            "first_label": int(entry.first_label),
+            "names": [[value, name] for value, name in entry.names],
+            **({"again": True} if entry.again else {}),
+        }
     return asdict(entry)
 
 
@@ -264,14 +289,23 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
         rounds = tuple(_body_to_round(inner, load) for inner in body["rounds"])
         return MasksImported(rounds, body["first_label"], model)
     if kind == "verdict":
-        marks = tuple(
-            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"], m.get("quality"))
-            for m in body["marks"]
-        )
+        marks = tuple(_body_to_mark(m, load) for m in body["marks"])
         writes = tuple((value, load(digest)) for value, digest in body["writes"])
         prompts = Prompts(**body["prompts"])
         rest = {key: body[key] for key in ("overlap", "seconds", "reason")}
         return VerdictGiven(body["verdict"], marks, writes, prompts=prompts, **rest)
+    if kind == "edit":
+        return MaskEdited(
+            Recipe(**body["recipe"]),
+            tuple(_body_to_mark(m, load) for m in body["marks"]),
+            tuple((value, load(digest)) for value, digest in body["inputs"]),
+            tuple(_body_to_round(inner, load) for inner in body["rounds"]),
+            body["first_label"],
+            tuple((value, name) for value, name in body["names"]),
+            body.get("again", False),
+        )
+    if kind == "name":
+        return MaskRenamed(tuple(body["labels"]), body["name"])
     if kind == "image":
         return ImageOpened(body["modality"], tuple(body["shape"]))
     return KINDS[kind](**body)
@@ -281,6 +315,11 @@ def _mark_to_body(mark: Mark, keep: Callable[[Mask], str]) -> dict:
     body = {"label": mark.label, "before": keep(mark.before), "after": keep(mark.after)}
     judged = {} if mark.quality is None else {"quality": float(mark.quality)}
     return body | {"changed": mark.changed} | judged
+
+
+def _body_to_mark(body: dict, load: Callable[[str], Mask]) -> Mark:
+    masks = load(body["before"]), load(body["after"])
+    return Mark(body["label"], *masks, body["changed"], body.get("quality"))
 
 
 def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:

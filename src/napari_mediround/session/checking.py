@@ -5,8 +5,8 @@ its spacing) is not checked.
 
 Notes
 -----
-Sizes are published ones, or those of label maps (`domain.sizes`). A structure that the border of the image cuts
-is not called too small.
+Sizes are published ones, or those of label maps (`domain.sizes`). A structure that the border of the image
+cuts is not called too small.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ ISLAND_SHARE = 0.1
 FEWEST_VOXELS = 3
 """Islands, holes and overlaps of fewer voxels are the rims of any mask."""
 OVERLAP_SHARE = 0.02
-FAR_MM = 5.0
-"""Small parts farther than this from the rest are no rough rim."""
 FEWEST_USUAL = 3
 """Positions are compared with the usual ones from so many structures on."""
 EXCHANGE_GAIN = 16.0
@@ -233,9 +231,8 @@ class Checker:
             sizes = np.bincount(parts.ravel())[1:]
             small = np.flatnonzero(sizes < ISLAND_SHARE * sizes.max()) + 1
             voxels, usual = int(sizes[small - 1].sum()), self.usual.get(body.shape.name)
-            far = self._far_voxels(parts, small, int(sizes.argmax()) + 1)
             allowed = 1.5 * usual.scattered * body.voxels if usual is not None else 0
-            if voxels >= FEWEST_VOXELS and (voxels > allowed or far >= FEWEST_VOXELS):
+            if voxels >= FEWEST_VOXELS and voxels > allowed:
                 gone = np.isin(parts, small)
                 masks = (body.shape.with_inner(body.inner & ~gone),)
                 many = "1 small part" if len(small) == 1 else f"{len(small)} small parts"
@@ -243,14 +240,6 @@ class Checker:
                 plane = int(gone.sum((1, 2)).argmax()) + body.box[0].start
                 fix = Fix("Keep the largest part", masks=masks)
                 yield Finding("islands", (body.shape.number,), text, plane, fix)
-
-    def _far_voxels(self, parts: NDArray, small: NDArray, largest: int) -> int:
-        """Return how many voxels of small parts lie far from the largest one."""
-        if not small.size or not self.grid.calibrated:
-            return 0
-        far = ndimage.distance_transform_edt(parts != largest, self.grid.spacing_mm) > FAR_MM
-        counts = np.bincount(parts[far], minlength=small.max() + 1)[small]
-        return int(counts[counts >= FEWEST_VOXELS].sum())
 
     def holes(self) -> Iterator[Finding]:
         """Holes that no other structure fills."""
@@ -343,7 +332,9 @@ class Checker:
             return ""
         if off > SIZE_SPREADS or (off < -SIZE_SPREADS and not body.cut):
             word = "larger" if off > 0 else "smaller"
-            return f"{body.shape} has {body.ml:.1f} ml, far {word} than is usual ({np.exp(usual.log_ml):.1f} ml)."
+            return (
+                f"{body.shape} has {body.ml:.1f} ml, far {word} than usual ({np.exp(usual.log_ml):.1f} ml)."
+            )
         return ""
 
     def _length(self, body: _Body) -> float:
@@ -367,7 +358,7 @@ class Checker:
             if (index >= 0).all() and (index <= np.array(self.grid.shape) - 1).all():
                 fix = Fix(f"Ask for the {structure.mirror}", question=f"Segment the {structure.mirror}")
                 text = f"There is {body.shape}, but no {structure.mirror}, and the image shows its place."
-                yield Finding("partner", (body.shape.number,), text, int(round(index[0])), fix)
+                yield Finding("partner", (body.shape.number,), text, round(float(index[0])), fix)
 
     def exchanged(self) -> Iterator[Finding]:
         """Pairs of structures whose place and size fit each other's name far better than their own."""

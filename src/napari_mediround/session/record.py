@@ -41,7 +41,7 @@ class Step:
 
     Parameters
     ----------
-    kind : {"round", "import", "verdict", "branch", "undo", "redo"}
+    kind : {"round", "import", "verdict", "edit", "name", "branch", "undo", "redo"}
         What it was.
     words : str
         The same for a person: "accept 2 liver".

@@ -1,8 +1,8 @@
-"""Measurements as a DICOM structured report, TID 1500, through highdicom, beside the segmentation it measures.
+"""Measurements as a DICOM structured report, TID 1500, through highdicom, beside the segments it measures.
 
-Each segment is one measurement group (TID 1411): what it is, its tracking UID, how the person left it, volume,
-diameters and, of CT, attenuation. How far a segment is reviewed has no code in the standard: a coding scheme of
-ours says "proposed" or "confirmed", and so does the description of the segment.
+Each segment is one measurement group (TID 1411): what it is, its tracking UID, how the person left it,
+volume, diameters and, of CT, attenuation. How far a segment is reviewed has no code in the standard: a coding
+scheme of ours says "proposed" or "confirmed", and so does the description of the segment.
 
 References
 ----------
