@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OPERATIONS = (
-    "grow", "shrink", "fill", "largest", "islands", "smooth", "union", "intersect", "subtract", "clip", "mirror",
+    "grow", "shrink", "fill", "largest", "islands", "smooth", "union", "intersect", "subtract", "clip",
+    "mirror", "between", "exchange",
 )  # fmt: skip
-"""What can be done to a mask in words."""
+"""What can be done to a mask in words, or by the button of a check."""
 
 WITH_OTHERS = ("union", "intersect", "subtract", "clip")
 """Operations that need another mask."""
@@ -24,6 +25,8 @@ _WORDS = {
     "subtract": "{} taken away",
     "clip": "clipped to {}",
     "mirror": "mirrored",
+    "between": "filled in between planes",
+    "exchange": "names exchanged",
 }
 
 

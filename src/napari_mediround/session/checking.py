@@ -11,6 +11,7 @@ cuts is not called too small.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from napari_mediround.domain.checks import Finding, Fix, Shape
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.sizes import Usual, load_sizes, load_usual
 from napari_mediround.session.filling import fill_between, fill_planes, say_ml
+from napari_mediround.session.fitting import Fit
 
 SIDE_MM = 4.0
 """A centre nearer to the midline than this lies on no side for certain."""
@@ -41,6 +43,8 @@ EXCHANGE_GAIN = 16.0
 """How much likelier two names must be the other way round (squared standard deviations)."""
 SIZE_SPREADS, SIZE_RATIO = 3.0, 2.5
 """A volume is unusual from so many spreads, and so many times the usual volume, on."""
+_LESION = re.compile(r"lesion|tumou?r|metasta|carcinoma|glioma|meningioma|nodule|polyp|cyst|mass\b")
+"""What lies inside another structure without being a part of it."""
 MIDLINE = (
     "brainstem", "spinal cord", "third ventricle", "fourth ventricle", "larynx", "mandible", "trachea",
     "sternum", "sacrum", "urinary bladder", "prostate", "brain", "skull", "tongue", "thyroid gland",
@@ -249,8 +253,9 @@ class Checker:
             flat = body.inner.shape[0] == 1 or self.grid.shape[0] == 1
             filled = fill_planes(body.inner) if flat else ndimage.binary_fill_holes(body.inner)
             holes = filled & ~body.inner
+            wholes = self.anatomy.ancestors(body.shape.name) if body.structure is not None else ()
             for other in self.bodies:
-                if other is not body and holes.any():
+                if other is not body and other.shape.name not in wholes and holes.any():
                     holes &= ~other.shape.at(body.box)
             voxels, usual = int(np.count_nonzero(holes)), self.usual.get(body.shape.name)
             allowed = 1.5 * usual.hollow * body.voxels if usual is not None else 0
@@ -299,10 +304,8 @@ class Checker:
 
     def _may_share(self, one: str, other: str) -> bool:
         known = self.anatomy.find(one), self.anatomy.find(other)
-        if None in known:
-            return True
-        lesions = any(not (s.is_one or s.is_group) for s in known)
-        return lesions or self.anatomy.share(one, other)
+        lesions = any(_LESION.search(name) for name in (one, other))
+        return None in known or lesions or self.anatomy.share(one, other)
 
     def sizes(self) -> Iterator[Finding]:
         """Volumes and lengths that are out of range."""
@@ -365,8 +368,12 @@ class Checker:
         known = [body for body in self.bodies if body.shape.name in self.usual]
         if not self.grid.oriented or not self.grid.has_volume or len(known) < FEWEST_USUAL:
             return
-        usual = [self.usual[body.shape.name] for body in known]
-        fit = _Fit(known, usual)
+        fit = Fit(
+            np.array([body.centre for body in known]),
+            np.log([body.ml for body in known]),
+            np.array([not body.cut for body in known]),
+            [self.usual[body.shape.name] for body in known],
+        )
         told: set[int] = set()
         for gain, a, b in sorted(fit.gains(), reverse=True):
             if gain < EXCHANGE_GAIN:
@@ -387,35 +394,6 @@ def check_shapes(
 ) -> tuple[Finding, ...]:
     """Return what is doubtful about the structures of one volume; parameters as in `Checker`."""
     return Checker(shapes, grid, anatomy, midline_mm).findings()
-
-
-class _Fit:
-    """How well places and sizes fit names, in squared standard deviations; the middle is fitted each time."""
-
-    def __init__(self, bodies: Sequence[_Body], usual: Sequence[Usual]) -> None:
-        self._centres = np.array([body.centre for body in bodies])
-        self._sizes = np.array([np.log(body.ml) for body in bodies])
-        self._whole = np.array([not body.cut for body in bodies])
-        self._places = np.array([u.centre_mm for u in usual])
-        self._weights = np.array([u.spread_mm for u in usual]) ** -2.0
-        self._logs = np.array([u.log_ml for u in usual])
-        self._spreads = np.array([u.log_spread for u in usual])
-
-    def cost(self, order: NDArray) -> float:
-        """Return the cost where structure k has the name of `order[k]`."""
-        off, weights = self._centres - self._places[order], self._weights[order]
-        middle = (off * weights).sum(0) / weights.sum(0)
-        size = (self._sizes - self._logs[order]) / self._spreads[order]
-        return float((np.minimum((off - middle) ** 2 * weights, 25)).sum() + (size**2 * self._whole).sum())
-
-    def gains(self) -> Iterator[tuple[float, int, int]]:
-        """Yield how much less it costs where two structures exchange their names."""
-        order = np.arange(len(self._sizes))
-        own = self.cost(order)
-        for a, b in combinations(range(len(order)), 2):
-            order[[a, b]] = b, a
-            yield own - self.cost(order), a, b
-            order[[a, b]] = a, b
 
 
 def _tell(body: _Body, found: str, allowed: str, source: str) -> str:

@@ -85,6 +85,7 @@ def describe_step(event: Event | None, state: State) -> str:
     if isinstance(entry, MaskRenamed):
         return f"rename {state.labels[entry.labels[0]].name}"
     if isinstance(entry, MaskEdited):
-        names = dict.fromkeys(state.labels[mark.label].name for mark in entry.marks)
+        touched = [*(mark.label for mark in entry.marks), *(value for value, _ in entry.names)]
+        names = dict.fromkeys(state.labels[value].name for value in touched)
         return f"{entry.recipe.operation} {', '.join(names)}"
     return f"branch from round {state.rounds[entry.round].index}" if entry.round else "branch from the start"
