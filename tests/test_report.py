@@ -1,4 +1,4 @@
-"""Measurement reports: what leaves as DICOM SR TID 1500 is read back by pydicom, and planted errors are found."""
+"""Measurement reports: DICOM SR TID 1500 is read back by pydicom, and planted errors are found."""
 
 from __future__ import annotations
 

@@ -55,6 +55,12 @@ class Case:
         Label value that the Labels layer does not show, because it is being fixed; 0 for none.
     names : dict
         Of label values, as the Labels layer has them.
+    doubts : dict
+        What the checks say of structures, by their numbers.
+    checked : State or None
+        Of the session, when it was checked last.
+    ignored : set of (str, tuple of int)
+        Checks and numbers of structures that a person wants to hear no more of.
     """
 
     layer: weakref.ref[Image]
@@ -66,6 +72,9 @@ class Case:
     asked: str = ""
     hidden: int = 0
     names: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, tuple[Message, ...]] = field(default_factory=dict)
+    checked: State | None = None
+    ignored: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
     _told: tuple[str, ...] = ()
 
@@ -128,6 +137,9 @@ class Case:
             said = (self._without_spent(entry) for entry in self._remarks.get(round_.id, ()))
             on_card = round_.carried and round_.imported  # of the plane where it shows best
             entries += [*asked, *([] if on_card else [self._reply(round_, shown)]), *said]
+            if not round_.carried:
+                numbers = dict.fromkeys(self.session.label(value).drawn for value in self.values_of(round_))
+                entries += [doubt for number in numbers for doubt in self.doubts.get(number, ())]
         return entries + ([Question(self.asked)] if self.asked else [])
 
     def _without_spent(self, entry: Entry) -> Entry:

@@ -16,6 +16,7 @@ from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.asking import Asking
 from napari_mediround.widget.chat.case import Case, Draw
 from napari_mediround.widget.chat.cases import Projects, project_of
+from napari_mediround.widget.chat.checking import Checks
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.importing import Imports
@@ -71,7 +72,7 @@ class ChatController:
         self._asking = Asking(place, self._about, self._verdicts.start_clock)
         self._projects = Projects(place)
         self._reading = Reading(place)
-        self.imports = Imports(place)
+        self.imports, self.checks = Imports(place), Checks(place)
         self.keys = ViewerKeys(viewer, press)
         for signal, slot in self._view_slots():
             signal.connect(slot)
@@ -346,8 +347,9 @@ class ChatController:
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
                 self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
-        elif not (self._asking.act(key) or self._verdicts.act(key) or self.imports.act(key)):
-            self._projects.act(key)
+        else:
+            parts = (self._asking, self._verdicts, self.imports, self.checks, self._projects)
+            next((part for part in parts if part.act(key)), None)
 
     def _on_step_chosen(self, step: str) -> None:
         case = self._place.case
