@@ -17,7 +17,7 @@ from import_trips import DICOM, FORMS, check
 
 @pytest.mark.parametrize("form", FORMS)
 @settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,

@@ -71,9 +71,10 @@ def _from_record(session: Session) -> LabelledVolume:
     return LabelledVolume.from_masks(study.source_geometry, pairs)
 
 
-def differences(meant: LabelledVolume, found: LabelledVolume) -> list[str]:
+def differences(meant: LabelledVolume, found: LabelledVolume, by_value: bool = False) -> list[str]:
     """Return what differs between masks that went in and those that came out; empty ones do not come in."""
     there = [s for s in meant.segments if meant.voxels(s)]
+    there = sorted(there, key=lambda s: s.value) if by_value else there
     if len(there) != len(found.segments):
         return [f"{len(there)} masks, {len(found.segments)} came back"]
     wrong = []
@@ -96,7 +97,7 @@ def check(volume: LabelledVolume, folder: Path, form: str, image: Path | None) -
     if form == "rtstruct":
         meant = read_incoming(path, volume.geometry, load_anatomy(), image).volume
     found, seconds = through_rounds(path, volume, image)
-    wrong = differences(meant, found)
+    wrong = differences(meant, found, form in ("nifti", "tiff"))
     again = folder / f"again_{FORMS[form]}"
     export(found, again, form, options)
     twice, _ = through_rounds(again, volume, image)
