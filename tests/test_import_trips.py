@@ -1,4 +1,4 @@
-"""Random geometries go out, come in as rounds, and go out again exactly (a few; tests/bench does a thousand)."""
+"""Random geometries go out, come in as rounds, and go out again exactly; tests/bench does more."""
 
 from __future__ import annotations
 

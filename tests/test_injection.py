@@ -24,6 +24,7 @@ from test_dicom import add_pixels, header
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.question import Question
 from napari_mediround.io import list_series, read_study
 from napari_mediround.io.masks import read_masks, volume_to_rounds
 from napari_mediround.model.prompt import PromptTemplate
@@ -162,9 +163,8 @@ class Listener(FakeSegmenter):
 
     def ask(self, text, conversation, references, cancelled=None, **named):
         """Compose, then answer as the fake does."""
-        self.prompts.append(
-            repr(self._reader.compose(text, conversation, references, "image", {}, lambda *_: (0, 0)))
-        )
+        question = Question(text, conversation, references, "image")
+        self.prompts.append(repr(self._reader.compose(question, None, lambda *_: (0, 0)).pieces))
         return super().ask(text, conversation, references, cancelled)
 
 

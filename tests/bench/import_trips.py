@@ -1,8 +1,8 @@
 """Random geometries out, in as rounds, and out again: how many came back exact, and how long a mask takes.
 
 Each volume is exported, read by `read_incoming`, taken into a conversation, exported from its record, and
-compared voxel by voxel with what went out first; names, sides, codes and origins too. Contours are compared with
-the contours filled once. ``python tests/bench/import_trips.py [volumes] [seconds]``.
+compared voxel by voxel with what went out first; names and origins too. Contours are compared with the
+contours filled once. ``python tests/bench/import_trips.py [volumes] [seconds]``.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def run(count: int, seconds: float) -> int:
     trip()
     for form in FORMS:
         print(
-            f"{form}: {exact[form]} of {tried} exact, {refused[form]} refused, at most {slowest[form]:.2f} s a mask"
+            f"{form}: {exact[form]} of {tried} exact, {refused[form]} refused, "
+            f"at most {slowest[form]:.2f} s a mask"
         )
     for failure in failures[:20]:
         print("DIFFERS", *failure)

@@ -295,7 +295,7 @@ class Session(Answering, Editing):
         before = self.prepare(source.plane, window)
         image = self.prepare(plane, window)
         stop_if(cancelled)
-        mask, quality = self.segmenter.carry(target.mask, before)
+        mask, quality = self.segmenter.propagate(target.mask, before)
         stop_if(cancelled)
         if stop := _why_stop(target.mask, mask, quality):
             return f"{stop} on plane {plane}"
