@@ -23,7 +23,7 @@ from napari_mediround.errors import MediRoundError, stop_if
 from napari_mediround.inference.cache import FeatureStore, Origin, Origins, hash_image, hash_weights
 from napari_mediround.inference.device import Runner, choose_device, describe_device
 from napari_mediround.inference.dialogue import DialogueReader
-from napari_mediround.inference.judging import Judging
+from napari_mediround.inference.mask_judge import Judging
 from napari_mediround.inference.pipeline import answer_question
 from napari_mediround.inference.question import Question
 from napari_mediround.inference.refinement import (

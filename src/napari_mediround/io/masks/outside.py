@@ -93,6 +93,8 @@ def read_incoming(
         reference or examination.
     """
     path, case = Path(path), None
+    if not path.exists():
+        raise UnreadableFileError(path, "there is no such file or folder", "Check the path.")
     if path.is_dir():
         path, case = _inside(path, image)
     notes = _check_owner(path, grid, image)
