@@ -170,7 +170,7 @@ class LazySegmenter:
         """As `Segmenter.carry`."""
         return self.load().propagate(mask, image)
 
-    def judge(self, mask: Mask, structure: str) -> float:
+    def judge(self, mask: Mask, structure: str) -> float | None:
         """As `Segmenter.judge`."""
         return self.load().judge(mask, structure)
 

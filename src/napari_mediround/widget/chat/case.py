@@ -207,6 +207,7 @@ class Case:
         return MaskLine(
             label.value, label_colour(label.drawn), target.structure, label.quality, area, volume,
             target.corrected, target.verdict, label.drawn,
+            self.session.rounds[label.round].imported is not None,
         )  # fmt: skip
 
     def _absent(self, label: Label) -> AbsentLine:

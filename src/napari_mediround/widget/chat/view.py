@@ -84,6 +84,8 @@ class MaskLine:
         Of the user.
     number : int
         The one that people see and type, where it is not `value`: that of what it was carried from.
+    imported : bool
+        Whether it came from elsewhere.
     """
 
     value: int
@@ -95,6 +97,7 @@ class MaskLine:
     corrected: bool = False
     verdict: str = ""
     number: int = 0
+    imported: bool = False
 
     def __post_init__(self) -> None:
         if not self.number:

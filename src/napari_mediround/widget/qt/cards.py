@@ -178,7 +178,7 @@ class ReplyCard(Card):
         link.setToolTip("Show this plane")
         link.clicked.connect(lambda: self.action_chosen.emit(reply.plane))
         head.addWidget(link, stretch=1)
-        seconds = make_short_label(f"{reply.seconds:.1f} s", "muted")
+        seconds = make_short_label(f"{reply.seconds:.1f} s" if reply.seconds else "", "muted")
         seconds.setToolTip("From Enter to the answer, waiting included")
         head.addWidget(seconds)
         if reply.actions:
@@ -377,8 +377,8 @@ def _quality(mask: MaskLine) -> QHBoxLayout:
     row = QHBoxLayout()
     row.setSpacing(6)
     if mask.quality is None:
-        drawn = make_short_label("drawn by hand", "muted")
-        drawn.setToolTip("The model does not judge a mask that a person drew")
+        drawn = make_short_label("not judged" if mask.imported else "drawn by hand", "muted")
+        drawn.setToolTip("The model does not judge what a person drew, nor what is too small for its grid")
         row.addWidget(drawn)
         row.addStretch()
         return row
