@@ -27,7 +27,7 @@ class Moving(FakeSegmenter):
         super().__init__()
         self.shift, self.carried_quality = shift, quality
 
-    def carry(self, mask, image):
+    def carry(self, mask, image, structure=""):
         """Return the mask, moved."""
         self.carried.append((mask, image))
         return Mask.from_array(np.roll(mask.to_array(), self.shift, 1)), self.carried_quality
@@ -190,7 +190,7 @@ def test_where_there_is_nothing_to_carry_nothing_happens(problem):
 
 def test_a_failure_is_told_in_words_and_the_next_question_works():
     segmenter = Moving()
-    segmenter.carry = lambda mask, image: 1 / 0
+    segmenter.carry = lambda mask, image, structure: 1 / 0
     desk = carried_desk(segmenter)
     assert "ZeroDivisionError" in desk.view.entries[-1].text
     desk.ask("the spleen")

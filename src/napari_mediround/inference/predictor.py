@@ -34,7 +34,14 @@ from napari_mediround.inference.dialogue import NOTHING_FOUND, READ_AS, Dialogue
 from napari_mediround.inference.laterality import keep_sides
 from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
-from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
+from napari_mediround.inference.refinement import (
+    carry_on,
+    mend,
+    origin_of_drawn,
+    origin_of_name,
+    parts_carried,
+    tidy,
+)
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.crop import find_aspect, find_frame, whole_plane
 from napari_mediround.model.features import Decoded, ImageFeatures, Seen
@@ -303,7 +310,7 @@ class Predictor:
         self._origins.keep(self._current, mask, origin)
         return mask, float(decoded.quality[0])
 
-    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
+    def carry(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
         """Propagate a neighbouring plane's mask to the current plane; empty if the structure has ended.
 
         Returns and raises as `refine`.
@@ -312,11 +319,12 @@ class Predictor:
         ----------
         mask : Mask
             Mask on the neighbouring plane, not empty.
-        image : str
-            Key of that plane.
+        image, structure : str
+            Key of that plane; preferred name, for a mask whose words are no longer in memory.
         """
         with self._lock:
             features, origin = self._store.require(self._current), self._origins.get((image, mask))
+            origin = origin or origin_of_name(self.model, features, self.anatomy.normalise(structure))
             decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
             return self._keep(features, decoded, origin, mask)
 

@@ -155,6 +155,16 @@ def origin_of_drawn(
     return replace(known or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
 
 
+def origin_of_name(model: MediRound, features: ImageFeatures, name: str) -> Origin | None:
+    """Return the origin of a mask of which only its structure is known; None for a name never learned."""
+    landmarks = model.landmarks
+    vector = landmarks.vector(name) if landmarks is not None and not model.is_new(name) else None
+    if vector is None and not model.is_new(name):
+        return None
+    nothing = torch.zeros(1, 1, 1, 1)  # a box needs no earlier logits
+    return Origin(None if vector is None else vector[None], nothing, features.frame, name)
+
+
 def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a mask (H, W), not empty, without specks: parts much smaller than the largest one."""
     parts, _ = ndimage.label(mask)

@@ -125,6 +125,36 @@ class VerdictGiven:
 
 
 @dataclass(frozen=True)
+class StackBegun:
+    """Structures began to be followed through the stack; the rounds that came of it have its number as batch.
+
+    Parameters
+    ----------
+    numbers : tuple of int
+        Numbers of the structures.
+    start : int
+        Plane that it starts from, 0-based.
+    first, last : int
+        Planes between which it goes, both included.
+    planes : tuple of int
+        The only planes to be done, where not all are; empty for all.
+    """
+
+    numbers: tuple[int, ...]
+    start: int
+    first: int
+    last: int
+    planes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class StackEnded:
+    """What began in the event `stack` has ended: it was done, or a person stopped it."""
+
+    stack: int
+
+
+@dataclass(frozen=True)
 class Branched:
     """The conversation goes on from an earlier round, given by its `id`, or 0 for the start."""
 
@@ -161,12 +191,16 @@ class Recovered:
     kept: str
 
 
-Entry = ImageOpened | RoundAsked | VerdictGiven | Branched | Undone | Redone | Recovered
+Entry = (
+    ImageOpened | RoundAsked | VerdictGiven | StackBegun | StackEnded | Branched | Undone | Redone | Recovered
+)
 
 KINDS: dict[str, type] = {
     "image": ImageOpened,
     "round": RoundAsked,
     "verdict": VerdictGiven,
+    "stack": StackBegun,
+    "stack_end": StackEnded,
     "branch": Branched,
     "undo": Undone,
     "redo": Redone,
@@ -245,6 +279,8 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
         prompts = Prompts(**body["prompts"])
         rest = {key: body[key] for key in ("overlap", "seconds", "reason")}
         return VerdictGiven(body["verdict"], marks, writes, prompts=prompts, **rest)
+    if kind == "stack":
+        return StackBegun(**{**body, **{key: tuple(body[key]) for key in ("numbers", "planes")}})
     if kind == "image":
         return ImageOpened(body["modality"], tuple(body["shape"]))
     return KINDS[kind](**body)
@@ -271,6 +307,8 @@ def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:
         "image": answer.image,
         "note": answer.note,
         **({"carried": True} if round_.carried else {}),
+        **({"joins": [int(number) for number in round_.joins]} if any(round_.joins) else {}),
+        **({"batch": int(round_.batch)} if round_.batch else {}),
         "targets": [
             {
                 "structure": t.structure,
@@ -304,4 +342,6 @@ def _body_to_round(body: dict, load: Callable[[str], Mask]) -> Round:
         window,
         body["parent"],
         carried=body.get("carried", False),
+        joins=tuple(body.get("joins", ())),
+        batch=body.get("batch", 0),
     )

@@ -8,13 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Round
-from napari_mediround.journal.entries import Branched, Entry, Redone, RoundAsked, Undone, VerdictGiven
+from napari_mediround.journal.entries import (
+    Branched,
+    Entry,
+    Redone,
+    RoundAsked,
+    StackBegun,
+    StackEnded,
+    Undone,
+    VerdictGiven,
+)
 
 
 @dataclass(frozen=True)
@@ -111,11 +121,24 @@ class State:
 
     @cached_property
     def shown(self) -> tuple[Label, ...]:
-        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch."""
+        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch.
+
+        Of several masks of one structure on one plane only the last counts; where that is rejected, the one
+        that was locked last.
+        """
         here = {round_.id for round_ in self.conversation.rounds}
-        proposals = (label for label in self.labels.values() if label.round in here and not label.verdict)
+        last: dict[tuple[int, int], Label] = {}
+        for label in self.labels.values():
+            place = label.drawn, label.plane
+            if label.verdict == "rejected" and label.round in here:
+                if place in last and not last[place].locked:
+                    del last[place]
+            elif label.locked or label.round in here:
+                last[place] = label
+        locked = {label.value: label for label in last.values() if label.locked}
+        proposals = (label for label in last.values() if not label.locked)
         return (
-            *(self.labels[value] for value in self.locked),
+            *(locked[value] for value in self.locked if value in locked),
             *sorted(proposals, key=lambda label: label.value),
         )
 
@@ -139,12 +162,12 @@ class State:
 
     def _after_round(self, entry: RoundAsked, number: int) -> State:
         round_ = replace(entry.round, id=number, first_number=entry.first_label)
-        drawn = 0
+        drawn = dict(enumerate(round_.joins, 1))
         if round_.carried:
-            (reference,) = round_.references
             path = replace(self, head=round_.parent).conversation.rounds
-            source = path[reference.round - 1].id, reference.target
-            drawn = next((x.drawn for x in self.labels.values() if (x.round, x.target) == source), 0)
+            for k, reference in enumerate(round_.references, 1):
+                source = path[reference.round - 1]
+                drawn[k] = self.labels[source.first_number + reference.target - 1].drawn
         new = {
             value: Label(
                 value,
@@ -153,7 +176,7 @@ class State:
                 target.structure,
                 round_.plane,
                 target.mask,
-                drawn=drawn,
+                drawn=drawn.get(k, 0),
                 quality=target.quality,
                 found=bool(target.mask.area),
             )
@@ -228,10 +251,13 @@ class History:
     ----------
     last : int
         Number of the last event replayed.
+    stack : Event or None
+        The `StackBegun` that has not ended.
     """
 
     events: Iterable[Event] = ()
     last: int = field(default=0, init=False)
+    stack: Event | None = field(default=None, init=False)
     _done: list[tuple[Event, State]] = field(default_factory=list, init=False)
     _undone: list[tuple[Event, State]] = field(default_factory=list, init=False)
 
@@ -252,17 +278,31 @@ class History:
 
     @property
     def to_undo(self) -> Event | None:
-        """The step that would be undone next."""
+        """The step that would be undone next; the last event of a batch."""
         return self._done[-1][0] if self._done else None
 
     @property
     def to_redo(self) -> Event | None:
-        """The step that would be redone next."""
+        """The step that would be redone next; the first event of a batch."""
         return self._undone[-1][0] if self._undone else None
+
+    @property
+    def undone_next(self) -> tuple[Event, ...]:
+        """The events that undo takes back together, the last first: one, or all of a batch."""
+        return _batch([event for event, _ in reversed(self._done)])
+
+    @property
+    def redone_next(self) -> tuple[Event, ...]:
+        """The events that redo does again together, in their order."""
+        return _batch([event for event, _ in reversed(self._undone)])
 
     def take(self, event: Event) -> None:
         """Replay one more event."""
         self.last = event.seq
+        if isinstance(event.entry, StackBegun):
+            self.stack = event
+        elif isinstance(event.entry, StackEnded):
+            self.stack = None
         if isinstance(event.entry, Undone):
             self._undone.append(self._done.pop())
         elif isinstance(event.entry, Redone):
@@ -270,6 +310,18 @@ class History:
         elif isinstance(event.entry, RoundAsked | VerdictGiven | Branched):
             self._done.append((event, self.state.after(event.entry, event.seq)))
             self._undone.clear()
+
+
+def _batch(events: list[Event]) -> tuple[Event, ...]:
+    """Return the first of some events, and those after it that belong to its batch."""
+    batch = _batch_of(events[0]) if events else 0
+    if not batch:
+        return tuple(events[:1])
+    return tuple(takewhile(lambda event: _batch_of(event) == batch, events))
+
+
+def _batch_of(event: Event) -> int:
+    return event.entry.round.batch if isinstance(event.entry, RoundAsked) else 0
 
 
 def _with_label(round_: Round, label: Label) -> Round:

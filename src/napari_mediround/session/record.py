@@ -26,6 +26,8 @@ from napari_mediround.journal.entries import (
     Mark,
     Redone,
     RoundAsked,
+    StackBegun,
+    StackEnded,
     Undone,
     VerdictGiven,
     kind_of,
@@ -256,10 +258,10 @@ class Record:
             When there is none.
         """
         with self._guard:
-            step = self._history.to_undo
-            if step is None:
+            steps = self._history.undone_next
+            if not steps:
                 raise MediRoundError("There is nothing to undo.")
-            return self._write(Undone(step.seq))
+            return self._write(*(Undone(step.seq) for step in steps))
 
     def redo(self) -> Step:
         """Do again what was undone last.
@@ -270,10 +272,30 @@ class Record:
             When there is nothing, or a new step came in between.
         """
         with self._guard:
-            step = self._history.to_redo
-            if step is None:
+            steps = self._history.redone_next
+            if not steps:
                 raise MediRoundError("There is nothing to redo.")
-            return self._write(Redone(step.seq))
+            return self._write(*(Redone(step.seq) for step in steps))
+
+    # The stack.
+
+    @property
+    def stack(self) -> tuple[int, StackBegun] | None:
+        """What is being followed through the stack, with its number; None where nothing is."""
+        event = self._history.stack
+        return (event.seq, event.entry) if event is not None else None
+
+    def begin_stack(self, plan: StackBegun) -> int:
+        """Note that structures are being followed through the stack; return the batch of their rounds."""
+        with self._guard:
+            self._write(plan)
+            return self._history.last
+
+    def end_stack(self) -> None:
+        """Note that what was being followed has ended."""
+        with self._guard:
+            if self.stack is not None:
+                self._write(StackEnded(self.stack[0]))
 
     # Labels.
 
@@ -300,7 +322,7 @@ class Record:
         """
         label = self.label(value)
         wanted = (mask or label.mask).to_array()
-        locked = (self.state.labels[other] for other in self.state.locked if other != value)
+        locked = (other for other in self.state.shown if other.locked and other.value != value)
         counts = {o.value: int((o.mask.to_array() & wanted).sum()) for o in locked if o.plane == label.plane}
         return {other: count for other, count in counts.items() if count}
 
@@ -362,12 +384,12 @@ class Record:
         )
         return self._write(entry)
 
-    def _write(self, entry: Entry) -> Step:
-        """Make an entry durable, then take it; the only place where anything changes."""
-        before, history = self.state, self._history
-        words = _describe(history.to_undo if isinstance(entry, Undone) else history.to_redo, before)
+    def _write(self, *entries: Entry) -> Step:
+        """Make entries durable, all or none, then take them; the only place where anything changes."""
+        before, history, entry = self.state, self._history, entries[-1]
+        words = self.undoable if isinstance(entry, Undone) else self.redoable
         opening = (ImageOpened(self.study.modality, self.study.geometry.shape),) if not history.last else ()
-        for event in self.journal.append(self.case, *opening, entry, known=history.last):
+        for event in self.journal.append(self.case, *opening, *entries, known=history.last):
             history.take(event)
         if not isinstance(entry, Undone | Redone):
             words = self.undoable
@@ -379,6 +401,8 @@ def _describe(event: Event | None, state: State) -> str:
     if event is None:
         return ""
     entry = event.entry
+    if isinstance(entry, RoundAsked) and entry.round.batch:
+        return f"{', '.join(t.structure for t in entry.round.targets)} through the stack"
     if isinstance(entry, RoundAsked):
         return f"round {entry.round.index}"
     if isinstance(entry, VerdictGiven):

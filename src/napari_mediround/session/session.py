@@ -19,15 +19,12 @@ from napari_mediround.questions.request import Request
 from napari_mediround.questions.situation import Situation
 from napari_mediround.questions.understanding import understand_in
 from napari_mediround.session.answering import Answering, references_of
+from napari_mediround.session.propagation import carry_once
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
-CARRY_QUALITY = 0.4
-"""A carried mask that is judged lower is not taken."""
-CARRY_OVERLAP = 0.4
-"""Least Dice of a carried mask with the one a plane before."""
 
 
 class Session(Answering, Record):
@@ -267,33 +264,8 @@ class Session(Answering, Record):
         CancelledError
             When `cancelled` said so.
         """
-        began, conversation = perf_counter(), self.conversation
-        (reference,) = _checked((reference,), conversation)
-        source, target = conversation.rounds[reference.round - 1], conversation.target(reference)
-        plane = source.plane + step
-        if not 0 <= plane < self.study.planes:
-            return "the stack ends"
-        there = [o for o in self.state.shown if (o.structure, o.plane) == (target.structure, plane)]
-        already = f"plane {plane} has a {target.structure} already"
-        drawn = self.label(self.label_of(reference)).drawn
-        if any(other.drawn == drawn and other.mask.area for other in there):
-            return already
-        window = choose_window(self.study, source.text, source.window)
-        before = self.prepare(source.plane, window)
-        image = self.prepare(plane, window)
-        stop_if(cancelled)
-        mask, quality = self.segmenter.carry(target.mask, before)
-        stop_if(cancelled)
-        if stop := _why_stop(target.mask, mask, quality):
-            return f"{stop} on plane {plane}"
-        if any((other.mask.to_array() & mask.to_array()).any() for other in there):
-            return already
-        found = Target(target.structure, mask, quality)
-        answer = Answer("Carried from the plane beside it.", (found,), image=image)
-        text = f"Carry [{conversation.number_of(reference)}] to plane {plane}."
-        seconds = perf_counter() - began
-        number, parent = len(conversation) + 1, conversation.rounds[-1].id
-        return Round(number, plane, text, (reference,), answer, seconds, window, parent, carried=True)
+        (reference,) = _checked((reference,), self.conversation)
+        return carry_once(self, reference, step, cancelled)
 
     def reference_to(self, value: int) -> Reference:
         """Return the reference to a mask of the conversation; `MediRoundError` where it is not there."""
@@ -316,25 +288,14 @@ class Session(Answering, Record):
                 self._images.add(round_.answer.image)
 
 
-def _why_stop(before: Mask, after: Mask, quality: float) -> str:
-    """Return why a carried mask is not to be trusted, "" where it is."""
-    if not after.area:
-        return "nothing of it is found"
-    if quality < CARRY_QUALITY:
-        return f"the judge doubts it ({quality:.2f})"
-    overlap = 2 * int((before.to_array() & after.to_array()).sum()) / (before.area + after.area)
-    return "" if overlap >= CARRY_OVERLAP else f"it is elsewhere (overlap {overlap:.2f})"
-
-
 def _checked(references: tuple[Reference, ...], conversation: Conversation) -> tuple[Reference, ...]:
     """Return references to masks that are there; raises `DanglingReferenceError` for others."""
     for reference in references:
         try:
             conversation.target(reference)
         except LookupError as error:
-            masks = ((r.index, n) for r in conversation.rounds for n, _ in enumerate(r.targets, 1))
             raise DanglingReferenceError(
                 f"{reference} points at nothing: {error}. Choose one of the masks so far.",
-                tuple(Reference(*mask) for mask in masks),
+                tuple(mask.reference for mask in conversation.masks()),
             ) from error
     return tuple(references)

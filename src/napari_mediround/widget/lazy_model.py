@@ -166,9 +166,9 @@ class LazySegmenter:
         """As `Segmenter.refine`."""
         return self.load().refine(points_xy, positive, box_xyxy, previous)
 
-    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
+    def carry(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
         """As `Segmenter.carry`."""
-        return self.load().carry(mask, image)
+        return self.load().carry(mask, image, structure)
 
     def change_device(self, device: str) -> None:
         """As `Segmenter.change_device`; while nothing is loaded, where it will be loaded to."""
