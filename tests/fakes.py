@@ -46,8 +46,8 @@ class FakeSegmenter:
         Spacing that came with each image.
     asked : list of (str, tuple of Reference)
         What `ask` was given.
-    refined, carried : list of tuple
-        What `refine` and `carry` were given.
+    refined, carried, judged : list of tuple
+        What `refine`, `carry` and `judge` were given.
     started : threading.Event
         Set when `ask` begins.
     absent : set of str
@@ -64,6 +64,7 @@ class FakeSegmenter:
         self.asked: list[tuple[str, tuple[Reference, ...]]] = []
         self.refined: list[tuple] = []
         self.carried: list[tuple] = []
+        self.judged: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
         self.absent: set[str] = set()
@@ -138,6 +139,11 @@ class FakeSegmenter:
         """Return the mask a pixel smaller all round, until nothing is left of it."""
         self.carried.append((mask, image))
         return Mask.from_array(ndimage.binary_erosion(mask.to_array())), self.quality
+
+    def judge(self, mask, structure) -> float:
+        """Return the same quality for every mask."""
+        self.judged.append((mask, structure))
+        return self.quality
 
     def change_device(self, device: str) -> None:
         """Move, but to the GPU that this machine lacks."""

@@ -160,8 +160,9 @@ def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
     rows = []
     found = [target for target in round_.targets if not _is_absent(round_, target)]
     for target in found:
-        marks = (" corrected" * target.corrected, " check" * (target.quality < LOW_QUALITY))
-        quality = f"{target.quality:.2f}{''.join(marks)}"
+        sure = target.quality
+        marks = (" corrected" * target.corrected, " check" * (sure is not None and sure < LOW_QUALITY))
+        quality = "–" if sure is None else f"{sure:.2f}{''.join(marks)}"
         rows.append((*head, target.structure, area_in_words(*session.area(target.mask)), quality))
         head = ("", "", "")
     for name in round_.answer.absent:
@@ -207,7 +208,7 @@ def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
                     "area_px": target.mask.area,
                     "area_mm2": round(area, 3) if unit == "mm²" else None,
                     "box_xyxy": target.mask.box_xyxy,
-                    "quality": round(float(target.quality), 4),
+                    "quality": None if target.quality is None else round(float(target.quality), 4),
                     "corrected": target.corrected,
                 }
             )

@@ -15,6 +15,47 @@ MENTIONED_SHARE = 0.02
 """From this share on it is said how much of a mask the labels do not show, as it lies under others."""
 
 
+FIRST_PLANE_LABEL = 2**20
+"""Label values from here on are of further planes of an imported mask: nobody sees them as a number."""
+
+IMPORTED_AS = (
+    "nifti", "nrrd", "metaimage", "mgh", "seg-nrrd", "dicom-seg", "rtstruct", "picture", "layer", "shapes",
+)  # fmt: skip
+"""What masks can come as, beside being asked for."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Where a mask came from that no question asked for.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the file; of the pixels, for a layer of the viewer.
+    form : str
+        What it came as: a word of `IMPORTED_AS`.
+    origin : {"AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"}
+        How the mask came to be, as the file says; MANUAL where the file says nothing.
+    code : str
+        SNOMED CT code of the file, without the side; "" for none.
+    side : {"left", "right", ""}
+        The patient's, as the file says.
+    resampled : bool
+        Whether it was brought from another grid, by nearest neighbour.
+    """
+
+    sha256: str
+    form: str
+    origin: str
+    code: str = ""
+    side: str = ""
+    resampled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.form not in IMPORTED_AS:
+            raise ValueError(f"{self.form!r} is none of {', '.join(IMPORTED_AS)}")
+
+
 @dataclass(frozen=True)
 class Reference:
     """A pointer from a question to the mask of an earlier round.
@@ -47,8 +88,8 @@ class Target:
         Name as the model says it ("left kidney").
     mask : Mask
         On the plane that was asked about, in display order.
-    quality : float
-        Judged IoU, 0…1.
+    quality : float or None
+        Judged IoU, 0…1; None for a mask that came from elsewhere and was not judged.
     corrected : bool
         Whether the corrector's mask replaced the first one.
     verdict : {"", "accepted", "corrected", "rejected"}
@@ -57,7 +98,7 @@ class Target:
 
     structure: str
     mask: Mask
-    quality: float
+    quality: float | None
     corrected: bool = False
     verdict: str = ""
 
@@ -121,6 +162,8 @@ class Round:
         empty where all are. Masks that were propagated join through their references.
     batch : int
         Rounds of one batch are taken back together; 0 is a step of its own.
+    imported : Imported, optional
+        Where its one mask came from, when no model drew it.
     """
 
     index: int
@@ -136,6 +179,7 @@ class Round:
     first_number: int = 0
     joins: tuple[int, ...] = ()
     batch: int = 0
+    imported: Imported | None = None
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -198,7 +242,8 @@ class Conversation:
         following = 1
         for round_ in self.rounds:
             first = round_.first_number or following
-            following = first + len(round_.targets)
+            if first < FIRST_PLANE_LABEL:
+                following = first + len(round_.targets)
             for target in range(1, len(round_.targets) + 1):
                 numbers[round_.index, target] = first + target - 1
             for target, number in enumerate(round_.joins, 1):

@@ -31,6 +31,7 @@ from napari_mediround.inference.device import (
     release_memory,
 )
 from napari_mediround.inference.dialogue import NOTHING_FOUND, READ_AS, DialogueReader
+from napari_mediround.inference.judging import Judging
 from napari_mediround.inference.laterality import keep_sides
 from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
@@ -51,7 +52,7 @@ from napari_mediround.model.prompt import compose_answer, parse_answer, plain_qu
 LOG = logging.getLogger(__name__)
 
 
-class Predictor:
+class Predictor(Judging):
     """A model with its device and caches; a `Segmenter`.
 
     Parameters
@@ -285,10 +286,8 @@ class Predictor:
             When there is no click, no box, and no mask that a question asked for.
         """
         with self._lock:
-            features, origin = (
-                self._store.require(self._current),
-                self._origins.get((self._current, previous)),
-            )
+            features = self._store.require(self._current)
+            origin = self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
                 key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect

@@ -1,6 +1,6 @@
 """The entries of a journal, and their conversion to JSON and back. Knows no file and no rule.
 
-An entry is one event: an image was opened, a round asked, a verdict given, a branch taken, a step undone or
+An entry is one event: an image was opened, a round asked, masks imported, a verdict given, a branch taken, a step undone or
 redone, a damaged journal recovered. The JSON holds masks by their hash, so that the journal's hash chain
 covers them and an unchanged mask is stored once.
 """
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Answer, Reference, Round, Target
+from napari_mediround.domain.rounds import Answer, Imported, Reference, Round, Target
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompts
 
 
@@ -50,6 +50,26 @@ class RoundAsked:
     """
 
     round: Round
+    first_label: int
+    model: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class MasksImported:
+    """Masks were taken from elsewhere, all in one step.
+
+    Parameters
+    ----------
+    rounds : tuple of Round
+        At first one for each mask, on the plane where it is largest; then those of its other planes, as
+        carried from there. `index` and `parent` of the first are right, those of the others follow.
+    first_label : int
+        Label value of the first mask.
+    model : tuple of (str, str)
+        What judged them, as in `RoundAsked`; empty where nothing did.
+    """
+
+    rounds: tuple[Round, ...]
     first_label: int
     model: tuple[tuple[str, str], ...] = ()
 
@@ -192,12 +212,14 @@ class Recovered:
 
 
 Entry = (
-    ImageOpened | RoundAsked | VerdictGiven | StackBegun | StackEnded | Branched | Undone | Redone | Recovered
-)
+    ImageOpened | RoundAsked | MasksImported | VerdictGiven | StackBegun | StackEnded | Branched
+    | Undone | Redone | Recovered
+)  # fmt: skip
 
 KINDS: dict[str, type] = {
     "image": ImageOpened,
     "round": RoundAsked,
+    "import": MasksImported,
     "verdict": VerdictGiven,
     "stack": StackBegun,
     "stack_end": StackEnded,
@@ -246,6 +268,9 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
             "first_label": int(entry.first_label),
             "model": dict(entry.model),
         }
+    if isinstance(entry, MasksImported):
+        rounds = [_round_to_body(round_, keep) for round_ in entry.rounds]
+        return {"rounds": rounds, "first_label": int(entry.first_label), "model": dict(entry.model)}
     if isinstance(entry, VerdictGiven):
         return {
             "verdict": entry.verdict,
@@ -267,9 +292,12 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
     ValueError, KeyError, TypeError
         When the body does not describe an entry of this kind.
     """
-    if kind == "round":
+    if kind in ("round", "import"):
         model = tuple((str(key), str(value)) for key, value in body["model"].items())
-        return RoundAsked(_body_to_round(body["round"], load), body["first_label"], model)
+        if kind == "round":
+            return RoundAsked(_body_to_round(body["round"], load), body["first_label"], model)
+        rounds = tuple(_body_to_round(inner, load) for inner in body["rounds"])
+        return MasksImported(rounds, body["first_label"], model)
     if kind == "verdict":
         marks = tuple(
             Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"], m.get("quality"))
@@ -309,10 +337,11 @@ def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:
         **({"carried": True} if round_.carried else {}),
         **({"joins": [int(number) for number in round_.joins]} if any(round_.joins) else {}),
         **({"batch": int(round_.batch)} if round_.batch else {}),
+        **({"imported": asdict(round_.imported)} if round_.imported else {}),
         "targets": [
             {
                 "structure": t.structure,
-                "quality": float(t.quality),
+                "quality": None if t.quality is None else float(t.quality),
                 "corrected": bool(t.corrected),
                 "mask": keep(t.mask),
             }
@@ -344,4 +373,5 @@ def _body_to_round(body: dict, load: Callable[[str], Mask]) -> Round:
         carried=body.get("carried", False),
         joins=tuple(body.get("joins", ())),
         batch=body.get("batch", 0),
+        imported=Imported(**body["imported"]) if body.get("imported") else None,
     )

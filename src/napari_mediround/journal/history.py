@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.domain.rounds import FIRST_PLANE_LABEL, Conversation, Round
 from napari_mediround.journal.entries import (
     Branched,
     Entry,
+    MasksImported,
     Redone,
     RoundAsked,
     StackBegun,
@@ -117,7 +118,7 @@ class State:
     @property
     def next_label(self) -> int:
         """The value of the next mask."""
-        return max(self.labels, default=0) + 1
+        return max((value for value in self.labels if value < FIRST_PLANE_LABEL), default=0) + 1
 
     @cached_property
     def shown(self) -> tuple[Label, ...]:
@@ -154,6 +155,8 @@ class State:
         """Return the state after an entry, the one of event `number`."""
         if isinstance(entry, RoundAsked):
             return self._after_round(entry, number)
+        if isinstance(entry, MasksImported):
+            return self._after_import(entry, number)
         if isinstance(entry, VerdictGiven):
             return self._after_verdict(entry)
         if isinstance(entry, Branched):
@@ -183,6 +186,37 @@ class State:
             for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
         }
         return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)
+
+    def _after_import(self, entry: MasksImported, number: int) -> State:
+        """Return the state with all masks of an import; made at once, as there may be thousands.
+
+        The last round has the number of the event, as any round has; those before it count down from 0.
+        """
+        rounds, labels = dict(self.rounds), dict(self.labels)
+        value, plane_value = entry.first_label, max(FIRST_PLANE_LABEL, max(labels, default=0) + 1)
+        parent, first, values = entry.rounds[0].parent or 0, entry.rounds[0].index, []
+        for k, drafted in enumerate(entry.rounds, 1):
+            own = number if k == len(entry.rounds) else -(number << 20) - k
+            if drafted.carried:
+                (reference,) = drafted.references
+                drawn, here, plane_value = values[reference.round - first], plane_value, plane_value + 1
+            else:
+                drawn, here, value = value, value, value + 1
+            values.append(here)
+            rounds[own] = replace(drafted, id=own, parent=parent, first_number=here)
+            (target,) = drafted.targets
+            labels[here] = Label(
+                here,
+                own,
+                1,
+                target.structure,
+                drafted.plane,
+                target.mask,
+                drawn=drawn,
+                quality=target.quality,
+            )
+            parent = own
+        return State(rounds, number, labels, self.locked)
 
     def _after_verdict(self, entry: VerdictGiven) -> State:
         labels = dict(self.labels)
@@ -307,7 +341,7 @@ class History:
             self._undone.append(self._done.pop())
         elif isinstance(event.entry, Redone):
             self._done.append(self._undone.pop())
-        elif isinstance(event.entry, RoundAsked | VerdictGiven | Branched):
+        elif isinstance(event.entry, RoundAsked | MasksImported | VerdictGiven | Branched):
             self._done.append((event, self.state.after(event.entry, event.seq)))
             self._undone.clear()
 

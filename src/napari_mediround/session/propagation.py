@@ -259,7 +259,9 @@ class Propagation:
         """Return planes spread over the stack that were not looked at yet, the nearest to the start first."""
         plan = self.plan
         count = min(PROBES, plan.last - plan.first + 1)
-        spread = {plan.first + (2 * k + 1) * (plan.last - plan.first + 1) // (2 * count) for k in range(count)}
+        spread = {
+            plan.first + (2 * k + 1) * (plan.last - plan.first + 1) // (2 * count) for k in range(count)
+        }
         return sorted(spread - self._probed - {plan.start}, key=lambda plane: abs(plane - plan.start))
 
     def take(self, plane: PlaneFound, model: Mapping[str, str] | None = None) -> Step | None:
@@ -294,7 +296,9 @@ class Propagation:
 
     def why(self, number: int) -> str:
         """Return in words why a structure is followed no further."""
-        whys = [why for (one, _, _), why in sorted(self.stops.items(), key=lambda x: -x[0][1]) if one == number]
+        whys = [
+            why for (one, _, _), why in sorted(self.stops.items(), key=lambda x: -x[0][1]) if one == number
+        ]
         return " and ".join(dict.fromkeys(whys)) or "the stack ends"
 
 
@@ -356,4 +360,3 @@ def carry_once(session: Session, reference: Reference, step: int, cancelled=None
     return Round(
         len(rounds) + 1, plane, text, (reference,), answer, seconds, window, rounds[-1].id, carried=True
     )
-

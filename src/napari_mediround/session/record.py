@@ -24,6 +24,7 @@ from napari_mediround.journal.entries import (
     Entry,
     ImageOpened,
     Mark,
+    MasksImported,
     Redone,
     RoundAsked,
     StackBegun,
@@ -33,7 +34,7 @@ from napari_mediround.journal.entries import (
     kind_of,
 )
 from napari_mediround.session.overlap import settle_overlaps
-from napari_mediround.session.shown import changed_planes, judge_masks
+from napari_mediround.session.shown import changed_planes, describe_step, judge_masks
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Step:
 
     Parameters
     ----------
-    kind : {"round", "verdict", "branch", "undo", "redo"}
+    kind : {"round", "import", "verdict", "branch", "undo", "redo"}
         What it was.
     words : str
         The same for a person: "accept 2 liver".
@@ -122,12 +123,12 @@ class Record:
     @property
     def undoable(self) -> str:
         """What `undo` would take back, in words; "" when there is nothing."""
-        return _describe(self._history.to_undo, self.state)
+        return describe_step(self._history.to_undo, self.state)
 
     @property
     def redoable(self) -> str:
         """What `redo` would do again, in words; "" when there is nothing."""
-        return _describe(self._history.to_redo, self.state)
+        return describe_step(self._history.to_redo, self.state)
 
     # Rounds and verdicts.
 
@@ -161,6 +162,18 @@ class Record:
             new = replace(round_, parent=parent)
             described = tuple((key, _last_part(value)) for key, value in (model or {}).items())
             return self._write(RoundAsked(new, self.state.next_label, described))
+
+    def take_import(self, rounds: tuple[Round, ...], model: Mapping[str, str] | None = None) -> Step:
+        """Take masks from elsewhere, as `session.importing` makes them, in one step; raises as `take_round`.
+
+        `model` is what judged them, as it describes itself.
+        """
+        with self._guard:
+            if not rounds or rounds[0].index != len(self.conversation) + 1:
+                raise ValueError("the masks no longer fit: rounds are numbered without gaps")
+            first = replace(rounds[0], parent=self.head)
+            described = tuple((key, _last_part(value)) for key, value in (model or {}).items())
+            return self._write(MasksImported((first, *rounds[1:]), self.state.next_label, described))
 
     def accept(self, *values: int, overlap: str = "keep", seconds: float = 0.0) -> Step:
         """Accept masks by their label values; from now on later ones keep off their pixels.
@@ -394,21 +407,6 @@ class Record:
         if not isinstance(entry, Undone | Redone):
             words = self.undoable
         return Step(kind_of(entry), words, changed_planes(before, self.state))
-
-
-def _describe(event: Event | None, state: State) -> str:
-    """Return a step in words."""
-    if event is None:
-        return ""
-    entry = event.entry
-    if isinstance(entry, RoundAsked) and entry.round.batch:
-        return f"{', '.join(t.structure for t in entry.round.targets)} through the stack"
-    if isinstance(entry, RoundAsked):
-        return f"round {entry.round.index}"
-    if isinstance(entry, VerdictGiven):
-        verb = {"accepted": "accept", "corrected": "fix", "rejected": "reject"}[entry.verdict]
-        return f"{verb} {', '.join(state.labels[mark.label].name for mark in entry.marks)}"
-    return f"branch from round {state.rounds[entry.round].index}" if entry.round else "branch from the start"
 
 
 def _last_part(text: str) -> str:

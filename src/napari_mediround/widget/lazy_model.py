@@ -170,6 +170,10 @@ class LazySegmenter:
         """As `Segmenter.carry`."""
         return self.load().carry(mask, image, structure)
 
+    def judge(self, mask: Mask, structure: str) -> float:
+        """As `Segmenter.judge`."""
+        return self.load().judge(mask, structure)
+
     def change_device(self, device: str) -> None:
         """As `Segmenter.change_device`; while nothing is loaded, where it will be loaded to."""
         if self._segmenter is not None:

@@ -27,6 +27,8 @@ from napari_mediround.io.export.dicom_source import DicomSource
 SUFFIX = ".dcm"
 NAME, MAKER = "MediRound", "napari-mediround"
 SERIES_NUMBER = 900
+FOREIGN = "another program, imported"
+"""Called so is what made a mask that was taken from a file: nothing more is known."""
 _LARGEST = 4 * 2**30
 
 
@@ -102,6 +104,9 @@ def _describe(number: int, segment: Segment) -> SegmentDescription:
         display_color=CIELabColor.from_rgb(*segment.colour),
     )
     described.SegmentedPropertyTypeCodeSequence = [type_to_item(segment)]
+    if segment.foreign and segment.origin != MANUAL:
+        del described.SegmentationAlgorithmIdentificationSequence
+        described.SegmentAlgorithmName = FOREIGN
     return described
 
 

@@ -17,7 +17,7 @@ from napari_mediround.io.masks.label_map import SEG_NRRD, read_label_map, read_s
 from napari_mediround.io.masks.rtstruct_reader import read_rtstruct
 from napari_mediround.io.masks.seg_reader import read_dicom_seg
 
-__all__ = ["read_masks", "volume_to_rounds"]
+__all__ = ["read_masks", "read_unplaced", "volume_to_rounds"]
 
 IMPORTED_QUALITY = 1.0
 """Quality of a mask that no model judged."""
@@ -42,9 +42,7 @@ def read_masks(path: str | PathLike, grid: Geometry, anatomy: Anatomy | None = N
         When the file is damaged, of another kind, or its voxels are not those of the image.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UnreadableFileError(path, "there is no such file", "Check the path.")
-    volume = _read(path, grid, anatomy)
+    volume = read_unplaced(path, grid, anatomy)
     try:
         return volume.place(grid)
     except ValueError as error:
@@ -52,7 +50,10 @@ def read_masks(path: str | PathLike, grid: Geometry, anatomy: Anatomy | None = N
         raise UnreadableFileError(path, str(error), remedy) from error
 
 
-def _read(path: Path, grid: Geometry, anatomy: Anatomy | None) -> LabelledVolume:
+def read_unplaced(path: Path, grid: Geometry, anatomy: Anatomy | None = None) -> LabelledVolume:
+    """Read the masks of a file on its own grid; parameters and errors as in `read_masks`."""
+    if not path.is_file():
+        raise UnreadableFileError(path, "there is no such file", "Check the path.")
     name = path.name.lower()
     if name.endswith(SEG_NRRD):
         return read_seg_nrrd(path, anatomy)

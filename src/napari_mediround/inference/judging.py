@@ -1,0 +1,86 @@
+"""How far to trust a mask that no question was answered with: drawn by hand or by another program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from napari_mediround.domain.mask import Mask
+from napari_mediround.model.features import ImageFeatures
+from napari_mediround.model.mediround import MediRound
+from napari_mediround.model.sam import fit_to_square, mask_to_logits
+
+
+class Judging:
+    """What a `Predictor` says of masks from elsewhere."""
+
+    def judge(self, mask: Mask, structure: str) -> float:
+        """Return how far to trust a mask on the plane last set.
+
+        Parameters
+        ----------
+        mask : Mask
+            Not empty.
+        structure : str
+            Preferred name of what it is of; any other name is judged by the mask alone.
+
+        Returns
+        -------
+        float
+            0…1, an expected IoU.
+
+        Raises
+        ------
+        MediRoundError
+            When no plane is set.
+        """
+        with self._lock:
+            features = self._store.require(self._current)
+            name = self.anatomy.normalise(structure)
+            return self._careful(lambda: judge_mask(self.model, self._looked_at(features), mask, name))
+
+
+def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str) -> float:
+    """Return the IoU (0…1) that a mask of a structure is expected to have with the truth.
+
+    The decoder answers the mask's box, and the judge scores that answer: what the image shows there. The
+    expected IoU of the given mask is that score times its own IoU with the answer, but not less than the
+    judge gives the mask itself.
+
+    Parameters
+    ----------
+    model : MediRound
+    features : ImageFeatures
+        Of the plane, with what the decoder sees.
+    mask : Mask
+        Not empty, on that plane.
+    name : str
+        Preferred name of the structure.
+    """
+    given, vector = _on_grid(model, features, mask), _vector(model, name)
+    box = torch.tensor(mask.box_xyxy, dtype=torch.float64).reshape(2, 2).numpy()
+    boxes = model.plane_to_square(box, features.frame).reshape(1, 4)
+    spoken = None if vector is None else vector.to(features.embedding)[None]
+    seen = model.see(features)
+    found = model.decode(seen, spoken, None, boxes, None)
+    judged = torch.zeros(1, model.channels, device=model.device) if spoken is None else spoken
+    quality = model.judge_masks(judged, features.embedding, found)
+    own = model.judge_masks(judged, features.embedding, replace(found, logits=given))
+    agreement = _iou(given > 0, found.logits > 0)
+    return float(torch.maximum(quality * agreement, torch.minimum(own, agreement)))
+
+
+def _on_grid(model: MediRound, features: ImageFeatures, mask: Mask) -> Tensor:
+    """Return a mask as logits (1, h, w) on the decoder's grid."""
+    array = torch.tensor(features.frame.cut(mask.to_array()), device=model.device)[None, None].float()
+    return mask_to_logits(fit_to_square(array, model.size)[:, 0])[:, 0]
+
+
+def _vector(model: MediRound, name: str) -> Tensor | None:
+    return model.landmarks.vector(name) if model.landmarks is not None else None
+
+
+def _iou(one: Tensor, other: Tensor) -> Tensor:
+    return (one & other).sum() / (one | other).sum().clamp(min=1)
