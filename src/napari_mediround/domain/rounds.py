@@ -164,6 +164,11 @@ class Round:
         Rounds of one batch are taken back together; 0 is a step of its own.
     imported : Imported, optional
         Where its one mask came from, when no model drew it.
+    through : tuple of int, optional
+        First and last plane through which its structures, and those of `follows`, are to be followed; None
+        for its plane alone. It is not recorded: what was begun is.
+    follows : tuple of Reference
+        Masks that were there before and are to be followed as well.
     """
 
     index: int
@@ -180,6 +185,8 @@ class Round:
     joins: tuple[int, ...] = ()
     batch: int = 0
     imported: Imported | None = None
+    through: tuple[int, int] | None = None
+    follows: tuple[Reference, ...] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -86,15 +86,23 @@ def mend(
 def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
     """Propagate the mask of a neighbouring plane to this plane, and judge the result.
 
-    Inside the box of the previous mask the decoder always finds something, and the judge scores it too high
-    past the end of the structure. The quality is therefore the mean with that of the words alone.
+    Two masks are made: from the box of the previous mask with the words, and from the words alone, as on any
+    plane. That of the better quality times agreement (Dice) with the previous mask is kept. Inside the box
+    the decoder always finds something, and the judge scores it too high past the end of the structure: its
+    quality is the mean with that of the words alone.
     """
     decoded = mend(model, features, None, None, box_to_carry(mask), origin)
     if origin is None or (origin.vector is None and not origin.names):
         return decoded
     vector = torch.zeros(1, model.channels) if origin.vector is None else origin.vector
     by_words = model.segment(features, vector.to(model.device), origin.names)
-    return replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+    in_box = replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+    before = origin_of_drawn(model, features, mask).logits[0] > 0
+    return max((in_box, by_words), key=lambda one: float(one.quality) * _dice(before, one.logits > 0))
+
+
+def _dice(one: Tensor, other: Tensor) -> float:
+    return 2 * float((one & other).sum()) / max(1.0, float(one.sum() + other.sum()))
 
 
 def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> Tensor:

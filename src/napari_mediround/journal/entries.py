@@ -1,8 +1,8 @@
 """The entries of a journal, and their conversion to JSON and back. Knows no file and no rule.
 
-An entry is one event: an image was opened, a round asked, masks imported, a verdict given, a branch taken, a step undone or
-redone, a damaged journal recovered. The JSON holds masks by their hash, so that the journal's hash chain
-covers them and an unchanged mask is stored once.
+An entry is one event: an image was opened, a round asked, masks imported, a verdict given, structures
+followed through the stack, a branch taken, a step undone or redone, a damaged journal recovered. The JSON
+holds masks by their hash, so that the journal's hash chain covers them and an unchanged mask is stored once.
 """
 
 from __future__ import annotations
@@ -158,6 +158,8 @@ class StackBegun:
         Planes between which it goes, both included.
     planes : tuple of int
         The only planes to be done, where not all are; empty for all.
+    fills : bool
+        Whether they lie between two masks whose shapes may fill them.
     """
 
     numbers: tuple[int, ...]
@@ -165,6 +167,7 @@ class StackBegun:
     first: int
     last: int
     planes: tuple[int, ...] = ()
+    fills: bool = False
 
 
 @dataclass(frozen=True)

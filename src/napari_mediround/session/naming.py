@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from napari_mediround.domain.anatomy import Anatomy, Structure
 from napari_mediround.domain.segments import Segment
-from napari_mediround.questions.understanding import understand_in
 from napari_mediround.questions.situation import Situation
+from napari_mediround.questions.understanding import understand_in
 from napari_mediround.questions.words.lexicon import load_lexicon
 
 CODE, NAME, SPELLING, UNCLEAR = "code", "name", "spelling", "unclear"

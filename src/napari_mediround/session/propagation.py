@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Answer, Reference, Round, Target
-from napari_mediround.domain.windows import choose_window
+from napari_mediround.domain.rounds import Answer, Round, Target
 from napari_mediround.errors import stop_if
 from napari_mediround.journal import Label
 from napari_mediround.journal.entries import StackBegun
+from napari_mediround.session.filling import fill_between
 from napari_mediround.session.record import Step
 
 if TYPE_CHECKING:
@@ -89,10 +89,21 @@ class PlaneFound:
 
 @dataclass(frozen=True)
 class Way:
-    """How a structure comes to a plane: from which mask, and from which of those that were there before."""
+    """How a structure comes to a plane.
+
+    Parameters
+    ----------
+    source : Label
+        The mask that it is propagated from.
+    origin : int
+        Plane of the mask, of those from before the run, where its way began.
+    between : tuple of Label
+        The masks from before the run on both sides; empty where there are not two.
+    """
 
     source: Label
     origin: int
+    between: tuple[Label, ...] = ()
 
 
 class Propagation:
@@ -170,6 +181,9 @@ class Propagation:
     def _ways(self, number: int) -> Iterator[tuple[int, int, Way]]:
         plan, (before, own) = self.plan, self._masks(number)
         there = before | own
+        if not any(label.mask.area for label in before.values()) and own:  # it was found by its name
+            first = min(own.values(), key=lambda label: label.value)
+            before = before | {first.plane: first}
         ends, known = sorted(before), sorted(there)
         for plane in plan.planes or range(plan.first, plan.last + 1):
             if plane in there:
@@ -183,7 +197,8 @@ class Propagation:
             if (number, step, origin) not in self.stops:
                 at = bisect(known, plane)
                 source = there[known[at - 1 if step == 1 else at]]
-                yield step, plane, Way(source, origin)
+                sides = tuple(before[p] for p in near) if len(near) == 2 else ()
+                yield step, plane, Way(source, origin, sides)
 
     @property
     def done(self) -> int:
@@ -220,18 +235,31 @@ class Propagation:
         self, step: int, plane: int, ways: Mapping[int, Way], cancelled: Callable[[], bool] | None
     ) -> PlaneFound:
         """Propagate to a plane what is looked at in one window there; the others come next."""
-        began, session = perf_counter(), self.session
-        windows = {number: _window(session, way.source) for number, way in ways.items()}
+        began, session, plan = perf_counter(), self.session, self.plan
+        windows = {number: window_of(session, way.source) for number, way in ways.items()}
         window = windows[min(windows)]
-        images = {number: _image_of(session, way.source, window) for number, way in ways.items()}
+        images = {number: image_of(session, way.source, window) for number, way in ways.items()}
         image = session.prepare(plane, window)
         found = []
         for number in (number for number in ways if windows[number] == window):
             stop_if(cancelled)
-            way = ways[number]
-            found.append(propagate(session, way.source, images[number], plane, way.origin))
+            one = propagate(session, ways[number].source, images[number], plane, ways[number].origin)
+            found.append(self._fill(one, ways[number], plane) if plan.fills else one)
         stop_if(cancelled)
         return PlaneFound(plane, step, tuple(found), image, window, perf_counter() - began)
+
+    def _fill(self, found: Found, way: Way, plane: int) -> Found:
+        """Return the shape between the masks on both sides, unless the judge prefers what was propagated."""
+        if not way.between:
+            return found
+        below, above = way.between
+        share = (plane - below.plane) / (above.plane - below.plane)
+        spacing = self.session.study.geometry.spacing_mm[1:]
+        mask = fill_between(below.mask, above.mask, share, spacing)
+        quality = self.session.segmenter.judge(mask, way.source.structure) if mask.area else 0.0
+        if found.target is not None and found.target.quality >= quality:
+            return found
+        return replace(found, target=Target(way.source.structure, mask, quality), why="")
 
     def _search(self, numbers: list[int], cancelled: Callable[[], bool] | None) -> PlaneFound:
         """Look by words for structures that have no mask yet, on one more plane, the nearest first."""
@@ -242,7 +270,7 @@ class Propagation:
         if not planes:
             found = tuple(Found(n, labels[n].value, why="it was not found") for n in numbers)
             return PlaneFound(plan.start, 0, found, "", None, perf_counter() - began)
-        plane, window = planes[0], _window(session, labels[numbers[0]])
+        plane, window = planes[0], window_of(session, labels[numbers[0]])
         image = session.prepare(plane, window)
         stop_if(cancelled)
         names = tuple(dict.fromkeys(labels[n].structure for n in numbers))
@@ -296,10 +324,20 @@ class Propagation:
 
     def why(self, number: int) -> str:
         """Return in words why a structure is followed no further."""
-        whys = [
-            why for (one, _, _), why in sorted(self.stops.items(), key=lambda x: -x[0][1]) if one == number
-        ]
-        return " and ".join(dict.fromkeys(whys)) or "the stack ends"
+        plan, whys = self.plan, []
+        if (number, 0, 0) in self.stops:
+            return self.stops[number, 0, 0]
+        for step, end in ((1, plan.last == self.session.study.planes - 1), (-1, plan.first == 0)):
+            told = [why for (one, way, _), why in self.stops.items() if (one, way) == (number, step)]
+            whys += told or ["the stack ends" if end else "the planes that were asked for end"]
+        return " and ".join(dict.fromkeys(whys))
+
+    def told(self, number: int) -> str:
+        """Return in words how far a structure was followed: "to 4 planes, 0 to 4"."""
+        planes = self.planes_of(number)
+        if not planes:
+            return "to no other plane"
+        return f"to {len(planes)} plane{'s' if len(planes) > 1 else ''}, {planes[0]} to {planes[-1]}"
 
 
 def propagate(session: Session, source: Label, image: str, plane: int, origin: int = 0) -> Found:
@@ -323,40 +361,12 @@ def why_stop(before: Mask, after: Mask, quality: float) -> str:
     return "" if overlap >= CARRY_OVERLAP else f"it is elsewhere (overlap {overlap:.2f})"
 
 
-def _window(session: Session, label: Label) -> Window:
+def window_of(session: Session, label: Label) -> Window:
+    """Return the window in which a mask was asked for."""
     round_ = session.rounds[label.round]
-    return choose_window(session.study, round_.text, round_.window)
+    return choosewindow_of(session.study, round_.text, round_.window)
 
 
-def _image_of(session: Session, label: Label, window: Window) -> str:
+def image_of(session: Session, label: Label, window: Window) -> str:
     """Return the key of the plane that a mask lies on."""
     return session.rounds[label.round].answer.image or session.prepare(label.plane, window)
-
-
-def carry_once(session: Session, reference: Reference, step: int, cancelled=None) -> Round | str:
-    """See `Session.carry`."""
-    began = perf_counter()
-    source = session.label(session.label_of(reference))
-    plane = source.plane + step
-    if not 0 <= plane < session.study.planes:
-        return "the stack ends"
-    there = [o for o in session.state.shown if (o.structure, o.plane) == (source.structure, plane)]
-    already = f"plane {plane} has a {source.structure} already"
-    if any(other.drawn == source.drawn and other.mask.area for other in there):
-        return already
-    window = _window(session, source)
-    before = _image_of(session, source, window)
-    image = session.prepare(plane, window)
-    stop_if(cancelled)
-    found = propagate(session, source, before, plane)
-    stop_if(cancelled)
-    if found.target is None:
-        return found.why
-    if any((other.mask.to_array() & found.target.mask.to_array()).any() for other in there):
-        return already
-    answer = Answer("Carried from the plane beside it.", (found.target,), image=image)
-    text = f"Carry [{source.drawn}] to plane {plane}."
-    seconds, rounds = perf_counter() - began, session.conversation.rounds
-    return Round(
-        len(rounds) + 1, plane, text, (reference,), answer, seconds, window, rounds[-1].id, carried=True
-    )

@@ -18,7 +18,7 @@ from napari_mediround.domain.rounds import Conversation, Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.errors import MediRoundError
-from napari_mediround.journal import Event, Journal, Label, State
+from napari_mediround.journal import Journal, Label, State
 from napari_mediround.journal.entries import (
     Branched,
     Entry,

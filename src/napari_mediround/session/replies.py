@@ -29,10 +29,7 @@ ACK = "Name the next structure that you want to see."
 RECORD = (
     "The list of rounds shows each mask with its verdict and quality; `mediround journal` prints the record."
 )
-PLANES = (
-    "I outline one plane at a time, so nothing was drawn. Ask on one plane, then carry the mask through the "
-    "stack: Shift+C in the dock, --carry on the command line."
-)
+FOLLOWED = "I follow {} through the stack."
 VIEW = "This image is shown as {} planes, so nothing was drawn. Choose the {} view, then ask again."
 NOT_DRAWN = "I do not know {}, so that was not drawn."
 TAKEN = "I took this to mean {}, but I am not certain. If you meant something else, say its name."

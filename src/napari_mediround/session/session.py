@@ -15,16 +15,22 @@ from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
+from napari_mediround.journal.entries import StackBegun
 from napari_mediround.questions.request import Request
 from napari_mediround.questions.situation import Situation
 from napari_mediround.questions.understanding import understand_in
+from napari_mediround.session import replies
 from napari_mediround.session.answering import Answering, references_of
-from napari_mediround.session.propagation import carry_once
+from napari_mediround.session.joining import Manner, join_numbers, leave_out_known
+from napari_mediround.session.one_step import carry_once
 from napari_mediround.session.record import Record, Step
 from napari_mediround.session.segmenter import Segmenter
 
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
+
+
+PLAIN = Manner()
 
 
 class Session(Answering, Record):
@@ -104,6 +110,7 @@ class Session(Answering, Record):
         window: str | tuple[float, float] | None = None,
         cancelled: Callable[[], bool] | None = None,
         after: int | None = None,
+        manner: Manner = PLAIN,
     ) -> Round:
         """Return the next round without adding it.
 
@@ -121,11 +128,20 @@ class Session(Answering, Record):
             Asked between steps; True stops the work.
         after : int, optional
             Ask as if only so many rounds had been; None asks after the last.
+        manner : Manner
+            What is to be done with masks that are there already, and whether the stack is meant.
+
+        Returns
+        -------
+        Round
+            With `through` where its structures are to be followed: see `plan_stack`.
 
         Raises
         ------
         DanglingReferenceError
             When a reference points at nothing or at several masks; the model did not run.
+        AlreadyThereError
+            When the plane has masks of all that is asked for, and `manner` says to ask; nor did it.
         CancelledError
             When `cancelled` said so.
         MediRoundError
@@ -146,18 +162,41 @@ class Session(Answering, Record):
             references = references_of(request)
         references = _checked(references, conversation)
         stop_if(cancelled)
-        plane, reply = self._other_plane(request, plane)
+        plane, through, reply = self._other_plane(request, plane, manner.stack)
         if window is None and choose_window(self.study, text) is None:  # "die Lunge"
             window = choose_window(self.study, " ".join(map(str, request.targets)))
+        left, follows = request, ()
+        if through and not request.targets:
+            left, follows = None, references
+        elif request.action == "segment" and not reply and (manner.again == "ask" or through):
+            left, there = leave_out_known(request, conversation, plane, bool(through))
+            follows = tuple(mask.reference for mask in there)
         asked = text, conversation, references
-        answer = Answer(reply) if reply else self._answered(request, *asked, plane, window, cancelled)
+        if reply or left is None:
+            names = replies.join(self.label(self.label_of(r)).name for r in follows)
+            answer = Answer(reply or replies.FOLLOWED.format(names))
+        else:
+            answer = self._answered(left, *asked, plane, window, cancelled)
         stop_if(cancelled)
         for target in answer.targets:
             if target.mask.shape != self.study.geometry.shape[1:]:
                 raise ValueError(f"a mask of {target.mask.shape} on planes of {self.study.geometry.shape}")
         parent = conversation.rounds[-1].id if conversation.rounds else 0
-        seconds = perf_counter() - began
-        return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
+        joins = join_numbers(answer.targets, conversation, plane, manner.again == "replace")
+        return Round(
+            len(conversation) + 1, plane, text, references, answer, perf_counter() - began, window, parent,
+            joins=joins, through=through, follows=follows,
+        )  # fmt: skip
+
+    def plan_stack(self, round_: Round) -> StackBegun | None:
+        """Return what a round, as `answer` returned it and added since, asks to be followed, if anything."""
+        if round_.through is None:
+            return None
+        numbers = self.conversation.numbers
+        own = [(round_.index, place) for place in range(1, len(round_.targets) + 1)]
+        masks = [*own, *((r.round, r.target) for r in round_.follows)]
+        wanted = tuple(dict.fromkeys(numbers[mask] for mask in masks))
+        return StackBegun(wanted, round_.plane, *round_.through) if wanted else None
 
     def understand(
         self, text: str, plane: int, after: int | None = None, pointed: tuple[Reference, ...] = ()
