@@ -195,6 +195,8 @@ class FakeView:
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
     device_chosen = Signal(str)
+    stack_chosen = Signal(bool)
+    run_step_chosen = Signal(str)
 
     def __init__(self) -> None:
         self.entries: list = []
@@ -249,6 +251,10 @@ class FakeView:
     def show_chips(self, chips, problem) -> None:
         """Remember what the question points at."""
         self.chips, self.problem = list(chips), problem
+
+    def show_stack(self, stack) -> None:
+        """Remember what is followed through the stack."""
+        self.stack = stack
 
     def show_busy(self, text, done=0, steps=0) -> None:
         """Remember what is being done."""

@@ -11,7 +11,7 @@ from napari_mediround.journal import Label, State
 
 STANDINGS = ("accepted", "fixed", "proposed", "doubtful")
 LEAST_SHARED = 0.6
-"""A mask that shares less of the smaller of both with each mask beside it is doubtful, whatever the judge says."""
+"""A mask that shares less (of the smaller) with each mask beside it is doubtful, whatever the judge said."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Round, Target
+from napari_mediround.domain.windows import choose_window
 from napari_mediround.errors import stop_if
 from napari_mediround.journal import Label
 from napari_mediround.journal.entries import StackBegun
@@ -364,7 +365,7 @@ def why_stop(before: Mask, after: Mask, quality: float) -> str:
 def window_of(session: Session, label: Label) -> Window:
     """Return the window in which a mask was asked for."""
     round_ = session.rounds[label.round]
-    return choosewindow_of(session.study, round_.text, round_.window)
+    return choose_window(session.study, round_.text, round_.window)
 
 
 def image_of(session: Session, label: Label, window: Window) -> str:

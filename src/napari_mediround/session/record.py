@@ -27,14 +27,13 @@ from napari_mediround.journal.entries import (
     MasksImported,
     Redone,
     RoundAsked,
-    StackBegun,
-    StackEnded,
     Undone,
     VerdictGiven,
     kind_of,
 )
 from napari_mediround.session.overlap import settle_overlaps
 from napari_mediround.session.shown import changed_planes, describe_step, judge_masks
+from napari_mediround.session.stack_record import StackRecord
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Step:
     planes: frozenset[int]
 
 
-class Record:
+class Record(StackRecord):
     """What is known of one image.
 
     Whatever changes something writes one event to the journal first; when that fails (`JournalError`)
@@ -289,26 +288,6 @@ class Record:
             if not steps:
                 raise MediRoundError("There is nothing to redo.")
             return self._write(*(Redone(step.seq) for step in steps))
-
-    # The stack.
-
-    @property
-    def stack(self) -> tuple[int, StackBegun] | None:
-        """What is being followed through the stack, with its number; None where nothing is."""
-        event = self._history.stack
-        return (event.seq, event.entry) if event is not None else None
-
-    def begin_stack(self, plan: StackBegun) -> int:
-        """Note that structures are being followed through the stack; return the batch of their rounds."""
-        with self._guard:
-            self._write(plan)
-            return self._history.last
-
-    def end_stack(self) -> None:
-        """Note that what was being followed has ended."""
-        with self._guard:
-            if self.stack is not None:
-                self._write(StackEnded(self.stack[0]))
 
     # Labels.
 

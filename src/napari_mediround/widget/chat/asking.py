@@ -8,18 +8,19 @@ from functools import partial
 from time import perf_counter
 
 from napari_mediround.domain.rounds import Reference, Round
-from napari_mediround.errors import DanglingReferenceError, MediRoundError
-from napari_mediround.widget.chat.case import AcceptAll, Again, Carry, Case
+from napari_mediround.errors import AlreadyThereError, DanglingReferenceError, MediRoundError
+from napari_mediround.journal.entries import StackBegun
+from napari_mediround.session import Manner
+from napari_mediround.widget.chat.case import Again, Case
 from napari_mediround.widget.chat.desk import Workplace
-from napari_mediround.widget.chat.turn import Ask, Carried, Fetch, carry_on, explain, take_turn
-from napari_mediround.widget.chat.view import Action, Chip, Message
+from napari_mediround.widget.chat.turn import Ask, Fetch, explain, take_turn
+from napari_mediround.widget.chat.view import Chip, Message
 from napari_mediround.widget.lazy_model import fetch_weights
 from napari_mediround.widget.worker import Job
 
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 GONE = "The image of this chat is closed. Choose another at the top, or open it again."
 STALE = "The conversation has changed since you asked, so this answer was discarded. Ask again."
-ELSEWHERE = "the conversation has changed since"
 CLOSED = "The image was closed. Its masks are saved; they come back when you open the image again."
 
 
@@ -34,6 +35,13 @@ class Asking:
         Returns plane and window of the next question.
     answered : callable
         Called after each round.
+    follow : callable
+        Takes the case and the plan of what a round asks to be followed through the stack.
+
+    Attributes
+    ----------
+    stack : bool
+        Whether a question means the stack where its words do not say so.
     """
 
     def __init__(
@@ -41,16 +49,18 @@ class Asking:
         place: Workplace,
         about: Callable[[], tuple[int, str | tuple[float, float] | None]],
         answered: Callable[[], None],
+        follow: Callable[[Case, StackBegun], None],
     ) -> None:
-        self._place, self._about, self._answered = place, about, answered
+        self._place, self._about, self._answered, self._follow = place, about, answered, follow
+        self.stack = False
         self._swaps: dict[str, Reference] = {}
         self._swapped: tuple[Case | None, int] = (None, 0)
-        self._task: tuple[Job, Ask | Carried] | None = None
+        self._task: tuple[Job, Ask] | None = None
         self._warm: tuple | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a question is being answered or a mask carried."""
+        """Whether a question is being answered."""
         return self._task is not None
 
     def ask(self, text: str) -> None:
@@ -63,13 +73,14 @@ class Asking:
             self._place.view.restore_question(text)
             return
         plane, window = self._about()
-        ask = Ask(self._place.case, text, plane, window, swaps=tuple(self._swaps_here().items()))
+        swaps, manner = tuple(self._swaps_here().items()), Manner("ask", self.stack)
+        ask = Ask(self._place.case, text, plane, window, swaps=swaps, manner=manner)
         self._place.view.show_chips([], "")
         self._start(ask)
 
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
-        if not isinstance(key, Fetch | Ask | Again | Carry):
+        if not isinstance(key, Fetch | Ask | Again):
             return False
         if self.busy:
             return True
@@ -77,86 +88,20 @@ class Asking:
             self._run(key.ask, fetch_weights, partial(self._on_fetched, key.ask))
         elif isinstance(key, Ask):
             self._start(key)
-        elif isinstance(key, Carry):
-            self.carry(key.value)
         else:
             round_ = self._place.case.conversation.rounds[key.index - 1]
             references = round_.references if key.references is None else key.references
             case, after = self._place.case, key.index - 1
-            self._start(Ask(case, round_.text, round_.plane, round_.window, references, after=after))
+            again = Ask(
+                case, round_.text, round_.plane, round_.window, references, after=after, manner=Manner()
+            )
+            self._start(again)
         return True
-
-    def carry(self, value: int) -> None:
-        """Carry a mask through the stack, up and then down, until it stops; each plane is a round."""
-        case = self._place.case
-        if self.busy or case is None or case.session is None or value not in case.values:
-            return
-        if case.session.study.planes == 1:
-            self._place.say(
-                Message("The image has one plane only, so the mask cannot be carried to another."), case
-            )
-        elif case.session.label(value).verdict == "rejected" or not case.session.label(value).mask.area:
-            self._place.say(Message("This mask is empty or rejected. Choose another mask to carry."), case)
-        else:
-            self._carry(Carried(case, value, value))
-
-    def _carry(self, carried: Carried) -> None:
-        layer = carried.case.layer()
-        if layer is None:
-            self._end_carry(carried, "the image was closed")
-            return
-        work = partial(carry_on, self._place.segmenter, self._place.project, layer, carried)
-        job = self._place.submit(
-            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "Carrying …"
-        )
-        self._task = (job, carried)
-
-    def _on_carried(self, carried: Carried, answered: tuple[Round | str, dict[str, str]]) -> None:
-        self._task = None
-        case, (found, model) = carried.case, answered
-        if isinstance(found, str):
-            carried = replace(
-                carried, latest=carried.source, steps=carried.steps[1:], stops=(*carried.stops, found)
-            )
-        else:
-            try:
-                step = case.session.add(found, model=model)
-            except (ValueError, MediRoundError) as error:
-                said = str(error) if isinstance(error, MediRoundError) else ELSEWHERE
-                self._end_carry(carried, said.rstrip("."))
-                return
-            value = case.session.label_of(Reference(len(case.conversation)))
-            carried = replace(carried, latest=value, values=(*carried.values, value))
-            self._place.take(case, step)
-        if carried.steps:
-            self._carry(carried)
-        else:
-            self._end_carry(carried, " and ".join(dict.fromkeys(carried.stops)))
-
-    def _on_carry_failed(self, carried: Carried, error: Exception) -> None:
-        self._task = None
-        self._place.say(explain(error), carried.case)
-
-    def _end_carry(self, carried: Carried, why: str) -> None:
-        labels = carried.case.session.state.labels  # without what was undone meanwhile
-        values = tuple(value for value in carried.values if value in labels)
-        name = labels[carried.source].name if carried.source in labels else "the mask"
-        planes, count = sorted(labels[value].plane for value in values), len(values)
-        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " to no plane"
-        accept = (Action(f"Accept all {count}", AcceptAll(values)),) if count else ()
-        self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
-        self._answered()
 
     def cancel(self) -> bool:
         """Drop the question that is being answered; it comes back into the input. Return whether one was."""
         if self._task is None:
             return False
-        if isinstance(self._task[1], Carried):
-            job, carried = self._task
-            self._place.cancel(job)
-            self._task = None
-            self._end_carry(carried, "it was cancelled; undo takes back plane by plane")
-            return True
         job, ask = self._task
         self._place.cancel(job)
         self._end()
@@ -190,7 +135,8 @@ class Asking:
     def _on_failed(self, ask: Ask, error: Exception) -> None:
         self._end()
         self._place.say(explain(error, ask), ask.case)
-        self._place.view.restore_question(ask.text)
+        if not isinstance(error, AlreadyThereError):
+            self._place.view.restore_question(ask.text)
 
     def _on_round(self, ask: Ask, answered: tuple[Round, dict[str, str]]) -> None:
         self._end()
@@ -207,6 +153,8 @@ class Asking:
         if case.layer() not in self._place.images:
             self._place.say(Message(CLOSED), case)
         self._answered()
+        if plan := case.session.plan_stack(round_):
+            self._follow(case, plan)
 
     # While the question is typed.
 

@@ -21,6 +21,7 @@ from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
 from napari_mediround.widget.chat.sight import SCALED, Sight
+from napari_mediround.widget.chat.stacking import Stacking
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
 from napari_mediround.widget.chat.window_choice import WindowChoice
@@ -66,7 +67,9 @@ class ChatController:
         me = weakref.WeakMethod(self._on_key_pressed)
         press = lambda key: me() and me()(key)  # noqa: E731
         self._fixing = Fixing(place, self._verdicts, press)
-        self._asking = Asking(place, self._about, self._verdicts.start_clock)
+        self._stacking = Stacking(place, self._sight, self._verdicts.choose)
+        self._verdicts.judged.connect(self._stacking.offer)
+        self._asking = Asking(place, self._about, self._verdicts.start_clock, self._stacking.follow)
         self._projects = Projects(place)
         self._reading = Reading(place)
         self.keys = ViewerKeys(viewer, press)
@@ -97,6 +100,7 @@ class ChatController:
         """Cancel what runs, let go of the model and of the project; the next question takes both again."""
         self._fixing.drop()
         self._asking.cancel()
+        self._stacking.leave()
         self._place.cancel_all()
         self._place.clear_away()
         self._worker.stop()
@@ -137,6 +141,8 @@ class ChatController:
             (view.tool_chosen, self._fixing.take),
             (view.reason_chosen, self._fixing.end),
             (view.key_pressed, self._on_key_pressed),
+            (view.stack_chosen, self._on_stack_chosen),
+            (view.run_step_chosen, self._stacking.step),
         )
 
     def _viewer_slots(self) -> tuple:
@@ -155,6 +161,7 @@ class ChatController:
     def _on_project_chosen(self, folder: str) -> None:
         self._fixing.drop()
         self._asking.cancel()
+        self._stacking.leave()
         self._place.cancel_all()
         for cases in self._cases.values():
             for case in cases.values():
@@ -340,8 +347,11 @@ class ChatController:
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
                 self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
-        elif not (self._asking.act(key) or self._verdicts.act(key)):
+        elif not any(part.act(key) for part in (self._asking, self._stacking, self._verdicts)):
             self._projects.act(key)
+
+    def _on_stack_chosen(self, stack: bool) -> None:
+        self._asking.stack = stack
 
     def _on_step_chosen(self, step: str) -> None:
         case = self._place.case
@@ -349,7 +359,9 @@ class ChatController:
             self._step_in_fix(step)
         elif step == "carry":
             if case is not None and case.current:
-                self._asking.carry(case.current)
+                self._stacking.follow_mask(case.current)
+        elif step == "doubtful":
+            self._stacking.next_doubtful()
         elif step == "fix":
             if case is not None and case.current:
                 self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))

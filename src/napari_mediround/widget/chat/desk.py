@@ -52,6 +52,9 @@ class Workplace:
     changed = Signal()
     """Another project is open, or something was done in it."""
 
+    case_opened = Signal(object)
+    """(case) whose rounds have come back from the project."""
+
     current_changed = Signal()
     """The keys may act on another mask than before, or on none."""
 

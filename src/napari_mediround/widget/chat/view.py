@@ -10,7 +10,10 @@ from psygnal import SignalInstance
 
 from napari_mediround.questions.suggestions import Suggestion
 
-KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C"}
+KEYS = {
+    "accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C",
+    "doubtful": "Shift+D",
+}  # fmt: skip
 """The key of each step, free in every napari layer: C alone changes the contrast of an image.
 
 A key means one thing everywhere: J keeps a mask, also the one that is being fixed; K takes the click tool,
@@ -61,6 +64,32 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class RibbonPlane:
+    """One plane of a structure in the stack.
+
+    Parameters
+    ----------
+    plane : int
+        0-based, display order.
+    value : int
+        Label value of its mask.
+    standing : {"accepted", "fixed", "proposed", "doubtful", "absent"}
+        What it is.
+    quality : float or None
+        Judged, 0…1; None where a person drew it.
+    """
+
+    plane: int
+    value: int
+    standing: str
+    quality: float | None = None
+
+    def __str__(self) -> str:
+        sure = "" if self.quality is None or self.standing == "absent" else f", {self.quality:.2f}"
+        return f"plane {self.plane}: {self.standing}{sure}"
+
+
+@dataclass(frozen=True)
 class MaskLine:
     """One mask of a reply.
 
@@ -83,7 +112,13 @@ class MaskLine:
     verdict : {"", "accepted", "corrected", "rejected"}
         Of the user.
     number : int
-        The one that people see and type, where it is not `value`: that of what it was carried from.
+        The one that people see and type, where it is not `value`: that of its structure.
+    ribbon : tuple of RibbonPlane
+        The planes of its structure, in order; empty where there is one only.
+    planes : int
+        How many planes the stack has.
+    actions : tuple of Action
+        What can be done with all planes of the structure.
     """
 
     value: int
@@ -95,10 +130,18 @@ class MaskLine:
     corrected: bool = False
     verdict: str = ""
     number: int = 0
+    ribbon: tuple[RibbonPlane, ...] = ()
+    planes: int = 0
+    actions: tuple[Action, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.number:
             object.__setattr__(self, "number", self.value)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Label values of its planes."""
+        return tuple(dict.fromkeys((self.value, *(one.value for one in self.ribbon))))
 
 
 @dataclass(frozen=True)
@@ -221,6 +264,27 @@ class FixState:
     hint: str
 
 
+@dataclass(frozen=True)
+class StackState:
+    """Structures on their way through the stack.
+
+    Parameters
+    ----------
+    words : str
+        What is followed, and where it is: "1 liver: plane 34".
+    done, steps : int
+        Planes that were looked at, and all planes as far as that is known.
+    paused, follows : bool
+        Whether it waits; whether the viewer goes along.
+    """
+
+    words: str
+    done: int = 0
+    steps: int = 0
+    paused: bool = False
+    follows: bool = False
+
+
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
 
@@ -263,6 +327,10 @@ class ChatView(Protocol):
     """(tool) of `TOOLS`."""
     reason_chosen: SignalInstance
     """(reason): end the fix; "" is none."""
+    stack_chosen: SignalInstance
+    """(bool) whether a question means the stack where its words do not say so."""
+    run_step_chosen: SignalInstance
+    """(step) "pause", "resume", "cancel" or "follow", for what is followed through the stack."""
     key_pressed: SignalInstance
     """(key) "J", "Shift+U": a letter pressed in the view, but not in a text box."""
 
@@ -298,6 +366,9 @@ class ChatView(Protocol):
 
     def show_fix(self, fix: FixState | None) -> None:
         """Show the fix under way, or none."""
+
+    def show_stack(self, stack: StackState | None) -> None:
+        """Show what is being followed through the stack, or nothing."""
 
     def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
         """Show what is being done, and how many of its steps are done where they are known; "" is nothing."""
