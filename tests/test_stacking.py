@@ -8,7 +8,6 @@ from desk import Desk
 from fakes import FakeSegmenter, make_picture, make_volume
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.stack_lines import AcceptAll, Follow, GoOn, NextDoubtful, RejectAll
 from napari_mediround.widget.chat.turn import Show
 from napari_mediround.widget.chat.view import Message, Question
@@ -65,7 +64,7 @@ def test_a_question_about_the_stack_goes_both_ways_and_has_one_card():
     assert set(np.unique(desk.mask_layer.data)) == {0, 1}
     text = desk.view.entries[-1].text
     assert text == "Propagated 1 liver to 4 planes, 0 to 4. It stopped: the stack ends."
-    assert actions(desk) == {"Accept all 4": AcceptAll((2, 3, 4, 5))}
+    assert actions(desk) == {"Accept all 4": AcceptAll((5, 4, 2, 3))}, "in the order of the planes"
     assert desk.view.stack is None
 
 
@@ -133,7 +132,8 @@ def test_a_run_cut_off_by_a_restart_is_offered_and_goes_on(tmp_path):
     do_one(desk)
     desk.controller.stop()
     again = Desk(Still)
-    again.controller._place.project = Project(tmp_path / "p")
+    again.view.project_chosen.emit(str(tmp_path / "p"))
+    again.worker.run()
     again.open(study)
     assert planes(again) == [2, 3]
     assert again.view.entries[-1].text == "1 liver was being propagated: 1 of 4 planes are done."

@@ -37,11 +37,6 @@ class Asking:
         Called after each round.
     follow : callable
         Takes the case and the plan of what a round asks to be followed through the stack.
-
-    Attributes
-    ----------
-    stack : bool
-        Whether a question means the stack where its words do not say so.
     """
 
     def __init__(
@@ -52,7 +47,7 @@ class Asking:
         follow: Callable[[Case, StackBegun], None],
     ) -> None:
         self._place, self._about, self._answered, self._follow = place, about, answered, follow
-        self.stack = False
+        self._stack = False
         self._swaps: dict[str, Reference] = {}
         self._swapped: tuple[Case | None, int] = (None, 0)
         self._task: tuple[Job, Ask] | None = None
@@ -62,6 +57,10 @@ class Asking:
     def busy(self) -> bool:
         """Whether a question is being answered."""
         return self._task is not None
+
+    def mean_stack(self, stack: bool) -> None:
+        """Let questions mean the stack, or the plane, where their words do not say so."""
+        self._stack = stack
 
     def ask(self, text: str) -> None:
         """Ask about the image at hand."""
@@ -73,7 +72,7 @@ class Asking:
             self._place.view.restore_question(text)
             return
         plane, window = self._about()
-        swaps, manner = tuple(self._swaps_here().items()), Manner("ask", self.stack)
+        swaps, manner = tuple(self._swaps_here().items()), Manner("ask", self._stack)
         ask = Ask(self._place.case, text, plane, window, swaps=swaps, manner=manner)
         self._place.view.show_chips([], "")
         self._start(ask)

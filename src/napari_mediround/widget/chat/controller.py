@@ -141,7 +141,7 @@ class ChatController:
             (view.tool_chosen, self._fixing.take),
             (view.reason_chosen, self._fixing.end),
             (view.key_pressed, self._on_key_pressed),
-            (view.stack_chosen, self._on_stack_chosen),
+            (view.stack_chosen, self._asking.mean_stack),
             (view.run_step_chosen, self._stacking.step),
         )
 
@@ -350,21 +350,18 @@ class ChatController:
         elif not any(part.act(key) for part in (self._asking, self._stacking, self._verdicts)):
             self._projects.act(key)
 
-    def _on_stack_chosen(self, stack: bool) -> None:
-        self._asking.stack = stack
-
     def _on_step_chosen(self, step: str) -> None:
         case = self._place.case
         if self._fixing.busy:
             self._step_in_fix(step)
-        elif step == "carry":
-            if case is not None and case.current:
-                self._stacking.follow_mask(case.current)
         elif step == "doubtful":
             self._stacking.next_doubtful()
+        elif step in ("carry", "fix") and (case is None or not case.current):
+            return
+        elif step == "carry":
+            self._stacking.follow_mask(case.current)
         elif step == "fix":
-            if case is not None and case.current:
-                self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
+            self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
         else:
             self._verdicts.take(step)
 

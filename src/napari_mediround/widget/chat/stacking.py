@@ -1,4 +1,4 @@
-"""Structures followed through the stack in the background: begin, pause, go on, cancel, and what comes after."""
+"""Structures followed through the stack in the background: begin, pause, go on, cancel, what comes after."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Stacking:
             self._show()
 
     def next_doubtful(self, number: int = 0) -> None:
-        """Go to the worst doubtful plane of a structure; of the current mask's, or of any, without a number."""
+        """Go to the next doubtful plane of a structure, the worst first; without a number of that at hand."""
         case = self._place.case
         if case is None or case.session is None:
             return
@@ -183,7 +183,7 @@ class Stacking:
 
     def _look(self, run: Run) -> None:
         layer = run.case.layer()
-        if layer is None:
+        if layer not in self._place.images:
             self._place.say(Message(CLOSED), run.case)
             self.leave()
             return

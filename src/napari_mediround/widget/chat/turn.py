@@ -30,6 +30,8 @@ from napari_mediround.widget.worker import Job, Progress
 
 SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
 
+ASKS = Manner("ask")
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -64,7 +66,7 @@ class Ask:
     references: tuple[Reference, ...] | None = None
     swaps: tuple[tuple[str, Reference], ...] = ()
     after: int | None = None
-    manner: Manner = Manner("ask")
+    manner: Manner = ASKS
     began: float = field(default_factory=perf_counter, compare=False)
 
 
