@@ -22,6 +22,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
 from napari_mediround.errors import MediRoundError, stop_if
 from napari_mediround.inference.cache import FeatureStore, Origin, Origins, hash_image, hash_weights
+from napari_mediround.inference.carrying import Carrying
 from napari_mediround.inference.device import (
     choose_device,
     default_dtype,
@@ -36,10 +37,8 @@ from napari_mediround.inference.laterality import keep_sides
 from napari_mediround.inference.places import find_asked, see_structures
 from napari_mediround.inference.recheck import settle_references
 from napari_mediround.inference.refinement import (
-    carry_on,
     mend,
     origin_of_drawn,
-    origin_of_name,
     parts_carried,
     tidy,
 )
@@ -52,7 +51,7 @@ from napari_mediround.model.prompt import compose_answer, parse_answer, plain_qu
 LOG = logging.getLogger(__name__)
 
 
-class Predictor(Judging):
+class Predictor(Judging, Carrying):
     """A model with its device and caches; a `Segmenter`.
 
     Parameters
@@ -308,24 +307,6 @@ class Predictor(Judging):
         origin = replace(origin or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
         self._origins.keep(self._current, mask, origin)
         return mask, float(decoded.quality[0])
-
-    def carry(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
-        """Propagate a neighbouring plane's mask to the current plane; empty if the structure has ended.
-
-        Returns and raises as `refine`.
-
-        Parameters
-        ----------
-        mask : Mask
-            Mask on the neighbouring plane, not empty.
-        image, structure : str
-            Key of that plane; preferred name, for a mask whose words are no longer in memory.
-        """
-        with self._lock:
-            features, origin = self._store.require(self._current), self._origins.get((image, mask))
-            origin = origin or origin_of_name(self.model, features, self.anatomy.normalise(structure))
-            decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
-            return self._keep(features, decoded, origin, mask)
 
     def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
         features, array = self._store.require(image), mask.to_array()

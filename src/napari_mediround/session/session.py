@@ -165,12 +165,7 @@ class Session(Answering, Record):
         plane, through, reply = self._other_plane(request, plane, manner.stack)
         if window is None and choose_window(self.study, text) is None:  # "die Lunge"
             window = choose_window(self.study, " ".join(map(str, request.targets)))
-        left, follows = request, ()
-        if through and not request.targets:
-            left, follows = None, references
-        elif request.action == "segment" and not reply and (manner.again == "ask" or through):
-            left, there = leave_out_known(request, conversation, plane, bool(through))
-            follows = tuple(mask.reference for mask in there)
+        left, follows = self._left_to_draw(request, conversation, references, plane, through, manner)
         asked = text, conversation, references
         if reply or left is None:
             names = replies.join(self.label(self.label_of(r)).name for r in follows)
@@ -187,6 +182,17 @@ class Session(Answering, Record):
             len(conversation) + 1, plane, text, references, answer, perf_counter() - began, window, parent,
             joins=joins, through=through, follows=follows,
         )  # fmt: skip
+
+    def _left_to_draw(
+        self, request, conversation, references, plane, through, manner
+    ) -> tuple[Request | None, tuple[Reference, ...]]:
+        """Return what of a request is not there yet, None for nothing, and what there is to be followed."""
+        if request.action != "segment" or not (through or manner.again == "ask"):
+            return request, ()
+        if through and not request.targets:
+            return None, references
+        left, there = leave_out_known(request, conversation, plane, bool(through))
+        return left, tuple(mask.reference for mask in there)
 
     def plan_stack(self, round_: Round) -> StackBegun | None:
         """Return what a round, as `answer` returned it and added since, asks to be followed, if anything."""

@@ -16,7 +16,7 @@ from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal import Label, State
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Session, Step
-from napari_mediround.session.planes import doubtful_planes
+from napari_mediround.session.standing import doubtful_planes
 from napari_mediround.widget.chat.stack_lines import (
     AcceptAll,
     Follow,

@@ -8,7 +8,15 @@ from functools import partial
 from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QHBoxLayout, QLayoutItem, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLayoutItem,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QFlowLayout
 
 from napari_mediround.widget.chat.view import Chip, Suggestion
@@ -48,6 +56,7 @@ class QuestionBox(QWidget):
     question_edited = Signal(str)
     reference_chosen = Signal(str, object)
     mask_hovered = Signal(int)
+    stack_chosen = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,11 +68,21 @@ class QuestionBox(QWidget):
         self.line.setToolTip("Enter asks, arrow up brings back earlier questions, Esc cancels")
         self.line.returnPressed.connect(self._on_return)
         self.line.textChanged.connect(self.question_edited.emit)
+        self.scope = QComboBox()
+        self.scope.addItems(("plane", "stack"))
+        self.scope.setToolTip(
+            "plane: the mask is drawn on the plane above. stack: it is then propagated through all planes. "
+            "Words such as “from plane 10 to 40” count more."
+        )
+        self.scope.setAccessibleName("What a question is about")
+        self.scope.currentIndexChanged.connect(lambda index: self.stack_chosen.emit(index == 1))
+        self.scope.hide()
         self._ask = QPushButton("Ask")
         self._ask.setObjectName("ask")
         self._ask.clicked.connect(self._on_return)
         row = QHBoxLayout()
         row.addWidget(self.line, stretch=1)
+        row.addWidget(self.scope)
         row.addWidget(self._ask)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -71,6 +90,12 @@ class QuestionBox(QWidget):
         column.addWidget(self.chips)
         column.addWidget(self.suggestions)
         column.addLayout(row)
+
+    def show_planes(self, planes: int) -> None:
+        """Offer the stack where there is one; an image of one plane has none."""
+        self.scope.setVisible(planes > 1)
+        if planes == 1:
+            self.scope.setCurrentIndex(0)
 
     def show_chips(self, chips: Sequence[Chip], problem: str) -> None:
         """See `ChatView`."""
