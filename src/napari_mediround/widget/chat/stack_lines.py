@@ -67,12 +67,12 @@ def _actions(number: int, masks: tuple[PlaneMask, ...]):
     sure = tuple(mask.value for mask in masks if mask.standing == "proposed")
     doubtful = [mask for mask in masks if mask.standing == "doubtful"]
     if sure:
-        words = f"Accept the {len(sure)} others" if doubtful else f"Accept all {len(sure)}"
+        words = f"Accept {len(sure)} sure" if doubtful else f"Accept all {len(sure)}"
         hint = "Accept each plane that is neither judged nor doubtful, in one step"
         yield Action(words, AcceptAll(sure), hint)
     if doubtful:
-        words = f"Next doubtful ({KEYS['doubtful']})"
-        yield Action(words, NextDoubtful(number), "Go to the plane that needs a look most")
+        hint = f"Go to the plane that needs a look most ({KEYS['doubtful']})"
+        yield Action("Next doubtful", NextDoubtful(number), hint)
     if len(sure) + len(doubtful) > 1:
         values = (*sure, *(mask.value for mask in doubtful))
         yield Action("Reject all", RejectAll(values), "Reject each plane that nobody judged, in one step")

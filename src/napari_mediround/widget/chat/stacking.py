@@ -246,12 +246,14 @@ class Stacking:
         if doubtful:
             worst = tuple(mask.plane for mask in doubtful[:LISTED])
             more = " first" if len(doubtful) > LISTED else ""
-            text += f" {_count(len(doubtful), 'plane')} doubtful: look at {_named(worst)}{more}."
+            one = len(doubtful) == 1
+            text += (
+                f" {_count(len(doubtful), 'plane')} {'is' if one else 'are'} doubtful: {_named(worst)}{more}."
+            )
             actions.append(Action(f"Next doubtful ({KEYS['doubtful']})", NextDoubtful(number)))
         sure = tuple(mask.value for mask in done if mask.standing == "proposed")
-        if sure:
-            words = f"Accept the {len(sure)} others" if doubtful else f"Accept all {len(sure)}"
-            actions.append(Action(words, AcceptAll(sure)))
+        if sure and not doubtful:
+            actions.append(Action(f"Accept all {len(sure)}", AcceptAll(sure)))
         return Message(text, actions=tuple(actions))
 
     def _show(self) -> None:

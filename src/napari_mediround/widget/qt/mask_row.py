@@ -72,6 +72,7 @@ class MaskRow(QFrame):
         row.setObjectName("plain")
         row.setLayout(QFlowLayout())
         row.layout().setContentsMargins(0, 2, 0, 0)
+        row.layout().setSpacing(4)
         for action in mask.actions:
             button = ActionButton(action)
             button.setObjectName("step")
