@@ -183,6 +183,9 @@ class FakeView:
     tool_chosen = Signal(str)
     reason_chosen = Signal(str)
     key_pressed = Signal(str)
+    masks_given = Signal(object)
+    layer_given = Signal()
+    names_chosen = Signal(object)
 
     question_asked = Signal(str)
     question_edited = Signal(str)
@@ -223,6 +226,10 @@ class FakeView:
     def show_fix(self, fix) -> None:
         """Remember the fix."""
         self.fix = fix
+
+    def ask_names(self, title, rows) -> None:
+        """Remember what is asked."""
+        self.names = {row.value: row for row in rows}
 
     def focus_question(self) -> None:
         """Count how often."""

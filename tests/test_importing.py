@@ -1,4 +1,4 @@
-"""Masks from elsewhere are rounds like any other: named, judged, undone in one step, kept, exported, learned."""
+"""Masks from elsewhere are rounds like any other: judged, undone in one step, kept, exported, learned."""
 
 from __future__ import annotations
 

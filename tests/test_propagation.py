@@ -12,7 +12,7 @@ from napari_mediround.errors import AlreadyThereError
 from napari_mediround.journal import Journal
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Manner, Propagation, Session
-from napari_mediround.session.filling import fill_between
+from napari_mediround.session.stack.shape_between import shape_between
 
 ASK = Manner(again="ask")
 
@@ -259,10 +259,10 @@ def block() -> tuple[Mask, Mask]:
 
 
 def test_between_two_masks_a_shape_in_between_is_filled_in(block):
-    middle = fill_between(*block, 0.5, (1.0, 1.0))
+    middle = shape_between(*block, 0.5, (1.0, 1.0))
     assert block[0].area < middle.area < block[1].area
-    assert fill_between(*block, 0.0, (1.0, 1.0)) == block[0]
-    assert fill_between(*block, 1.0, (1.0, 1.0)) == block[1]
+    assert shape_between(*block, 0.0, (1.0, 1.0)) == block[0]
+    assert shape_between(*block, 1.0, (1.0, 1.0)) == block[1]
 
 
 def test_a_gap_between_two_accepted_planes_is_filled_whatever_the_model_finds():

@@ -33,7 +33,7 @@ from napari_mediround.inference.predictor import Predictor
 from napari_mediround.io import read_study
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Propagation, Session
-from napari_mediround.session.standing import doubtful_beside, doubtful_planes
+from napari_mediround.session.stack.standing import doubtful_beside, doubtful_planes
 
 SAMPLE = Path(napari_mediround.resources.__file__).parent / "sample/ct_abdomen"
 LEAST_PLANES = 8

@@ -27,6 +27,7 @@ from napari_mediround.files import refuse_existing
 from napari_mediround.io.labels import label_files, write_label_volume, write_overlay
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Propagation, Segmenter, Session
+from napari_mediround.session.commands import Done, Screen, follow
 
 Window = str | tuple[float, float] | None
 
@@ -102,25 +103,28 @@ def choose_plane(study: Study, plane: int | None) -> int:
     return study.planes // 2 if plane is None else plane
 
 
-def ask_rounds(session: Session, texts: Sequence[str], plane: int, window: Window) -> None:
-    """Ask every question in turn, showing which one runs.
+def ask_rounds(
+    session: Session, texts: Sequence[str], plane: int, window: Window, done: list[Done] | None = None
+) -> None:
+    """Do what every text asks for in turn, showing which one runs; `done` takes what was done.
 
     Raises
     ------
     MediRoundError
         What the round raised, with the round's number when there are several.
     """
+    screen, done = Screen(plane, window), [] if done is None else done
     for number, text in enumerate(texts, 1):
         with doing(f"Round {number} of {len(texts)} …"):
             try:
-                round_ = session.answer(text, plane, window=window)
-                session.add(round_)
+                for step in follow(session, text, screen):
+                    done.append(step)
+                    if step.stack is not None:
+                        propagate(session, step.stack)
             except MediRoundError as error:
                 if len(texts) == 1:
                     raise
                 raise MediRoundError(f"Round {number}: {error}") from error
-        if plan := session.plan_stack(round_):
-            propagate(session, plan)
 
 
 def propagate(session: Session, plan: StackBegun) -> None:
@@ -177,8 +181,8 @@ def _is_absent(round_: Round, target: Target) -> bool:
     return not target.mask.area and target.structure in round_.answer.absent
 
 
-def show_rounds(session: Session) -> None:
-    """Print the table of rounds, then the replies and what the user should know of them."""
+def show_rounds(session: Session, done: Sequence[Done] = ()) -> None:
+    """Print the table of rounds, then the replies, what the user should know, and what was done."""
     columns = ("round", "text", "refers to", "structure", "area", "quality", "s")
     table = make_table("", *columns, right=("round", "area", "s"))
     asked = [round_ for round_ in session.conversation.rounds if not round_.carried]
@@ -191,6 +195,9 @@ def show_rounds(session: Session) -> None:
         answer(f"{round_.index}: {first}", *(f"   {line}" for line in more if line))
         if round_.answer.note:
             answer(f"   {round_.answer.note}")
+    for one in done:
+        if one.round is None:
+            answer(*(f"   {line}" for line in one.words.split("\n")))
 
 
 def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
@@ -316,11 +323,14 @@ def run_ask(
 
 def _ask_and_show(session: Session, texts: Sequence[str], plane: int, window: Window) -> None:
     """Ask every question and print the rounds, also those before one that fails."""
+    done: list[Done] = []
+    finished = False
     try:
-        ask_rounds(session, texts, plane, window)
+        ask_rounds(session, texts, plane, window, done)
+        finished = True
     finally:
         answered = len(session.conversation)
         if answered:
-            show_rounds(session)
-        if 0 < answered < len(texts):
+            show_rounds(session, done)
+        if answered and not finished:
             say(f"Kept: the first {answered} of {len(texts)} rounds.")

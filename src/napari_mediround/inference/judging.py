@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -45,9 +43,8 @@ class Judging:
 def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str) -> float:
     """Return the IoU (0…1) that a mask of a structure is expected to have with the truth.
 
-    The decoder answers the mask's box, and the judge scores that answer: what the image shows there. The
-    expected IoU of the given mask is that score times its own IoU with the answer, but not less than the
-    judge gives the mask itself.
+    The decoder answers the mask's box, with and without the name, and the name alone; the judge scores each
+    answer. A mask is worth what the answer nearest to it is worth, times its IoU with that answer.
 
     Parameters
     ----------
@@ -59,17 +56,21 @@ def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str)
     name : str
         Preferred name of the structure.
     """
-    given, vector = _on_grid(model, features, mask), _vector(model, name)
+    given, vector = _on_grid(model, features, mask) > 0, _vector(model, name)
     box = torch.tensor(mask.box_xyxy, dtype=torch.float64).reshape(2, 2).numpy()
     boxes = model.plane_to_square(box, features.frame).reshape(1, 4)
     spoken = None if vector is None else vector.to(features.embedding)[None]
+    silent = torch.zeros(1, model.channels, device=model.device)
     seen = model.see(features)
-    found = model.decode(seen, spoken, None, boxes, None)
-    judged = torch.zeros(1, model.channels, device=model.device) if spoken is None else spoken
-    quality = model.judge_masks(judged, features.embedding, found)
-    own = model.judge_masks(judged, features.embedding, replace(found, logits=given))
-    agreement = _iou(given > 0, found.logits > 0)
-    return float(torch.maximum(quality * agreement, torch.minimum(own, agreement)))
+    answers = [
+        model.judged(
+            silent if words is None else words, features, model.decode(seen, words, None, boxes, None)
+        )
+        for words in dict.fromkeys((spoken, None))
+    ]
+    if spoken is not None:
+        answers.append(model.segment(features, spoken, [name]))
+    return max(float(answer.quality[0] * _iou(given, answer.logits > 0)) for answer in answers)
 
 
 def _on_grid(model: MediRound, features: ImageFeatures, mask: Mask) -> Tensor:

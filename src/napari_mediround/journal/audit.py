@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.recipes import OPERATIONS
 from napari_mediround.domain.rounds import IMPORTED_AS, Round
 from napari_mediround.domain.segments import ORIGINS
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS
 from napari_mediround.domain.windows import WINDOWS
+from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import (
     KINDS,
     MasksImported,
@@ -101,25 +103,15 @@ _KEYS = frozenset(
             "structure",
         ),
         *("quality", "corrected", "mask", "modality", "shape", "step", "masks", "kept", "carried"),
-        *("rounds", "imported", "sha256", "form", "origin", "code", "side", "resampled"),
+        *("recipe", "operation", "mm", "ml", "others", "spared", "in_plane", "inputs", "rounds", "names"),
+        *("labels", "name", "again"),
+        *("imported", "sha256", "form", "origin", "code", "side", "resampled"),
     )
 )
-_WORDS = frozenset(
-    (
-        *KINDS,
-        *VERDICTS,
-        *REASONS,
-        *OVERLAPS,
-        *WINDOWS,
-        "",
-        *_MODALITIES,
-        "memory",
-        *ORIGINS,
-        *IMPORTED_AS,
-        "left",
-        "right",
-    )
-)
+_WORDS = frozenset((
+    *KINDS, *OPERATIONS, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory", *ORIGINS,
+    *IMPORTED_AS, "left", "right",
+))  # fmt: skip
 _TABLES = frozenset(("meta", "events", "masks"))
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00")
@@ -129,15 +121,21 @@ _FORMS = {
     "version": re.compile(r"\d+(\.\w+)+([+-][\w.]+)?"),
     **{"utc": _TIME, "meta.made": _TIME, "meta.salt": _HASH, "hash": _HASH},
     "body.kept": re.compile(r"journal\.damaged-\w+\.sqlite"),
-    **{f"body.{place}": _HASH for place in ("round.image", "round.targets.mask", "writes")},
+    **{f"body.{place}": _HASH for place in ("round.image", "round.targets.mask", "writes", "inputs")},
     "body.rounds.imported.code": re.compile(r"\d{4,18}"),
     **{f"body.rounds.{place}": _HASH for place in ("image", "targets.mask", "imported.sha256")},
     **{f"body.marks.{place}": _HASH for place in ("before", "after")},
 }
 """What stands where, where it is neither a word of ours nor a text: anything else there is somebody's."""
-_TYPED = ("body.round.text", "body.round.references", "body.rounds.text", "body.rounds.references")
-_NAMES = ("body.round.absent", "body.round.targets.structure", "body.rounds.targets.structure")
-_SAID = ("body.round.answer", "body.round.note", "body.rounds.answer", "body.rounds.note", *_NAMES)
+_TYPED = ("body.round.text", "body.round.references", "body.name")
+_NAMES = (
+    "body.round.absent",
+    "body.round.targets.structure",
+    "body.rounds.targets.structure",
+    "body.names",
+)
+_OF_ROUNDS = ("body.rounds.answer", "body.rounds.note", "body.rounds.text", "body.rounds.references")
+_SAID = ("body.round.answer", "body.round.note", *_OF_ROUNDS, *_NAMES)
 
 
 @dataclass(frozen=True)
@@ -248,6 +246,25 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
                 "box": int(entry.prompts.box_xyxy is not None),
                 "painted": entry.prompts.painted,
             }
+    elif isinstance(entry, MaskEdited):
+        for mark in entry.marks:
+            label = history.state.labels[mark.label]
+            yield {
+                **{"plane": label.plane, "label": label.value, "structure": label.structure},
+                **{"reason": str(entry.recipe), "pixels_changed": mark.changed},
+                "mask_before": pack_mask(mark.before)[0],
+                "mask_after": pack_mask(mark.after)[0],
+            }
+        for k, round_ in enumerate(entry.rounds):
+            (target,) = round_.targets
+            yield {
+                **{"plane": round_.plane, "label": entry.first_label + k, "structure": target.structure},
+                **{"reason": str(entry.recipe), "pixels_changed": target.mask.area},
+                "mask_after": pack_mask(target.mask)[0],
+            }
+    elif isinstance(entry, MaskRenamed):
+        for value in entry.labels:
+            yield {"label": value, "structure": entry.name, "plane": history.state.labels[value].plane}
     else:
         round_ = history.state.rounds.get(getattr(entry, "round", 0))
         yield {"round": round_.index if round_ else ""}
@@ -287,7 +304,9 @@ def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, objec
         entry = event.entry
         if isinstance(entry, RoundAsked) and not with_text:
             entry = replace(entry, round=_without_text(entry.round))
-        if isinstance(entry, MasksImported) and not with_text:
+        if isinstance(entry, MaskRenamed) and not with_text and not _is_known(entry.name):
+            entry = replace(entry, name="")
+        if isinstance(entry, MasksImported | MaskEdited) and not with_text:
             entry = replace(entry, rounds=tuple(map(_without_text, entry.rounds)))
         head = {"seq": event.seq, "case": event.case, "kind": kind_of(entry), "utc": event.utc}
         tail = {"annotator": event.annotator, "version": event.version, "hash": event.hash}

@@ -15,8 +15,11 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.recipes import Recipe
 from napari_mediround.domain.rounds import Answer, Imported, Reference, Round, Target
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompts
+from napari_mediround.journal.edits import MaskEdited, MaskRenamed
+from napari_mediround.journal.runs import StackBegun, StackEnded
 
 
 @dataclass(frozen=True)
@@ -145,39 +148,6 @@ class VerdictGiven:
 
 
 @dataclass(frozen=True)
-class StackBegun:
-    """Structures began to be followed through the stack; the rounds that came of it have its number as batch.
-
-    Parameters
-    ----------
-    numbers : tuple of int
-        Numbers of the structures.
-    start : int
-        Plane that it starts from, 0-based.
-    first, last : int
-        Planes between which it goes, both included.
-    planes : tuple of int
-        The only planes to be done, where not all are; empty for all.
-    fills : bool
-        Whether they lie between two masks whose shapes may fill them.
-    """
-
-    numbers: tuple[int, ...]
-    start: int
-    first: int
-    last: int
-    planes: tuple[int, ...] = ()
-    fills: bool = False
-
-
-@dataclass(frozen=True)
-class StackEnded:
-    """What began in the event `stack` has ended: it was done, or a person stopped it."""
-
-    stack: int
-
-
-@dataclass(frozen=True)
 class Branched:
     """The conversation goes on from an earlier round, given by its `id`, or 0 for the start."""
 
@@ -215,9 +185,19 @@ class Recovered:
 
 
 Entry = (
-    ImageOpened | RoundAsked | MasksImported | VerdictGiven | StackBegun | StackEnded | Branched
-    | Undone | Redone | Recovered
-)  # fmt: skip
+    ImageOpened
+    | RoundAsked
+    | MasksImported
+    | VerdictGiven
+    | StackBegun
+    | StackEnded
+    | MaskEdited
+    | MaskRenamed
+    | Branched
+    | Undone
+    | Redone
+    | Recovered
+)
 
 KINDS: dict[str, type] = {
     "image": ImageOpened,
@@ -226,6 +206,8 @@ KINDS: dict[str, type] = {
     "verdict": VerdictGiven,
     "stack": StackBegun,
     "stack_end": StackEnded,
+    "edit": MaskEdited,
+    "name": MaskRenamed,
     "branch": Branched,
     "undo": Undone,
     "redo": Redone,
@@ -284,6 +266,16 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
             "prompts": asdict(entry.prompts),
             "reason": entry.reason,
         }
+    if isinstance(entry, MaskEdited):
+        return {
+            "recipe": asdict(entry.recipe),
+            "marks": [_mark_to_body(mark, keep) for mark in entry.marks],
+            "inputs": [[value, keep(mask)] for value, mask in entry.inputs],
+            "rounds": [_round_to_body(round_, keep) for round_ in entry.rounds],
+            "first_label": int(entry.first_label),
+            "names": [[value, name] for value, name in entry.names],
+            **({"again": True} if entry.again else {}),
+        }
     return asdict(entry)
 
 
@@ -302,16 +294,25 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
         rounds = tuple(_body_to_round(inner, load) for inner in body["rounds"])
         return MasksImported(rounds, body["first_label"], model)
     if kind == "verdict":
-        marks = tuple(
-            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"], m.get("quality"))
-            for m in body["marks"]
-        )
+        marks = tuple(_body_to_mark(m, load) for m in body["marks"])
         writes = tuple((value, load(digest)) for value, digest in body["writes"])
         prompts = Prompts(**body["prompts"])
         rest = {key: body[key] for key in ("overlap", "seconds", "reason")}
         return VerdictGiven(body["verdict"], marks, writes, prompts=prompts, **rest)
     if kind == "stack":
         return StackBegun(**{**body, **{key: tuple(body[key]) for key in ("numbers", "planes")}})
+    if kind == "edit":
+        return MaskEdited(
+            Recipe(**body["recipe"]),
+            tuple(_body_to_mark(m, load) for m in body["marks"]),
+            tuple((value, load(digest)) for value, digest in body["inputs"]),
+            tuple(_body_to_round(inner, load) for inner in body["rounds"]),
+            body["first_label"],
+            tuple((value, name) for value, name in body["names"]),
+            body.get("again", False),
+        )
+    if kind == "name":
+        return MaskRenamed(tuple(body["labels"]), body["name"])
     if kind == "image":
         return ImageOpened(body["modality"], tuple(body["shape"]))
     return KINDS[kind](**body)
@@ -321,6 +322,11 @@ def _mark_to_body(mark: Mark, keep: Callable[[Mask], str]) -> dict:
     body = {"label": mark.label, "before": keep(mark.before), "after": keep(mark.after)}
     judged = {} if mark.quality is None else {"quality": float(mark.quality)}
     return body | {"changed": mark.changed} | judged
+
+
+def _body_to_mark(body: dict, load: Callable[[str], Mask]) -> Mark:
+    masks = load(body["before"]), load(body["after"])
+    return Mark(body["label"], *masks, body["changed"], body.get("quality"))
 
 
 def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:

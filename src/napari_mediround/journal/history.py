@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import FIRST_PLANE_LABEL, Conversation, Round
+from napari_mediround.journal.edits import Applied, MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import (
     Branched,
     Entry,
@@ -26,6 +26,7 @@ from napari_mediround.journal.entries import (
     Undone,
     VerdictGiven,
 )
+from napari_mediround.journal.events import Event, same_batch
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Label:
         What the model judges of the mask as it is now, 0…1; None where a person drew in it.
     found : bool
         Whether it ever showed anything; False for a structure that the answer did not find.
+    recipes : tuple of Applied
+        What was done to it in words, in order.
     """
 
     value: int
@@ -69,6 +72,7 @@ class Label:
     drawn: int = 0
     quality: float | None = None
     found: bool = True
+    recipes: tuple[Applied, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.drawn:
@@ -159,6 +163,10 @@ class State:
             return self._after_import(entry, number)
         if isinstance(entry, VerdictGiven):
             return self._after_verdict(entry)
+        if isinstance(entry, MaskEdited):
+            return self._after_edit(entry, number)
+        if isinstance(entry, MaskRenamed):
+            return self._after_names(dict.fromkeys(entry.labels, entry.name))
         if isinstance(entry, Branched):
             return replace(self, head=entry.round)
         return self
@@ -235,41 +243,59 @@ class State:
             elif verdict != "rejected" and mark.label not in locked:
                 locked.append(mark.label)
         touched = {mark.label for mark in entry.marks} | {value for value, _ in entry.writes}
+        return replace(self, locked=tuple(locked))._with_labels({value: labels[value] for value in touched})
+
+    def _after_edit(self, entry: MaskEdited, number: int) -> State:
+        changed = {}
+        for mark in entry.marks:
+            label = self.labels[mark.label]
+            again = entry.again and bool(label.recipes)
+            before = label.recipes[-1].before if again else mark.before
+            kept = label.recipes[:-1] if again else label.recipes
+            applied = Applied(entry.recipe, before, mark.after, entry.inputs)
+            changed[mark.label] = replace(
+                label,
+                mask=mark.after,
+                edited=True,
+                verdict="corrected" if label.locked else label.verdict,
+                quality=None,
+                found=label.found or bool(mark.after.area),
+                recipes=(*kept, applied),
+            )
+        state = self._with_labels(changed)
+        for k, round_ in enumerate(entry.rounds, 1):
+            # As any round the last one has the number of the event; those before it count down from 0.
+            own = number if k == len(entry.rounds) else -(number << 20) - k
+            placed = replace(round_, parent=state.head)
+            state = state._after_round(RoundAsked(placed, entry.first_label + k - 1), own)
+            label = state.labels[entry.first_label + k - 1]
+            empty = Mask.from_array(np.zeros(label.mask.shape, bool))
+            applied = Applied(entry.recipe, empty, label.mask, entry.inputs)
+            grown = replace(label, edited=True, quality=None, recipes=(applied,))
+            state = replace(state, labels={**state.labels, label.value: grown})
+        return state._after_names(dict(entry.names))
+
+    def _after_names(self, names: Mapping[int, str]) -> State:
+        renamed = {value: replace(self.labels[value], structure=name) for value, name in names.items()}
+        return self._with_labels(renamed) if renamed else self
+
+    def _with_labels(self, labels: Mapping[int, Label]) -> State:
+        """Return the state with other labels in the place of those with their values."""
         rounds = dict(self.rounds)
-        for label in (labels[value] for value in touched):
+        for label in labels.values():
             rounds[label.round] = _with_label(rounds[label.round], label)
-        return State(rounds, self.head, labels, tuple(locked))
+        return replace(self, rounds=rounds, labels={**self.labels, **labels})
 
+    def changed_since(self, label: Label) -> tuple[Label | None, ...]:
+        """Return the masks that recipes of a mask were done with and that are others now; None is itself.
 
-@dataclass(frozen=True)
-class Event:
-    """An entry with its number, time, author and hash, as the journal stores it.
-
-    Parameters
-    ----------
-    seq : int
-        1, 2, 3, … over the whole journal.
-    case : str
-        Salted hash of the image; "" for an event of the journal itself.
-    utc : str
-        Time, ISO 8601.
-    annotator : str
-        Pseudonym.
-    version : str
-        Version of napari-mediround.
-    entry : Entry
-        The entry.
-    hash : str
-        SHA-256 over this event and the hash of the one before.
-    """
-
-    seq: int
-    case: str
-    utc: str
-    annotator: str
-    version: str
-    entry: Entry
-    hash: str
+        A rejected mask counts as changed.
+        """
+        inputs = {value: mask for applied in label.recipes for value, mask in applied.inputs}
+        others = (self.labels[value] for value in inputs)
+        changed = [o for o in others if o.mask != inputs[o.value] or o.verdict == "rejected"]
+        by_hand = label.recipes and label.recipes[-1].after != label.mask
+        return (*changed, None) if by_hand else tuple(changed)
 
 
 @dataclass
@@ -323,12 +349,12 @@ class History:
     @property
     def undone_next(self) -> tuple[Event, ...]:
         """The events that undo takes back together, the last first: one, or all of a batch."""
-        return _batch([event for event, _ in reversed(self._done)])
+        return same_batch([event for event, _ in reversed(self._done)])
 
     @property
     def redone_next(self) -> tuple[Event, ...]:
         """The events that redo does again together, in their order."""
-        return _batch([event for event, _ in reversed(self._undone)])
+        return same_batch([event for event, _ in reversed(self._undone)])
 
     def take(self, event: Event) -> None:
         """Replay one more event."""
@@ -341,28 +367,19 @@ class History:
             self._undone.append(self._done.pop())
         elif isinstance(event.entry, Redone):
             self._done.append(self._undone.pop())
-        elif isinstance(event.entry, RoundAsked | MasksImported | VerdictGiven | Branched):
+        elif isinstance(
+            event.entry, RoundAsked | MasksImported | VerdictGiven | MaskEdited | MaskRenamed | Branched
+        ):
             self._done.append((event, self.state.after(event.entry, event.seq)))
             self._undone.clear()
-
-
-def _batch(events: list[Event]) -> tuple[Event, ...]:
-    """Return the first of some events, and those after it that belong to its batch."""
-    batch = _batch_of(events[0]) if events else 0
-    if not batch:
-        return tuple(events[:1])
-    return tuple(takewhile(lambda event: _batch_of(event) == batch, events))
-
-
-def _batch_of(event: Event) -> int:
-    return event.entry.round.batch if isinstance(event.entry, RoundAsked) else 0
 
 
 def _with_label(round_: Round, label: Label) -> Round:
     targets = list(round_.targets)
     there = targets[label.target - 1]
     targets[label.target - 1] = replace(
-        there, mask=label.mask, verdict=label.verdict, corrected=there.corrected and not label.edited,
+        there, structure=label.structure, mask=label.mask, verdict=label.verdict,
+        corrected=there.corrected and not label.edited,
         quality=there.quality if label.quality is None else label.quality,
     )  # fmt: skip
     return replace(round_, answer=replace(round_.answer, targets=tuple(targets)))

@@ -98,8 +98,8 @@ class Answering:
         later = [step for step in request.all_steps[1:] if step.action != "segment"]
         if request.action == "segment":
             answer = self._drawn(request, text, conversation, references, plane, window, cancelled)
-            said = replies.left_over(later)
-            return replace(answer, note="\n".join(filter(None, (answer.note, said)))) if said else answer
+            notes = (answer.note, replies.FIRST_ONLY) if later else (answer.note,)
+            return replace(answer, note="\n".join(filter(None, notes)))
         if self.free_text and request.topic in FREE:
             return Answer(self.segmenter.chat(text, conversation, cancelled), note=replies.UNVERIFIED)
         said = [self._said(step, references) for step in (request, *later)]
@@ -108,11 +108,10 @@ class Answering:
     def _said(self, request: Request, references: tuple[Reference, ...]) -> str:
         own = references_of(replace(request, then=())) or references
         if request.action == "measure":
-            if request.measure != "count" and (request.targets or not own):
+            if request.measure != "count" and not own:
                 return UNMEASURED
             return tell(self, request.measure, own)
-        names = tuple(self.label(self.label_of(r)).name for r in own)
-        return replies.reply(request, names)
+        return replies.reply(request)
 
     def _drawn(self, request, text, conversation, references, plane, window, cancelled) -> Answer:
         """Return the masks of what a request names or describes; never of what it rules out."""

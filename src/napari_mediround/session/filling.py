@@ -1,39 +1,40 @@
-"""Masks between two masks of one structure, by their shapes alone. Knows no image."""
+"""Holes and planes without a mask, filled from what lies around them. Arrays in, arrays out."""
 
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.geometry import Geometry
 
 
-def fill_between(one: Mask, other: Mask, share: float, spacing_mm: tuple[float, float]) -> Mask:
-    """Return the mask at a share of the way from one mask to another, by their signed distance maps.
+def fill_planes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask (plane, row, column) without holes on any plane."""
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
 
-    Parameters
-    ----------
-    one, other : Mask
-        Of one shape, neither empty.
-    share : float
-        0 is `one`, 1 is `other`.
-    spacing_mm : tuple of float
-        From row to row and from column to column.
+
+def fill_between(mask: NDArray[np.bool_], missing: NDArray) -> NDArray[np.bool_]:
+    """Return a mask with planes filled in by the signed distances of the planes around (shape-based).
 
     References
     ----------
-    Raya and Udupa, Shape-based interpolation of multidimensional objects, 1990.
+    Raya and Udupa, IEEE Transactions on Medical Imaging 9 (1990).
     """
-    maps = [_distances(mask, spacing_mm) for mask in (one, other)]
-    return Mask.from_array((1 - share) * maps[0] + share * maps[1] <= 0)
+    filled, there = mask.copy(), np.flatnonzero(mask.any((1, 2)))
+    for plane in missing:
+        low, high = there[there < plane].max(), there[there > plane].min()
+        share = (plane - low) / (high - low)
+        filled[plane] = (1 - share) * _depth(mask[low]) + share * _depth(mask[high]) > 0
+    return filled
 
 
-def _distances(mask: Mask, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Return the distance of each pixel to the border of a mask, mm, negative inside."""
-    image = sitk.GetImageFromArray(mask.to_array().astype(np.uint8))
-    image.SetSpacing(spacing_mm[::-1])
-    return sitk.GetArrayFromImage(
-        sitk.SignedMaurerDistanceMap(
-            image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
-        )
-    )
+def _depth(plane: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return ndimage.distance_transform_edt(plane) - ndimage.distance_transform_edt(~plane)
+
+
+def say_ml(voxels: int, grid: Geometry) -> str:
+    """Return a size in words: ml, or voxels where the image does not tell its depth."""
+    if not grid.has_volume or grid.shape[0] == 1:
+        return f"{voxels} voxels"
+    return f"{voxels * grid.voxel_mm3 / 1000:.2f} ml"

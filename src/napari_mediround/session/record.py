@@ -33,7 +33,7 @@ from napari_mediround.journal.entries import (
 )
 from napari_mediround.session.overlap import settle_overlaps
 from napari_mediround.session.shown import changed_planes, describe_step, judge_masks
-from napari_mediround.session.stack_record import StackRecord
+from napari_mediround.session.stack.stack_record import StackRecord
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Step:
 
     Parameters
     ----------
-    kind : {"round", "import", "verdict", "branch", "undo", "redo"}
+    kind : {"round", "import", "verdict", "edit", "name", "branch", "undo", "redo"}
         What it was.
     words : str
         The same for a person: "accept 2 liver".

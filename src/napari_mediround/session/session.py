@@ -21,10 +21,11 @@ from napari_mediround.questions.situation import Situation
 from napari_mediround.questions.understanding import understand_in
 from napari_mediround.session import replies
 from napari_mediround.session.answering import Answering, references_of
-from napari_mediround.session.joining import Manner, join_numbers, leave_out_known
-from napari_mediround.session.one_step import carry_once
-from napari_mediround.session.record import Record, Step
+from napari_mediround.session.editing import Editing
+from napari_mediround.session.record import Step
 from napari_mediround.session.segmenter import Segmenter
+from napari_mediround.session.stack.joining import Manner, join_numbers, leave_out_known
+from napari_mediround.session.stack.one_step import carry_once
 
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
@@ -33,7 +34,7 @@ LONGEST = 2000
 PLAIN = Manner()
 
 
-class Session(Answering, Record):
+class Session(Answering, Editing):
     """One conversation about one study: its `Record`, and a model to ask.
 
     `answer` computes a round and changes nothing, so that it may run on another thread and be thrown
@@ -73,17 +74,24 @@ class Session(Answering, Record):
         moved._images = set(self._images)
         return moved
 
-    def resolve(self, text: str, plane: int | None = None, after: int | None = None) -> tuple[Reference, ...]:
+    def resolve(
+        self,
+        text: str,
+        plane: int | None = None,
+        after: int | None = None,
+        request: Request | None = None,
+    ) -> tuple[Reference, ...]:
         """Return what the words of a question about a plane point at, in the order of the text.
 
         Among masks of one name those on the plane are meant. With `after`, only that many rounds count.
+        With `request` the words were understood already.
 
         Raises
         ------
         DanglingReferenceError
             When they point at nothing, or at several masks; its `choices` name what there is.
         """
-        request = self.understand(text, plane or 0, after)
+        request = request or self.understand(text, plane or 0, after)
         return self._pointed(request, text, plane or 0, after)
 
     def prepare(self, plane: int, window: str | tuple[float, float] | None = None) -> str:
@@ -110,6 +118,7 @@ class Session(Answering, Record):
         window: str | tuple[float, float] | None = None,
         cancelled: Callable[[], bool] | None = None,
         after: int | None = None,
+        request: Request | None = None,
         manner: Manner = PLAIN,
     ) -> Round:
         """Return the next round without adding it.
@@ -128,6 +137,8 @@ class Session(Answering, Record):
             Asked between steps; True stops the work.
         after : int, optional
             Ask as if only so many rounds had been; None asks after the last.
+        request : Request, optional
+            What the text was understood to ask for, perhaps changed by a person, or one step of it.
         manner : Manner
             What is to be done with masks that are there already, and whether the stack is meant.
 
@@ -155,7 +166,7 @@ class Session(Answering, Record):
             raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
         self._check_plane(plane)
         given = _checked(references or (), conversation)
-        request = self.understand(text, plane, after, given)
+        request = request or self.understand(text, plane, after, given)
         if references is None:
             references = self._pointed(request, text, plane, after)
         elif not references:
@@ -255,12 +266,14 @@ class Session(Answering, Record):
         references: tuple[Reference, ...] | None = None,
         window: str | tuple[float, float] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        request: Request | None = None,
     ) -> Round:
         """Ask, add the round to the conversation and return it; parameters and errors as in `answer`.
 
-        A question that fails or is cancelled leaves the conversation as it was.
+        A question that fails or is cancelled leaves the conversation as it was. What is to be done rather than
+        answered (an edit, a verdict) is not done: see `commands.follow`.
         """
-        self.add(self.answer(text, plane, references, window, cancelled))
+        self.add(self.answer(text, plane, references, window, cancelled, request=request))
         return self.conversation.rounds[-1]
 
     def retry(

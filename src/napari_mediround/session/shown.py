@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from napari_mediround.domain.judged import PROPOSAL, JudgedMask, first_origin, origin_after_fix
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.segments import MANUAL, SEMIAUTOMATIC
 from napari_mediround.journal import Event, State
+from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import MasksImported, RoundAsked, VerdictGiven
 
 
@@ -45,6 +47,11 @@ def _origins(state: State, standing: Iterable[Event]) -> dict[int, str]:
             for mark in entry.marks:
                 before = origins[mark.label]
                 origins[mark.label] = origin_after_fix(before, mark.before, mark.after, prompted)
+        elif isinstance(entry, MaskEdited):
+            for mark in entry.marks:
+                origins[mark.label] = MANUAL if origins[mark.label] == MANUAL else SEMIAUTOMATIC
+            added = range(entry.first_label, entry.first_label + len(entry.rounds))
+            origins |= dict.fromkeys(added, SEMIAUTOMATIC)
     return origins
 
 
@@ -77,4 +84,10 @@ def describe_step(event: Event | None, state: State) -> str:
     if isinstance(entry, VerdictGiven):
         verb = {"accepted": "accept", "corrected": "fix", "rejected": "reject"}[entry.verdict]
         return f"{verb} {', '.join(state.labels[mark.label].name for mark in entry.marks)}"
+    if isinstance(entry, MaskRenamed):
+        return f"rename {state.labels[entry.labels[0]].name}"
+    if isinstance(entry, MaskEdited):
+        touched = [*(mark.label for mark in entry.marks), *(value for value, _ in entry.names)]
+        names = dict.fromkeys(state.labels[value].name for value in touched)
+        return f"{entry.recipe.operation} {', '.join(names)}"
     return f"branch from round {state.rounds[entry.round].index}" if entry.round else "branch from the start"

@@ -18,6 +18,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from napari_mediround import __version__
+from napari_mediround.domain.judged import PROPOSAL
 from napari_mediround.domain.segments import MANUAL, LabelledVolume, Segment
 from napari_mediround.errors import SettingsError
 from napari_mediround.io import limits
@@ -27,6 +28,8 @@ from napari_mediround.io.export.dicom_source import DicomSource
 SUFFIX = ".dcm"
 NAME, MAKER = "MediRound", "napari-mediround"
 SERIES_NUMBER = 900
+CONFIRMED, PROPOSED = "confirmed by a person", "proposed, not reviewed"
+"""What a segment's description says of its review; the standard has no element for that."""
 FOREIGN = "another program, imported"
 """Called so is what made a mask that was taken from a file: nothing more is known."""
 _LARGEST = 4 * 2**30
@@ -104,6 +107,8 @@ def _describe(number: int, segment: Segment) -> SegmentDescription:
         display_color=CIELabColor.from_rgb(*segment.colour),
     )
     described.SegmentedPropertyTypeCodeSequence = [type_to_item(segment)]
+    if segment.verdict:
+        described.SegmentDescription = CONFIRMED if segment.verdict != PROPOSAL else PROPOSED
     if segment.foreign and segment.origin != MANUAL:
         del described.SegmentationAlgorithmIdentificationSequence
         described.SegmentAlgorithmName = FOREIGN

@@ -14,9 +14,10 @@ import SimpleITK
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.rounds import Imported
-from napari_mediround.domain.segments import LabelledVolume
+from napari_mediround.domain.segments import MANUAL, LabelledVolume, Segment
 from napari_mediround.errors import OtherGridError, UnreadableFileError
 from napari_mediround.files import hash_file
+from napari_mediround.io import coding
 from napari_mediround.io.dicom.instances import DICOM_SUFFIXES, looks_like_dicom, read_header
 from napari_mediround.io.dicom.patient import read_patient
 from napari_mediround.io.labels import itk_image
@@ -34,9 +35,7 @@ _ENDINGS = {
 }
 _MASK_KINDS = ("SEG", "RTSTRUCT")
 RESAMPLED = "The masks had another grid and were resampled onto that of the image, by nearest neighbour."
-OTHER_SERIES = (
-    "The masks were drawn on another series of the same examination; their voxels lie on this one's."
-)
+OTHER_SERIES = "The masks were drawn on another series of this examination; their voxels fit the image."
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +53,9 @@ class Incoming:
     volume: LabelledVolume
     source: Imported
 
-    def source_of(self, segment) -> Imported:
+    def source_of(self, segment: Segment) -> Imported:
         """Return the record of where one segment came from."""
-        from napari_mediround.io.coding import known_code
-
-        code = known_code(segment.code)
+        code = coding.known_code(segment.code)
         return replace(self.source, origin=segment.origin, code=code, side=segment.side)
 
 
@@ -106,18 +103,18 @@ def read_incoming(
         placed = volume.place(grid)
     except ValueError as error:
         if not resample:
-            raise OtherGridError(path, _describe_difference(volume.geometry, grid), str(error)) from error
+            raise OtherGridError(path, describe_difference(volume.geometry, grid), str(error)) from error
         placed, resampled = resample_masks(volume, grid), True
         notes += (RESAMPLED,)
     placed = replace(placed, notes=(*volume.notes, *notes))
     if not any(placed.voxels(segment) for segment in placed.segments):
         raise UnreadableFileError(path, "there is no mask in it on this image", "Choose another file.")
-    source = Imported(hash_file(path), _form_of(path), "MANUAL", resampled=resampled)
+    source = Imported(hash_file(path), _form_of(path), MANUAL, resampled=resampled)
     return Incoming(placed, source)
 
 
 def _inside(folder: Path, image: Path | None) -> tuple[Path, MonaiCase | None]:
-    """Return the file with masks in a folder: of a MONAI Label folder that of the image, else the only one."""
+    """Return the file with masks in a folder: the image's in a MONAI Label folder, else the only one."""
     if (folder / "labels").is_dir():
         cases = read_monai(folder)
         own = [c for c in cases if image is not None and _stem(c.image) == _stem(image)]
@@ -172,7 +169,7 @@ def _check_owner(path: Path, grid: Geometry, image: Path | None) -> tuple[str, .
     return (OTHER_SERIES,) if series - {""} and grid.series_uid not in series else ()
 
 
-def _describe_difference(masks: Geometry, image: Geometry) -> str:
+def describe_difference(masks: Geometry, image: Geometry) -> str:
     """Return how two grids differ, in millimetres."""
 
     def size(grid: Geometry) -> str:

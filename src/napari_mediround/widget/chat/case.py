@@ -16,7 +16,7 @@ from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal import Label, State
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Session, Step
-from napari_mediround.session.standing import doubtful_planes
+from napari_mediround.session.stack.standing import doubtful_planes
 from napari_mediround.widget.chat.stack_lines import (
     AcceptAll,
     Follow,
@@ -66,6 +66,12 @@ class Case:
         Label value that the Labels layer does not show, because it is being fixed; 0 for none.
     names : dict
         Of label values, as the Labels layer has them.
+    doubts : dict
+        What the checks say of structures, by their numbers.
+    checked : State or None
+        Of the session, when it was checked last.
+    ignored : set of (str, tuple of int)
+        Checks and numbers of structures that a person wants to hear no more of.
     """
 
     layer: weakref.ref[Image]
@@ -77,6 +83,9 @@ class Case:
     asked: str = ""
     hidden: int = 0
     names: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, tuple[Message, ...]] = field(default_factory=dict)
+    checked: State | None = None
+    ignored: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
     _told: tuple[str, ...] = ()
 
@@ -141,9 +150,12 @@ class Case:
         entries = [self._without_spent(entry) for entry in self._remarks.get(0, ())]
         shown = cache(lambda plane: self.session.labels(plane))
         for round_ in self.conversation.rounds:
-            card = [] if round_.carried else [Question(round_.text), self._reply(round_, shown)]
+            asked = [] if round_.carried or round_.imported else [Question(round_.text)]
             said = (self._without_spent(entry) for entry in self._remarks.get(round_.id, ()))
-            entries += [*card, *said]
+            entries += [*asked, *([] if round_.carried else [self._reply(round_, shown)]), *said]
+            if not round_.carried:
+                numbers = dict.fromkeys(self.session.label(value).drawn for value in self.values_of(round_))
+                entries += [doubt for number in numbers for doubt in self.doubts.get(number, ())]
         return entries + ([Question(self.asked)] if self.asked else [])
 
     def _without_spent(self, entry: Entry) -> Entry:
@@ -269,7 +281,7 @@ class Case:
 
     def _more(self, round_: Round) -> tuple[Action, ...]:
         """Return what can be done with a round beside its verdicts, the other branches included."""
-        actions = [Action("Ask again", Again(round_.index, None))]
+        actions = [] if round_.imported else [Action("Ask again", Again(round_.index, None))]
         if self.grid.geometry.shape[0] > 1:
             for label in map(self.session.label, self.values_of(round_)):
                 if label.verdict != "rejected" and label.mask.area:

@@ -7,6 +7,7 @@ take a `Job`: those run on the worker and touch neither viewer nor view.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 
 import numpy as np
 from napari.layers import Image
@@ -15,8 +16,10 @@ from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.asking import Asking
 from napari_mediround.widget.chat.case import Case, Draw
 from napari_mediround.widget.chat.cases import Projects, project_of
+from napari_mediround.widget.chat.checking import Checks
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
+from napari_mediround.widget.chat.importing import Imports
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
@@ -72,6 +75,7 @@ class ChatController:
         self._asking = Asking(place, self._about, self._verdicts.start_clock, self._stacking.follow)
         self._projects = Projects(place)
         self._reading = Reading(place)
+        self.imports, self.checks = Imports(place), Checks(place)
         self.keys = ViewerKeys(viewer, press)
         for signal, slot in self._view_slots():
             signal.connect(slot)
@@ -140,6 +144,9 @@ class ChatController:
             (view.mask_hovered, self._place.highlight),
             (view.tool_chosen, self._fixing.take),
             (view.reason_chosen, self._fixing.end),
+            (view.masks_given, self.imports.take_files),
+            (view.layer_given, partial(self.imports.take_layer, None)),
+            (view.names_chosen, self.imports.name),
             (view.key_pressed, self._on_key_pressed),
             (view.stack_chosen, self._asking.mean_stack),
             (view.run_step_chosen, self._stacking.step),
@@ -332,7 +339,7 @@ class ChatController:
     # What is done.
 
     def _on_cancel_asked(self) -> None:
-        if self._fixing.cancel() or self._asking.cancel():
+        if self._fixing.cancel() or self._asking.cancel() or self.imports.cancel():
             return
         if self._fixing.busy:
             self._fixing.drop()
@@ -347,8 +354,11 @@ class ChatController:
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
                 self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
-        elif not any(part.act(key) for part in (self._asking, self._stacking, self._verdicts)):
-            self._projects.act(key)
+        else:
+            parts = (
+                self._asking, self._stacking, self._verdicts, self.imports, self.checks, self._projects,
+            )  # fmt: skip
+            next((part for part in parts if part.act(key)), None)
 
     def _on_step_chosen(self, step: str) -> None:
         case = self._place.case

@@ -8,7 +8,7 @@ from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.units import volume_in_words
 from napari_mediround.journal import State
 from napari_mediround.journal.entries import StackBegun
-from napari_mediround.session.standing import PlaneMask, planes_of
+from napari_mediround.session.stack.standing import PlaneMask, planes_of
 from napari_mediround.widget.chat.view import KEYS, Action, MaskLine, RibbonPlane
 
 

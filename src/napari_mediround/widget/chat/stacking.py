@@ -9,8 +9,8 @@ from functools import partial
 from napari_mediround.errors import MediRoundError
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Propagation
-from napari_mediround.session.propagation import PlaneFound
-from napari_mediround.session.standing import doubtful_beside, doubtful_planes, gaps_beside, planes_of
+from napari_mediround.session.stack.propagation import PlaneFound
+from napari_mediround.session.stack.standing import doubtful_beside, doubtful_planes, gaps_beside, planes_of
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.sight import Sight

@@ -20,7 +20,7 @@ from napari_mediround.errors import (
     stop_if,
 )
 from napari_mediround.session import Manner, Propagation, Session
-from napari_mediround.session.propagation import PlaneFound
+from napari_mediround.session.stack.propagation import PlaneFound
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.view import Action, Message

@@ -9,6 +9,7 @@ from typing import Protocol
 from psygnal import SignalInstance
 
 from napari_mediround.questions.suggestions import Suggestion
+from napari_mediround.widget.chat.stack_view import RibbonPlane, StackState
 
 KEYS = {
     "accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C",
@@ -61,32 +62,6 @@ class Picture:
     rows: int
     columns: int
     grey: bytes
-
-
-@dataclass(frozen=True)
-class RibbonPlane:
-    """One plane of a structure in the stack.
-
-    Parameters
-    ----------
-    plane : int
-        0-based, display order.
-    value : int
-        Label value of its mask.
-    standing : {"accepted", "fixed", "proposed", "doubtful", "absent"}
-        What it is.
-    quality : float or None
-        Judged, 0…1; None where a person drew it.
-    """
-
-    plane: int
-    value: int
-    standing: str
-    quality: float | None = None
-
-    def __str__(self) -> str:
-        sure = "" if self.quality is None or self.standing == "absent" else f", {self.quality:.2f}"
-        return f"plane {self.plane}: {self.standing}{sure}"
 
 
 @dataclass(frozen=True)
@@ -246,6 +221,34 @@ Entry = Question | Reply | Message
 
 
 @dataclass(frozen=True)
+class NameRow:
+    """A mask of a file that comes in, and what it is taken for.
+
+    Parameters
+    ----------
+    value : int
+        Its label value in the file.
+    text : str
+        What the file calls it.
+    structure : str
+        What it is taken for; "" where nothing is likely.
+    choices : tuple of str
+        What else it may be.
+    why : str
+        Why a person is asked; "" where nobody needs to be.
+    sure : bool
+        Whether nobody needs to be asked.
+    """
+
+    value: int
+    text: str
+    structure: str
+    choices: tuple[str, ...] = ()
+    why: str = ""
+    sure: bool = True
+
+
+@dataclass(frozen=True)
 class FixState:
     """The fix under way.
 
@@ -262,27 +265,6 @@ class FixState:
     name: str
     tool: str
     hint: str
-
-
-@dataclass(frozen=True)
-class StackState:
-    """Structures on their way through the stack.
-
-    Parameters
-    ----------
-    words : str
-        What is followed, and where it is: "1 liver: plane 34".
-    done, steps : int
-        Planes that were looked at, and all planes as far as that is known.
-    paused, follows : bool
-        Whether it waits; whether the viewer goes along.
-    """
-
-    words: str
-    done: int = 0
-    steps: int = 0
-    paused: bool = False
-    follows: bool = False
 
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -331,6 +313,12 @@ class ChatView(Protocol):
     """(bool) whether a question means the stack where its words do not say so."""
     run_step_chosen: SignalInstance
     """(step) "pause", "resume", "cancel" or "follow", for what is followed through the stack."""
+    masks_given: SignalInstance
+    """(paths) of files or folders whose masks are to be taken."""
+    layer_given: SignalInstance
+    """() take the selected layer as masks."""
+    names_chosen: SignalInstance
+    """(names) of the masks asked about, by value, "" to leave one out; None takes none."""
     key_pressed: SignalInstance
     """(key) "J", "Shift+U": a letter pressed in the view, but not in a text box."""
 
@@ -378,6 +366,9 @@ class ChatView(Protocol):
 
     def restore_question(self, text: str) -> None:
         """Put a question back into the input, unless something else was typed."""
+
+    def ask_names(self, title: str, rows: Sequence[NameRow]) -> None:
+        """Ask what masks are; `names_chosen` says it."""
 
     def focus_question(self) -> None:
         """Put the cursor into the input."""

@@ -29,6 +29,8 @@ from qtpy.QtWidgets import (
 from napari_mediround.domain.judged import Key
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io.export import FORMATS, MEASUREMENTS, Options, Receipt, export, misfits
+from napari_mediround.session.checked import check_volume, describe_checks
+from napari_mediround.widget.export.check_list import CheckList
 from napari_mediround.widget.export.mask_table import MaskTable
 from napari_mediround.widget.layers.layer_geometry import (
     IMAGE_KEY,
@@ -63,6 +65,7 @@ class ExportDock(QWidget):
         for box in (self._masks, self._images, self._formats):
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._table, self._listed = MaskTable(), ""
+        self.checks = CheckList(napari_viewer, self.worker)
         self._make_layout()
         self._masks.currentIndexChanged.connect(self._on_masks_chosen)
         self._images.currentIndexChanged.connect(self._show_formats)
@@ -111,6 +114,7 @@ class ExportDock(QWidget):
         fields = (
             ("Masks", self._masks),
             ("", self._table),
+            ("Checks", self.checks),
             ("Image", self._images),
             ("Format", self._formats),
         )
@@ -183,7 +187,9 @@ class ExportDock(QWidget):
             self._table.forget()
         if name:
             labels = self._viewer.layers[name]
-            self._table.show_rows(list_masks(labels, shown_volume(labels, self._viewer.dims) or None))
+            number = shown_volume(labels, self._viewer.dims) or None
+            self._table.show_rows(list_masks(labels, number))
+            self.checks.look_at(labels, number)
 
     def _show_formats(self, index: int = 0) -> None:
         """Offer the formats that can hold masks on the chosen image; the tip says why not the others."""
@@ -314,9 +320,11 @@ def _export(
     job.report("Collecting the masks …")
     found = collect_masks(labels, image, number, left_out)
     volume = found.volume
+    job.report("Checking the masks …")
+    checked = describe_checks(check_volume(volume), volume.geometry)
     others = [other for other in volumes_with_masks(labels) if other != number] if number else []
     pixels = None
-    if form == MEASUREMENTS and isinstance(image, Image) and not image.rgb:
+    if form in (MEASUREMENTS, "dicom-sr") and isinstance(image, Image) and not image.rgb:
         study = study_from_layer(image, number)
         pixels = study.order.undo(study.pixels)
     source = image.metadata.get(PATH_KEY) if volume.geometry.series_uid else None
@@ -327,7 +335,7 @@ def _export(
         dicom=Path(source) if source else None,
         pixels=pixels,
         left_out=tuple(map(str, found.left_out)),
-        notes=found.notes,
+        notes=(*found.notes, *checked),
         report=job.report,
         cancelled=job.cancelled,
     )

@@ -9,9 +9,19 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_mediround.widget.chat.view import DONE_KEY, Chip, Entry, FixState, StackState, Suggestion
+from napari_mediround.widget.chat.view import (
+    DONE_KEY,
+    Chip,
+    Entry,
+    FixState,
+    NameRow,
+    StackState,
+    Suggestion,
+)
 from napari_mediround.widget.qt.cancelling import CancellablePanel
 from napari_mediround.widget.qt.fix_bar import FixBar
+from napari_mediround.widget.qt.mask_doors import MaskDrop
+from napari_mediround.widget.qt.naming_dialog import NamingDialog
 from napari_mediround.widget.qt.question_box import QuestionBox
 from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.round_list import RoundList
@@ -21,7 +31,7 @@ from napari_mediround.widget.qt.status import BusyBar, StatusLine
 from napari_mediround.widget.qt.style import style
 
 
-class ChatPanel(CancellablePanel):
+class ChatPanel(MaskDrop, CancellablePanel):
     """A `ChatView`: see there for signals and setters."""
 
     question_asked = Signal(str)
@@ -43,6 +53,9 @@ class ChatPanel(CancellablePanel):
     reason_chosen = Signal(str)
     stack_chosen = Signal(bool)
     run_step_chosen = Signal(str)
+    masks_given = Signal(object)
+    layer_given = Signal()
+    names_chosen = Signal(object)
 
     key_pressed = Signal(str)
     """(key) pressed in the dock, but not in a text box: "J", "Shift+U", "Enter"."""
@@ -64,6 +77,7 @@ class ChatPanel(CancellablePanel):
         self._later.timeout.connect(self._show_rounds)
         self._forward()
         self.setMinimumWidth(365)
+        self.setAcceptDrops(True)
 
     def _forward(self) -> None:
         """Hand on what the parts say."""
@@ -173,6 +187,12 @@ class ChatPanel(CancellablePanel):
         """See `ChatView`."""
         self.question.restore(text)
 
+    def ask_names(self, title: str, rows: Sequence[NameRow]) -> None:
+        """See `ChatView`."""
+        self._naming = NamingDialog(title, rows, self)
+        self._naming.named.connect(relay(self.names_chosen))
+        self._naming.open()
+
     def focus_question(self) -> None:
         """See `ChatView`."""
         self.question.line.setFocus()
@@ -183,6 +203,6 @@ _SIGNALS = (
     "plane_chosen", "follow_chosen", "modality_chosen", "window_chosen", "action_chosen", "reference_chosen",
     "device_chosen",
     "step_chosen", "mask_chosen", "mask_hovered", "tool_chosen", "reason_chosen",
-    "stack_chosen", "run_step_chosen",
+    "stack_chosen", "run_step_chosen", "masks_given", "layer_given",
 )  # fmt: skip
 """What the parts say to the outside."""

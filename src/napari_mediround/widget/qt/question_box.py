@@ -65,6 +65,7 @@ class QuestionBox(QWidget):
         self.chips, self.suggestions = _row(), _row()
         self.line = QuestionEdit()
         self.line.setPlaceholderText("Segment the liver")
+        self.line.setAcceptDrops(False)  # a dropped file is for the dock
         self.line.setToolTip("Enter asks, arrow up brings back earlier questions, Esc cancels")
         self.line.returnPressed.connect(self._on_return)
         self.line.textChanged.connect(self.question_edited.emit)

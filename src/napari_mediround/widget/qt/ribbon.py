@@ -9,7 +9,7 @@ from qtpy.QtCore import Property, QEvent, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_mediround.widget.chat.view import RibbonPlane
+from napari_mediround.widget.chat.stack_view import RibbonPlane
 from napari_mediround.widget.qt.wrapping import plain_tip
 
 HEIGHT, MARK = 14, 3

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_mediround.widget.chat.view import StackState
+from napari_mediround.widget.chat.stack_view import StackState
 from napari_mediround.widget.qt.wrapping import make_short_label
 
 

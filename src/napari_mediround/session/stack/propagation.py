@@ -19,8 +19,8 @@ from napari_mediround.domain.windows import choose_window
 from napari_mediround.errors import stop_if
 from napari_mediround.journal import Label
 from napari_mediround.journal.entries import StackBegun
-from napari_mediround.session.filling import fill_between
 from napari_mediround.session.record import Step
+from napari_mediround.session.stack.shape_between import shape_between
 
 if TYPE_CHECKING:
     from napari_mediround.session.session import Session
@@ -256,7 +256,7 @@ class Propagation:
         below, above = way.between
         share = (plane - below.plane) / (above.plane - below.plane)
         spacing = self.session.study.geometry.spacing_mm[1:]
-        mask = fill_between(below.mask, above.mask, share, spacing)
+        mask = shape_between(below.mask, above.mask, share, spacing)
         quality = self.session.segmenter.judge(mask, way.source.structure) if mask.area else 0.0
         if found.target is not None and found.target.quality >= quality:
             return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_mediround.domain.rounds import Answer, Reference, Round
 from napari_mediround.errors import stop_if
-from napari_mediround.session.propagation import image_of, propagate, window_of
+from napari_mediround.session.stack.propagation import image_of, propagate, window_of
 
 if TYPE_CHECKING:
     from napari_mediround.session.session import Session
