@@ -230,8 +230,10 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     if not ranked:
         return None
     _, rare = _index()
-    known = sum(rare.get(s, 0) > 0 for s in content)
     best, name = ranked[0]
+    bag = _index()[0].get(name, {})
+    said = {s for t in step.rest if t.word not in lexicon.plain for s in stems(t.typed or t.word)}
+    known = sum(s in bag and s in said for s in content)
     second = ranked[1][0] if len(ranked) > 1 else 0.0
     if known < 2 or best < LEAST or known < 0.5 * len(content):
         return None

@@ -96,7 +96,7 @@ class Editing(Record):
         return self._join([self._one(value, recipe, others, spared, only) for value in done.values()], recipe)
 
     def work_out_again(self, value: int) -> WorkedOut:
-        """Return the last recipe of a mask, done again with the other masks as they are now; as `work_out`."""
+        """Return the last recipe of a mask, done again with the other masks as they are now."""
         label = self.label(value)
         if not label.recipes or None in self.state.changed_since(label):
             raise MediRoundError("The mask was changed since, so its recipe cannot be applied again.")
@@ -263,7 +263,8 @@ class Editing(Record):
         return tuple(
             Round(
                 first + k, plane, str(recipe), (source,),
-                Answer(str(recipe), (Target(label.structure, Mask.from_array(array), quality),)), carried=True,
+                Answer(str(recipe), (Target(label.structure, Mask.from_array(array), quality),)),
+                carried=True,
             )
             for k, (plane, array) in enumerate(sorted((p, a) for p, a in planes.items() if a.any()))
         )  # fmt: skip

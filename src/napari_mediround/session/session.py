@@ -270,8 +270,8 @@ class Session(Answering, Editing):
     ) -> Round:
         """Ask, add the round to the conversation and return it; parameters and errors as in `answer`.
 
-        A question that fails or is cancelled leaves the conversation as it was. What is to be done rather than
-        answered (an edit, a verdict) is not done: see `commands.follow`.
+        A question that fails or is cancelled leaves the conversation as it was. What is to be done
+        rather than answered (an edit, a verdict) is not done: see `commands.follow`.
         """
         self.add(self.answer(text, plane, references, window, cancelled, request=request))
         return self.conversation.rounds[-1]

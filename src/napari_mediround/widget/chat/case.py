@@ -16,6 +16,7 @@ from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal import Label, State
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Session, Step
+from napari_mediround.session.editing import recipe_lines
 from napari_mediround.session.stack.standing import doubtful_planes
 from napari_mediround.widget.chat.stack_lines import (
     AcceptAll,
@@ -64,6 +65,8 @@ class Case:
         The question that is being answered, "" for none.
     hidden : int
         Label value that the Labels layer does not show, because it is being fixed; 0 for none.
+    concealed : frozenset of int
+        Numbers of the masks that a person has hidden; the layer holds them, and does not colour them.
     names : dict
         Of label values, as the Labels layer has them.
     doubts : dict
@@ -82,6 +85,7 @@ class Case:
     current: int = 0
     asked: str = ""
     hidden: int = 0
+    concealed: frozenset[int] = frozenset()
     names: dict[int, str] = field(default_factory=dict)
     doubts: dict[int, tuple[Message, ...]] = field(default_factory=dict)
     checked: State | None = None
@@ -239,9 +243,16 @@ class Case:
         area, volume = area_in_words(size, unit), volume_in_words(size * depth / 1000) if depth else ""
         line = MaskLine(
             label.value, label_colour(label.drawn), target.structure, label.quality, area, volume,
-            target.corrected, target.verdict, label.drawn,
+            target.corrected, target.verdict, label.drawn, *self._recipe(label),
         )  # fmt: skip
         return add_planes(line, self.session.state, geometry)
+
+    def _recipe(self, label: Label) -> tuple[str, str, Action | None]:
+        """Return what a card says of a mask that was changed in words."""
+        changed = self.session.state.changed_since(label)
+        hint = "Do the last step of the recipe again, with the other masks as they are now"
+        again = Action("Apply again", Reapply(label.value), hint) if changed and None not in changed else None
+        return (*recipe_lines(label, changed), again)
 
     def _absent(self, label: Label) -> AbsentLine:
         """Return what a card says of a structure that was not found."""
@@ -309,6 +320,13 @@ class Again:
 
     index: int
     references: tuple[Reference, ...] | None
+
+
+@dataclass(frozen=True)
+class Reapply:
+    """Do the last recipe of a mask, by its label value, again."""
+
+    value: int
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from napari_mediround.widget.chat.importing import Imports
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
+from napari_mediround.widget.chat.screen import DockScreen
 from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.stacking import Stacking
 from napari_mediround.widget.chat.verdict_actions import Verdicts
@@ -72,7 +73,10 @@ class ChatController:
         self._fixing = Fixing(place, self._verdicts, press)
         self._stacking = Stacking(place, self._sight, self._verdicts.choose)
         self._verdicts.judged.connect(self._stacking.offer)
-        self._asking = Asking(place, self._about, self._verdicts.start_clock, self._stacking.follow)
+        does = self._go_to_plane, self._fix_mask, self._stop
+        screen = DockScreen(place, self._sight, self._window, *does)
+        clock = self._verdicts.start_clock
+        self._asking = Asking(place, self._about, clock, self._stacking.follow, screen)
         self._projects = Projects(place)
         self._reading = Reading(place)
         self.imports, self.checks = Imports(place), Checks(place)
@@ -130,7 +134,7 @@ class ChatController:
             (view.question_asked, self._asking.ask),
             (view.question_edited, self._asking.edit),
             (view.reference_chosen, self._asking.swap),
-            (view.cancel_asked, self._on_cancel_asked),
+            (view.cancel_asked, self._stop),
             (view.project_chosen, self._on_project_chosen),
             (view.image_chosen, self._on_image_chosen),
             (view.volume_chosen, self._on_volume_chosen),
@@ -154,14 +158,9 @@ class ChatController:
 
     def _viewer_slots(self) -> tuple:
         events, dims = self._viewer.layers.events, self._viewer.dims.events
-        listed = [(events.inserted, self._on_layers), (events.removed, self._on_layers)]
-        listed += [(events.reordered, self._on_layers), (events.renamed, self._on_layers)]
-        return (
-            *listed,
-            (dims.point, self._on_dims),
-            (dims.order, self._on_dims),
-            (dims.ndisplay, self._on_dims),
-        )
+        listed = (events.inserted, events.removed, events.reordered, events.renamed)
+        moved = (dims.point, dims.order, dims.ndisplay)
+        return (*((e, self._on_layers) for e in listed), *((e, self._on_dims) for e in moved))
 
     # What is asked about: project, image, volume, plane, window.
 
@@ -338,22 +337,31 @@ class ChatController:
 
     # What is done.
 
-    def _on_cancel_asked(self) -> None:
+    def _stop(self) -> bool:
+        """Stop what runs, or drop the fix; return whether there was anything."""
         if self._fixing.cancel() or self._asking.cancel() or self.imports.cancel():
-            return
+            return True
         if self._fixing.busy:
             self._fixing.drop()
-        else:
-            self._projects.cancel()
+            return True
+        self._projects.cancel()
+        return False
+
+    def _go_to_plane(self, plane: int) -> None:
+        self._on_plane_chosen(plane)
+        self._show_plane()
+
+    def _fix_mask(self, value: int) -> None:
+        case = self._place.case
+        self._fixing.start(case, value, lambda plane: self._sight.show(case, value))
 
     def _on_action_chosen(self, key: object) -> None:
         if isinstance(key, int):
-            self._on_plane_chosen(key)
-            self._show_plane()
+            self._go_to_plane(key)
         elif isinstance(key, Draw):
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
-                self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
+                self._fix_mask(key.value)
         else:
             parts = (
                 self._asking, self._stacking, self._verdicts, self.imports, self.checks, self._projects,
@@ -371,7 +379,7 @@ class ChatController:
         elif step == "carry":
             self._stacking.follow_mask(case.current)
         elif step == "fix":
-            self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
+            self._fix_mask(case.current)
         else:
             self._verdicts.take(step)
 
@@ -395,7 +403,7 @@ class ChatController:
         elif self._fixing.busy and key == DONE_KEY:
             self._fixing.end("")
         elif key == DROP_KEY:
-            self._on_cancel_asked()
+            self._stop()
         elif key in steps:
             self._on_step_chosen(steps[key])
         elif key == QUESTION_KEY:

@@ -219,7 +219,13 @@ class Workplace:
         if case.names != session.label_names():
             case.names = session.label_names()
             mask_layer.name_labels(labels, case.names)
+            self.conceal(case)
         self.record_masks(case)
+
+    def conceal(self, case: Case) -> None:
+        """Colour the masks of a case but those that a person has hidden."""
+        if (labels := case.labels()) is not None:
+            mask_layer.conceal(labels, case.concealed, case.names)
 
     def record_masks(self, case: Case) -> None:
         """Keep with the Labels layer what the record says of its masks, for exports."""

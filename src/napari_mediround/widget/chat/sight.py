@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from napari.layers import Image
 
 from napari_mediround.widget.chat.case import Case
@@ -60,6 +61,8 @@ class Sight:
             return False
         if shown_volume(layer, dims) != case.grid.volume:
             return False
+        if case.session.label(value).drawn in case.concealed:
+            return False
         return visible_plane(layer, case.grid, dims) == case.session.label(value).plane
 
     def show(self, case: Case, value: int) -> str:
@@ -71,6 +74,8 @@ class Sight:
             layer.visible = True
             if labels is not None:
                 labels.visible = True
+            case.concealed -= {case.session.label(value).drawn}
+            self._place.conceal(case)
             self._turn_to(case, case.session.label(value).plane)
         self.outline()
         plane = case.session.label(value).plane
@@ -81,6 +86,23 @@ class Sight:
         layer = self._place.layer()
         if layer is not None:
             self._slide(layer, self._place.case.grid, plane)
+
+    def zoom(self, case: Case, value: int) -> None:
+        """Show a mask, which is in view, as large as fits."""
+        layer, label = case.layer(), case.session.label(value)
+        box = label.mask.box_xyxy
+        if box is None or layer not in self._place.images:
+            return
+        x0, y0, x1, y1 = box
+        corners = [(label.plane, y, x) for y in (y0, y1 - 1) for x in (x0, x1 - 1)]
+        index = case.grid.layer_index(tuple(np.array(axis) for axis in zip(*corners, strict=True)))
+        world = np.array([layer.data_to_world(point) for point in zip(*index, strict=True)])
+        camera, dims = self._place.viewer.camera, self._place.viewer.dims
+        shown = list(dims.displayed[-2:])
+        low, high = world.min(0)[shown], world.max(0)[shown]
+        camera.center = tuple((low + high) / 2)
+        before, whole = camera.zoom, np.ptp(layer.extent.world[:, -world.shape[1] :], axis=0)[shown]
+        camera.zoom = before * max(1.0, 0.5 * float((whole / np.maximum(high - low, 1e-6)).min()))
 
     def hint(self, plane: int) -> str:
         """Return what a user should know of the plane of the image at hand that is asked about."""

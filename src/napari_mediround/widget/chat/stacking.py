@@ -29,13 +29,17 @@ LISTED = 4
 
 @dataclass(eq=False)
 class Run:
-    """What is being followed now; `job` is its work on one plane, None while it is paused."""
+    """What is being followed now; `job` is its work on one plane, None while it is paused.
+
+    `then` is called at the end, with whether it was done.
+    """
 
     case: Case
     loop: Propagation
     job: Job | None = None
     paused: bool = False
     plane: int | None = None
+    then: Callable[[bool], None] | None = None
 
 
 class Stacking:
@@ -62,18 +66,22 @@ class Stacking:
         """Whether something is being followed, or waits for it."""
         return self._run is not None
 
-    def follow(self, case: Case, plan: StackBegun) -> None:
-        """Begin to follow structures."""
-        if self._run is not None:
-            action = Action("Propagate", Follow(plan))
-            self._place.say(Message(ONE_RUN, actions=(action,)), case)
-            return
+    def follow(self, case: Case, plan: StackBegun, then: Callable[[bool], None] | None = None) -> None:
+        """Begin to follow structures; `then` is called at the end, with whether it was done."""
         try:
-            loop = Propagation.begin(case.session, plan)
+            if case.session.study.planes == 1:
+                raise MediRoundError(ONE_PLANE)
+            loop = Propagation.begin(case.session, plan) if self._run is None else None
         except MediRoundError as error:
-            self._place.say(explain(error), case)
+            loop, said = None, explain(error)
+        else:
+            said = Message(ONE_RUN, actions=(Action("Propagate", Follow(plan)),))
+        if loop is not None:
+            self._begin(case, loop, then)
             return
-        self._begin(case, loop)
+        self._place.say(said, case)
+        if then is not None:
+            then(False)
 
     def follow_mask(self, value: int) -> None:
         """Follow the structure of a mask, by its label value, through the whole stack."""
@@ -175,8 +183,8 @@ class Stacking:
 
     # The loop.
 
-    def _begin(self, case: Case, loop: Propagation) -> None:
-        self._run = Run(case, loop)
+    def _begin(self, case: Case, loop: Propagation, then: Callable[[bool], None] | None = None) -> None:
+        self._run = Run(case, loop, then=then)
         self._place.refresh(case)  # what offered to go on is done
         self._look(self._run)
         self._show()
@@ -232,6 +240,8 @@ class Stacking:
             self._place.say(explain(error), run.case)
         for number in run.loop.plan.numbers:
             self._place.say(self._tell(run, number, why), run.case)
+        if run.then is not None:
+            run.then(not why)
 
     def _tell(self, run: Run, number: int, why: str) -> Message:
         state, loop = run.case.session.state, run.loop

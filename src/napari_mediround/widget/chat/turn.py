@@ -19,7 +19,10 @@ from napari_mediround.errors import (
     MissingWeightsError,
     stop_if,
 )
+from napari_mediround.questions.request import Request
 from napari_mediround.session import Manner, Propagation, Session
+from napari_mediround.session.commands import in_words, is_command, masks_for
+from napari_mediround.session.editing import WorkedOut
 from napari_mediround.session.stack.propagation import PlaneFound
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.project import Project
@@ -55,6 +58,14 @@ class Ask:
         As in `Session.answer`: the round replaces those after it on a branch of its own.
     manner : Manner
         As in `Session.answer`.
+    request : Request, optional
+        What the text, or the step of it that is done now, was understood to ask for; None while it is not.
+    rest : tuple of Request
+        The steps that follow.
+    result : tuple of Reference
+        What the step before gave.
+    number : int
+        How many steps were done already.
     began : float
         When it was asked, by `perf_counter`: a person waits from then on.
     """
@@ -67,6 +78,10 @@ class Ask:
     swaps: tuple[tuple[str, Reference], ...] = ()
     after: int | None = None
     manner: Manner = ASKS
+    request: Request | None = None
+    rest: tuple[Request, ...] = ()
+    result: tuple[Reference, ...] = ()
+    number: int = 0
     began: float = field(default_factory=perf_counter, compare=False)
 
 
@@ -109,10 +124,11 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
 
 def take_turn(
     segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask, job: Job
-) -> tuple[Round, dict[str, str]]:
-    """Answer a question, on the worker; return the round and what answered, for the journal.
+) -> tuple[Ask, Round, dict[str, str]] | Request | WorkedOut:
+    """Answer a question, on the worker; return it as understood, the round, and what answered.
 
-    References are resolved before anything slow.
+    A command is only understood, and an edit worked out: both are done by the one who asked. References are
+    resolved before anything slow.
 
     Raises
     ------
@@ -120,15 +136,33 @@ def take_turn(
         As `Session.answer`, `open_session` and the loading of the model.
     """
     session = open_session(segmenter, project, ask.case, layer, job)
-    references = ask.references
-    if references is None:
+    if ask.request is None:
+        whole = session.understand(ask.text, ask.plane, ask.after, ask.references or ())
+        if is_command(whole):
+            return whole
+        ask = split(ask, whole)
+    request = ask.request
+    if request.action == "edit":
+        return session.work_out(request, masks_for(session, request, ask.result), ask.plane)
+    references, text = ask.references, ask.text
+    if ask.number:
+        references, text = masks_for(session, request, ask.result), in_words(session, request, ask.result)
+    elif references is None:
         swaps = dict(ask.swaps)
-        references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.plane, ask.after))
-    _load(segmenter, job)
+        found = session.resolve(ask.text, ask.plane, ask.after, request)
+        references = tuple(swaps.get(r.phrase, r) for r in found)
+    if request.action == "segment" or session.free_text:
+        _load(segmenter, job)
     job.report(f"Looking at plane {ask.plane} …")
-    question = ask.text, ask.plane, references, ask.window, job.cancelled, ask.after, ask.manner
+    question = text, ask.plane, references, ask.window, job.cancelled, ask.after, request, ask.manner
     round_ = session.answer(*question)
-    return replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
+    return ask, replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
+
+
+def split(ask: Ask, request: Request) -> Ask:
+    """Return a question with the first step of what it was understood as, and those after it."""
+    first, *rest = request.all_steps
+    return replace(ask, request=first, rest=tuple(rest))
 
 
 def _load(segmenter: LazySegmenter, job: Job) -> None:
@@ -162,7 +196,10 @@ def explain(error: Exception, ask: Ask | None = None) -> Message:
             choices.append(Action(words, replace(ask, manner=replace(ask.manner, again=again))))
         return Message(str(error), actions=tuple(choices))
     if isinstance(error, DanglingReferenceError) and ask is not None:
-        choices = (Action(ask.case.name_of(r), replace(ask, references=(r,))) for r in error.choices)
+        choices = (
+            Action(ask.case.name_of(r), replace(ask, references=(r,), request=None, rest=()))
+            for r in (error.choices if not ask.number else ())
+        )
         return Message(str(error), True, tuple(choices))
     if isinstance(error, MediRoundError):
         return Message(str(error), True)

@@ -88,6 +88,12 @@ class MaskLine:
         Of the user.
     number : int
         The one that people see and type, where it is not `value`: that of its structure.
+    recipe : str
+        What was done to it in words, "" for nothing.
+    stale : str
+        What has changed since, in words; "" for nothing.
+    again : Action, optional
+        To do the last of it again with what has changed.
     ribbon : tuple of RibbonPlane
         The planes of its structure, in order; empty where there is one only.
     planes : int
@@ -105,6 +111,9 @@ class MaskLine:
     corrected: bool = False
     verdict: str = ""
     number: int = 0
+    recipe: str = ""
+    stale: str = ""
+    again: Action | None = None
     ribbon: tuple[RibbonPlane, ...] = ()
     planes: int = 0
     actions: tuple[Action, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -159,6 +160,21 @@ class ExportDock(QWidget):
         return self._receipt.toPlainText()
 
     # Slots.
+
+    def choose(self, labels: Labels | None, form: str, values: Collection[int] | None) -> str:
+        """Choose masks, format and the masks of some numbers; return why not, "" where that works."""
+        if labels is None or self._masks.findText(labels.name) < 0:
+            return "There is no mask to export yet."
+        self._masks.setCurrentIndex(self._masks.findText(labels.name))
+        self._show_formats()
+        index = self._formats.findData(form)
+        if index < 0:
+            return f"No {TITLES[form]}: {self._why_not().get(form, 'it does not fit this image')}."
+        self._formats.setCurrentIndex(index)
+        self._show_masks()
+        if values is not None:
+            self._table.tick(values)
+        return ""
 
     def _on_layers(self, event=None) -> None:
         for box, kind in ((self._masks, Labels), (self._images, Image)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
@@ -49,6 +49,12 @@ class MaskTable(QTreeWidget):
             item.setData(0, Qt.ItemDataRole.UserRole, row.key)
             self.addTopLevelItem(item)
         self.blockSignals(False)
+
+    def tick(self, values: Collection[int] | None) -> None:
+        """Tick the rows of some label values alone; all of them for None."""
+        self._ticks |= {row.key: values is None or row.value in values for row in self._rows}
+        rows, self._rows = self._rows, ()
+        self.show_rows(rows)
 
     def forget(self) -> None:
         """Let the verdicts alone decide again."""

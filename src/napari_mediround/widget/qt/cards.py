@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from psygnal import Signal
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QFocusEvent, QKeyEvent
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QMenu,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -21,17 +20,18 @@ from superqt import QFlowLayout
 from napari_mediround.widget.chat.view import (
     KEYS,
     AbsentLine,
-    Action,
     Chip,
     Entry,
     Message,
     Question,
     Reply,
 )
-from napari_mediround.widget.qt.buttons import CHIP_WIDTH, ActionButton, ElidedButton
+from napari_mediround.widget.qt.buttons import ActionButton, ElidedButton
+from napari_mediround.widget.qt.chips import ChipButton, make_menu
 from napari_mediround.widget.qt.mask_row import MaskRow
+from napari_mediround.widget.qt.recipe_row import RecipeRow
 from napari_mediround.widget.qt.relay import relay
-from napari_mediround.widget.qt.wrapping import make_label, make_short_label, plain_caption, plain_tip
+from napari_mediround.widget.qt.wrapping import make_label, make_short_label
 
 STEPS = {"accept": "Accept", "fix": "Fix", "reject": "Reject", "undo": "Undo"}
 STEP_TIPS = {
@@ -118,6 +118,10 @@ class ReplyCard(Card):
             row.number_chosen.connect(relay(self.number_chosen))
             row.action_chosen.connect(relay(self.action_chosen))
             self.column.addWidget(row)
+        for mask in (mask for mask in reply.masks if mask.recipe):
+            recipe = RecipeRow(mask)
+            recipe.action_chosen.connect(relay(self.action_chosen))
+            self.column.insertWidget(self.column.indexOf(self._masks[mask.value]) + 1, recipe)
         for line in reply.absent:
             row = AbsentRow(line)
             row.action_chosen.connect(relay(self.action_chosen))
@@ -182,7 +186,7 @@ class ReplyCard(Card):
             more.setObjectName("chip")
             more.setToolTip("More: ask again, go on from here")
             more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-            more.setMenu(_menu(more, reply.actions, self.action_chosen.emit))
+            more.setMenu(make_menu(more, reply.actions, self.action_chosen.emit))
             head.addWidget(more)
         return head
 
@@ -243,61 +247,3 @@ class AbsentRow(QWidget):
 
     def _act(self, key: object, _checked: bool = False) -> None:
         self.action_chosen.emit(key)
-
-
-class ChipButton(QToolButton):
-    """What a phrase points at: hovering shows the mask, clicking offers others."""
-
-    chosen = Signal(str, object)
-    """(phrase, key of the choice)."""
-    hovered = Signal(int)
-    """(label value), 0 when the pointer or the focus has left."""
-
-    def __init__(self, chip: Chip, tip: str) -> None:
-        super().__init__()
-        self._chip = chip
-        self.setObjectName("chip")
-        self.setToolTip(plain_tip(tip))
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self._name(chip.current)
-        if chip.choices:
-            self.setMenu(_menu(self, chip.choices, self._choose))
-
-    def _name(self, target: str) -> None:
-        text = f"“{self._chip.phrase}” → {target}"
-        self.setAccessibleName(text)
-        cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH)
-        self.setText(plain_caption(cut))
-
-    def _choose(self, key: object) -> None:
-        self._name(next(choice.label for choice in self._chip.choices if choice.key == key))
-        self.chosen.emit(self._chip.phrase, key)
-
-    def enterEvent(self, event: QEvent) -> None:
-        """Show the mask."""
-        super().enterEvent(event)
-        self.hovered.emit(self._chip.value)
-
-    def leaveEvent(self, event: QEvent) -> None:
-        """Show all masks again."""
-        super().leaveEvent(event)
-        self.hovered.emit(0)
-
-    def focusInEvent(self, event: QFocusEvent) -> None:
-        """Show the mask to who works with the keyboard."""
-        super().focusInEvent(event)
-        self.hovered.emit(self._chip.value)
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Show all masks again."""
-        super().focusOutEvent(event)
-        self.hovered.emit(0)
-
-
-def _menu(owner: QWidget, actions: tuple[Action, ...], act) -> QMenu:
-    menu = QMenu(owner)
-    for action in actions:
-        label = menu.fontMetrics().elidedText(action.label, Qt.TextElideMode.ElideMiddle, 2 * CHIP_WIDTH)
-        menu.addAction(plain_caption(label), partial(act, action.key))
-    return menu

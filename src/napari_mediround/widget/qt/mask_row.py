@@ -141,8 +141,8 @@ def _quality(mask: MaskLine) -> QHBoxLayout:
         row.addStretch()
         return row
     if mask.quality is None:
-        drawn = make_short_label("drawn by hand", "muted")
-        drawn.setToolTip("The model does not judge a mask that a person drew")
+        drawn = make_short_label("changed in words" if mask.recipe else "drawn by hand", "muted")
+        drawn.setToolTip("The model does not judge a mask that a person changed")
         row.addWidget(drawn)
         row.addStretch()
         return row

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QFlowLayout
 
 from napari_mediround.widget.chat.view import Chip, Suggestion
-from napari_mediround.widget.qt.cards import ChipButton
+from napari_mediround.widget.qt.chips import ChipButton
 from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.wrapping import make_label, plain_caption, plain_tip
 
