@@ -204,7 +204,7 @@ class FakeView:
     def __init__(self) -> None:
         self.entries: list = []
         self.busy = self.status = self.restored = self.project = ""
-        self.fix = None
+        self.fix = self.stack = None
         self.focused = 0
 
     def show_project(self, name, hint) -> None:

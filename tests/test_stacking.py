@@ -8,9 +8,9 @@ from desk import Desk
 from fakes import FakeSegmenter, make_picture, make_volume
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.widget.chat.stack_lines import AcceptAll, Follow, GoOn, NextDoubtful, RejectAll
 from napari_mediround.widget.chat.turn import Show
 from napari_mediround.widget.chat.view import Message, Question
+from napari_mediround.widget.stack.stack_lines import AcceptAll, Follow, GoOn, NextDoubtful, RejectAll
 
 
 class Still(FakeSegmenter):
@@ -41,15 +41,28 @@ def do_one(desk: Desk) -> None:
         desk.worker.finished.emit(job, job.work(job))
 
 
+def begin(desk: Desk, done: int = 0) -> None:
+    """Ask for the liver in the stack and let so many planes be done."""
+    desk.view.question_asked.emit("the liver in the whole stack")
+    while desk.view.stack is None or desk.view.stack.done < done:
+        do_one(desk)
+
+
 def planes(desk: Desk, number: int = 1) -> list[int]:
     """Return the planes that show a structure."""
     shown = desk.session.state.shown
     return sorted(label.plane for label in shown if label.drawn == number and label.mask.area)
 
 
+def last(desk: Desk) -> Message:
+    """Return what was said last, checks of masks aside: those stand below each card."""
+    said = [entry for entry in desk.view.entries if isinstance(entry, Message)]
+    return [entry for entry in said if not entry.text.startswith("Check: ")][-1]
+
+
 def actions(desk: Desk) -> dict[str, object]:
     """Return what the last message offers."""
-    return {action.label: action.key for action in desk.view.entries[-1].actions}
+    return {action.label: action.key for action in last(desk).actions}
 
 
 def test_a_question_about_the_stack_goes_both_ways_and_has_one_card():
@@ -62,7 +75,7 @@ def test_a_question_about_the_stack_goes_both_ways_and_has_one_card():
     assert (line.number, len(line.ribbon), line.planes) == (1, 5, 5)
     assert line.area.endswith("ml") or "mm³" in line.area
     assert set(np.unique(desk.mask_layer.data)) == {0, 1}
-    text = desk.view.entries[-1].text
+    text = last(desk).text
     assert text == "Propagated 1 liver to 4 planes, 0 to 4. It stopped: the stack ends."
     assert actions(desk) == {"Accept all 4": AcceptAll((5, 4, 2, 3))}, "in the order of the planes"
     assert desk.view.stack is None
@@ -82,9 +95,7 @@ def test_the_switch_means_the_stack_and_the_key_follows_the_mask_at_hand():
 
 def test_progress_says_how_many_of_how_many_and_a_question_can_be_asked_meanwhile():
     desk = open_desk()
-    desk.view.question_asked.emit("the liver in the whole stack")
-    do_one(desk)
-    do_one(desk)
+    begin(desk, 1)
     state = desk.view.stack
     assert (state.words, state.done, state.steps) == ("1 liver: plane 3", 1, 4)
     desk.view.question_asked.emit("the spleen")
@@ -95,8 +106,7 @@ def test_progress_says_how_many_of_how_many_and_a_question_can_be_asked_meanwhil
 
 def test_a_paused_run_waits_and_goes_on():
     desk = open_desk()
-    desk.view.question_asked.emit("the liver in the whole stack")
-    do_one(desk)
+    begin(desk)
     desk.view.run_step_chosen.emit("pause")
     desk.worker.run()
     assert planes(desk) == [2, 3]
@@ -108,13 +118,11 @@ def test_a_paused_run_waits_and_goes_on():
 
 def test_a_cancelled_run_keeps_what_was_found_and_undo_takes_it_back_in_one_step():
     desk = open_desk()
-    desk.view.question_asked.emit("the liver in the whole stack")
-    do_one(desk)
-    do_one(desk)
+    begin(desk, 1)
     desk.view.run_step_chosen.emit("cancel")
     desk.worker.run()
     assert planes(desk) == [2, 3]
-    assert "It stopped: it was cancelled" in desk.view.entries[-1].text
+    assert "It stopped: it was cancelled" in last(desk).text
     assert desk.view.stack is None
     desk.press("U")
     assert planes(desk) == [2]
@@ -127,9 +135,7 @@ def test_a_run_cut_off_by_a_restart_is_offered_and_goes_on(tmp_path):
     desk = open_desk(study=study)
     desk.view.project_chosen.emit(str(tmp_path / "p"))
     desk.worker.run()
-    desk.view.question_asked.emit("the liver in the whole stack")
-    do_one(desk)
-    do_one(desk)
+    begin(desk, 1)
     desk.controller.stop()
     again = Desk(Still)
     again.view.project_chosen.emit(str(tmp_path / "p"))
@@ -148,10 +154,10 @@ def test_a_run_cut_off_by_a_restart_is_offered_and_goes_on(tmp_path):
 
 def test_the_viewer_goes_along_where_that_is_wanted():
     desk = open_desk()
-    desk.view.question_asked.emit("the liver in the whole stack")
-    do_one(desk)
+    begin(desk)
     desk.view.run_step_chosen.emit("follow")
-    do_one(desk)
+    while desk.view.stack.done < 1:
+        do_one(desk)
     assert desk.view.plane == 3
     desk.worker.run()
     assert desk.view.plane == 0
@@ -160,7 +166,7 @@ def test_the_viewer_goes_along_where_that_is_wanted():
 def test_doubtful_planes_are_asked_about_the_worst_first_and_the_key_goes_there():
     desk = open_desk(Still(2, 3))  # planes 4 and 1
     desk.ask("the liver in the whole stack")
-    assert desk.view.entries[-1].text.endswith("2 planes are doubtful: planes 1 and 4.")
+    assert last(desk).text.endswith("2 planes are doubtful: planes 1 and 4.")
     assert list(actions(desk)) == ["Next doubtful (Shift+D)"]
     desk.press("Shift+D")
     assert (desk.view.plane, desk.view.current) == (1, 4)
@@ -200,7 +206,7 @@ def test_a_fix_offers_to_renew_the_doubtful_planes_beside_it():
     place = desk.controller._place
     place.take(place.case, desk.session.fix(1, Mask.from_array(fixed)))
     desk.controller._verdicts.judged.emit(place.case, 1)
-    assert desk.view.entries[-1].text == (
+    assert last(desk).text == (
         "1 liver is doubtful on planes 3 and 4, beside the plane that you judged."
     )
     assert list(actions(desk)) == ["Renew 2 doubtful planes"]
@@ -220,7 +226,7 @@ def test_a_gap_between_two_accepted_planes_can_be_filled():
     desk.view.plane_chosen.emit(4)
     desk.ask("the liver")
     desk.press("J")
-    message = desk.view.entries[-1]
+    message = last(desk)
     assert message.text == "1 liver has no mask on planes 1 to 3, between two planes that you accepted."
     desk.view.action_chosen.emit(message.actions[0].key)
     desk.worker.run()
@@ -232,7 +238,8 @@ def test_a_gap_between_two_accepted_planes_can_be_filled():
 def test_asked_again_on_its_plane_it_offers_to_show_to_replace_and_to_keep_both():
     desk = open_desk()
     desk.ask("the liver")
-    said = desk.ask("segment the liver")
+    desk.ask("segment the liver")
+    said = last(desk)
     assert said.text == "Plane 2 has a mask of the liver already: [1]."
     show, replace_it, both = said.actions
     assert [a.label for a in said.actions] == ["Show 1 liver", "Replace it", "Keep both"]
@@ -277,7 +284,7 @@ def test_a_failure_pauses_the_run_and_is_told_in_words():
     segmenter.carry = lambda mask, image, structure: 1 / 0
     desk = open_desk(segmenter)
     desk.ask("the liver in the whole stack")
-    assert "ZeroDivisionError" in desk.view.entries[-1].text
+    assert "ZeroDivisionError" in last(desk).text
     assert desk.view.stack.paused
     del segmenter.carry
     desk.view.run_step_chosen.emit("resume")
@@ -288,9 +295,9 @@ def test_a_failure_pauses_the_run_and_is_told_in_words():
 def test_a_closed_image_leaves_the_run_to_be_gone_on_with():
     desk = open_desk()
     layer = desk.controller._place.case.layer()
-    desk.view.question_asked.emit("the liver in the whole stack")
-    do_one(desk)
-    session, job = desk.session, desk.worker.jobs.pop(0)
+    begin(desk)
+    session, job = desk.session, desk.controller._stacking._run.job
+    desk.worker.jobs.remove(job)
     desk.viewer.layers.remove(layer)
     del layer
     desk.worker.finished.emit(job, job.work(job))
@@ -301,16 +308,15 @@ def test_a_closed_image_leaves_the_run_to_be_gone_on_with():
 
 def test_what_was_undone_meanwhile_ends_the_run():
     desk = open_desk()
-    desk.view.question_asked.emit("the liver in the whole stack")
-    do_one(desk)
-    do_one(desk)
-    job = desk.worker.jobs.pop(0)
+    begin(desk, 1)
+    job = desk.controller._stacking._run.job
+    desk.worker.jobs.remove(job)
     found = job.work(job)
     desk.press("U")
     desk.press("U")
     desk.worker.finished.emit(job, found)
     desk.worker.run()
-    assert "has changed" in desk.view.entries[-1].text
+    assert "has changed" in last(desk).text
     assert desk.session.stack is None
 
 

@@ -18,14 +18,6 @@ from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Session, Step
 from napari_mediround.session.editing import recipe_lines
 from napari_mediround.session.stack.standing import doubtful_planes
-from napari_mediround.widget.chat.stack_lines import (
-    AcceptAll,
-    Follow,
-    GoOn,
-    NextDoubtful,
-    RejectAll,
-    add_planes,
-)
 from napari_mediround.widget.chat.view import (
     AbsentLine,
     Action,
@@ -38,6 +30,14 @@ from napari_mediround.widget.chat.view import (
 )
 from napari_mediround.widget.layers.layer_geometry import STUDY_KEY, Grid, layer_grid, leading_shape
 from napari_mediround.widget.layers.mask_layer import label_colour
+from napari_mediround.widget.stack.stack_lines import (
+    AcceptAll,
+    Follow,
+    GoOn,
+    NextDoubtful,
+    RejectAll,
+    add_planes,
+)
 
 NOT_FOUND = "No {} on this plane."
 MOVED = "The card of {} is further down, where it was asked for last."

@@ -25,7 +25,6 @@ from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
 from napari_mediround.widget.chat.screen import DockScreen
 from napari_mediround.widget.chat.sight import SCALED, Sight
-from napari_mediround.widget.chat.stacking import Stacking
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
 from napari_mediround.widget.chat.window_choice import WindowChoice
@@ -33,6 +32,7 @@ from napari_mediround.widget.layers import layer_geometry
 from napari_mediround.widget.layers.following import Following
 from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
+from napari_mediround.widget.stack.stacking import Stacking
 from napari_mediround.widget.worker import Worker
 
 
@@ -73,9 +73,8 @@ class ChatController:
         self._fixing = Fixing(place, self._verdicts, press)
         self._stacking = Stacking(place, self._sight, self._verdicts.choose)
         self._verdicts.judged.connect(self._stacking.offer)
-        does = self._go_to_plane, self._fix_mask, self._stop
-        screen = DockScreen(place, self._sight, self._window, *does)
-        clock = self._verdicts.start_clock
+        does = self._go_to_plane, self._fix_mask, lambda: self._stop() or self._stacking.cancel()
+        screen, clock = DockScreen(place, self._sight, self._window, *does), self._verdicts.start_clock
         self._asking = Asking(place, self._about, clock, self._stacking.follow, screen)
         self._projects = Projects(place)
         self._reading = Reading(place)
@@ -106,16 +105,19 @@ class ChatController:
 
     def stop(self) -> None:
         """Cancel what runs, let go of the model and of the project; the next question takes both again."""
-        self._fixing.drop()
-        self._asking.cancel()
-        self._stacking.leave()
-        self._place.cancel_all()
+        self._let_go()
         self._place.clear_away()
         self._worker.stop()
         self._segmenter.release()
         self._asking.forget_plane()
         self._close_project()
         self._started = False
+
+    def _let_go(self) -> None:
+        self._fixing.drop()
+        self._asking.cancel()
+        self._stacking.leave()
+        self._place.cancel_all()
 
     def disconnect(self) -> None:
         """Disconnect from the viewer and release the project."""
@@ -142,7 +144,7 @@ class ChatController:
             (view.follow_chosen, self._on_follow_chosen),
             (view.window_chosen, self._window.choose),
             (view.action_chosen, self._on_action_chosen),
-            (view.device_chosen, self._on_device_chosen),
+            (view.device_chosen, self._place.change_device),
             (view.step_chosen, self._on_step_chosen),
             (view.mask_chosen, self._verdicts.choose),
             (view.mask_hovered, self._place.highlight),
@@ -153,7 +155,6 @@ class ChatController:
             (view.names_chosen, self.imports.name),
             (view.key_pressed, self._on_key_pressed),
             (view.stack_chosen, self._asking.mean_stack),
-            (view.run_step_chosen, self._stacking.step),
         )
 
     def _viewer_slots(self) -> tuple:
@@ -165,10 +166,7 @@ class ChatController:
     # What is asked about: project, image, volume, plane, window.
 
     def _on_project_chosen(self, folder: str) -> None:
-        self._fixing.drop()
-        self._asking.cancel()
-        self._stacking.leave()
-        self._place.cancel_all()
+        self._let_go()
         for cases in self._cases.values():
             for case in cases.values():
                 labels = case.labels()
@@ -287,8 +285,8 @@ class ChatController:
     def _on_volume_chosen(self, number: int) -> None:
         layer = self._place.layer()
         if layer is not None:
-            volume = np.unravel_index(number, layer_geometry.leading_shape(layer))
-            volume = tuple(int(at) for at in volume)
+            lengths = layer_geometry.leading_shape(layer)
+            volume = tuple(int(at) for at in np.unravel_index(number, lengths))
             for axis, at in enumerate(layer_geometry.volume_point(layer, self._viewer.dims, volume)):
                 self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
             self._choose(layer, volume)
@@ -363,9 +361,7 @@ class ChatController:
             if case is not None and not self._fixing.busy and key.value in case.values:
                 self._fix_mask(key.value)
         else:
-            parts = (
-                self._asking, self._stacking, self._verdicts, self.imports, self.checks, self._projects,
-            )  # fmt: skip
+            parts = self._asking, self._stacking, self._verdicts, self.imports, self.checks, self._projects
             next((part for part in parts if part.act(key)), None)
 
     def _on_step_chosen(self, step: str) -> None:
@@ -384,34 +380,21 @@ class ChatController:
             self._verdicts.take(step)
 
     def _step_in_fix(self, step: str) -> None:
-        if step in ("undo", "redo"):
-            self._fixing.step_back(step)
-        elif step == "fix":
-            self._fixing.next_answered()
-        elif step == "accept":
-            self._fixing.end("")
-        elif step == "reject":
-            self._fixing.refuse()
-        elif step == "drop":
-            self._fixing.drop()
+        fixing = self._fixing
+        steps = {"fix": fixing.next_answered, "reject": fixing.refuse, "drop": fixing.drop}
+        steps |= {"accept": partial(fixing.end, "")}
+        steps |= {name: partial(fixing.step_back, name) for name in ("undo", "redo")}
+        if step in steps:
+            steps[step]()
 
     def _on_key_pressed(self, key: str) -> None:
         reasons = {letter: reason for reason, letter in REASON_KEYS.items()}
         steps = {letter: step for step, letter in KEYS.items()}
-        if self._fixing.busy and key in reasons:
-            self._fixing.end(reasons[key])
-        elif self._fixing.busy and key == DONE_KEY:
-            self._fixing.end("")
+        if self._fixing.busy and (key in reasons or key == DONE_KEY):
+            self._fixing.end(reasons.get(key, ""))
         elif key == DROP_KEY:
             self._stop()
         elif key in steps:
             self._on_step_chosen(steps[key])
         elif key == QUESTION_KEY:
             self._view.focus_question()
-
-    def _on_device_chosen(self, device: str) -> None:
-        self._place.submit(
-            lambda job: self._segmenter.change_device(device),
-            lambda _: self._place.show_status(),
-            lambda error: self._place.say(Message(str(error), is_error=True)),
-        )

@@ -100,6 +100,14 @@ class Workplace:
         self._end(job)
         self._show_idle()
 
+    def change_device(self, device: str) -> None:
+        """Move the model to another device, on the worker."""
+        self.submit(
+            lambda job: self.segmenter.change_device(device),
+            lambda _: self.show_status(),
+            lambda error: self.say(Message(str(error), is_error=True)),
+        )
+
     def cancel_all(self) -> None:
         """Cancel all jobs and ignore their results."""
         for job in tuple(self._tasks):

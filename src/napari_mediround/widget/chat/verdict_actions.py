@@ -13,9 +13,9 @@ from napari_mediround.session import Step
 from napari_mediround.widget.chat.case import Case, Confirm, GoTo, Overlap
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.sight import Sight
-from napari_mediround.widget.chat.stack_lines import AcceptAll, RejectAll
 from napari_mediround.widget.chat.turn import Show
 from napari_mediround.widget.chat.view import Action, Message
+from napari_mediround.widget.stack.stack_lines import AcceptAll, RejectAll
 
 UNSEEN = "{name} was not in view, so nothing was judged. Plane {plane} is shown now: press again to judge it."
 """Said where a key would judge a mask that is not on the screen."""

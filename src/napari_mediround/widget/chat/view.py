@@ -9,7 +9,7 @@ from typing import Protocol
 from psygnal import SignalInstance
 
 from napari_mediround.questions.suggestions import Suggestion
-from napari_mediround.widget.chat.stack_view import RibbonPlane, StackState
+from napari_mediround.widget.stack.stack_view import RibbonPlane, StackState
 
 KEYS = {
     "accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C",

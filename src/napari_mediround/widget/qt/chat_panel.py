@@ -26,9 +26,9 @@ from napari_mediround.widget.qt.question_box import QuestionBox
 from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.round_list import RoundList
 from napari_mediround.widget.qt.source_form import Choices
-from napari_mediround.widget.qt.stack_bar import StackBar
 from napari_mediround.widget.qt.status import BusyBar, StatusLine
 from napari_mediround.widget.qt.style import style
+from napari_mediround.widget.stack.stack_bar import StackBar
 
 
 class ChatPanel(MaskDrop, CancellablePanel):

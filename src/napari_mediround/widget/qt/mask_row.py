@@ -12,8 +12,8 @@ from superqt import QFlowLayout
 from napari_mediround.domain.rounds import LOW_QUALITY
 from napari_mediround.widget.chat.view import MaskLine
 from napari_mediround.widget.qt.buttons import ActionButton
-from napari_mediround.widget.qt.ribbon import Ribbon
 from napari_mediround.widget.qt.wrapping import make_label, make_short_label
+from napari_mediround.widget.stack.ribbon import Ribbon
 
 VERDICTS = {"": "proposed", "accepted": "✓ accepted", "corrected": "✎ corrected", "rejected": "✕ rejected"}
 

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_mediround.widget.chat.stack_view import StackState
 from napari_mediround.widget.qt.wrapping import make_short_label
+from napari_mediround.widget.stack.stack_view import StackState
 
 
 class StackBar(QWidget):

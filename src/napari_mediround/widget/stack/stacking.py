@@ -14,9 +14,9 @@ from napari_mediround.session.stack.standing import doubtful_beside, doubtful_pl
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.sight import Sight
-from napari_mediround.widget.chat.stack_lines import AcceptAll, Follow, GoOn, NextDoubtful
 from napari_mediround.widget.chat.turn import explain, find_plane
 from napari_mediround.widget.chat.view import KEYS, Action, Message, StackState
+from napari_mediround.widget.stack.stack_lines import AcceptAll, Follow, GoOn, NextDoubtful
 from napari_mediround.widget.worker import Job
 
 ONE_PLANE = "The image has one plane only, so there is no other plane to propagate the mask to."
@@ -60,6 +60,7 @@ class Stacking:
         self._run: Run | None = None
         self._follows = False
         place.case_opened.connect(self._on_case_opened)
+        place.view.run_step_chosen.connect(self.step)
 
     @property
     def busy(self) -> bool:

@@ -9,8 +9,8 @@ from qtpy.QtCore import Property, QEvent, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_mediround.widget.chat.stack_view import RibbonPlane
 from napari_mediround.widget.qt.wrapping import plain_tip
+from napari_mediround.widget.stack.stack_view import RibbonPlane
 
 HEIGHT, MARK = 14, 3
 """Of the strip and of the mark of the current plane, in pixels."""
