@@ -31,6 +31,7 @@ SCALED = (
     "conversation begins. The masks so far stay in the viewer, and in the project."
 )
 ACROSS = "View turned: questions go to plane {plane}."
+IN_3D = "3-D view: questions go to plane {plane}."
 UNSHOWN = "Layer turned: napari cannot show plane {plane}."
 UNSIDED = "Left and right are not known."
 
@@ -109,7 +110,7 @@ class Sight:
         layer, grid, dims = self._place.layer(), self._place.case.grid, self._place.viewer.dims
         hints = []
         if is_turned(layer, grid, dims):
-            hints.append(ACROSS)
+            hints.append(IN_3D if dims.ndisplay == 3 else ACROSS)
         elif shown_plane(layer, grid, dims) is None:
             hints.append(UNSHOWN)
         if not grid.geometry.oriented:
