@@ -135,7 +135,7 @@ class FakeSegmenter:
         self.refined.append((points_xy, positive, box_xyxy, previous))
         return Mask.from_array(mask), self.quality
 
-    def carry(self, mask, image, structure="") -> tuple[Mask, float]:
+    def propagate(self, mask, image, structure="") -> tuple[Mask, float]:
         """Return the mask a pixel smaller all round, until nothing is left of it."""
         self.carried.append((mask, image))
         return Mask.from_array(ndimage.binary_erosion(mask.to_array())), self.quality

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_mediround.errors import AdapterError
-from napari_mediround.model.adapter import WEIGHTS, AdapterShape, read_adapter
+from napari_mediround.model.adapter import CARD, WEIGHTS, AdapterShape, read_adapter
 from napari_mediround.training.learning.adapter_store import AdapterStore, compare_cards
 
 
@@ -46,6 +46,15 @@ def test_a_new_project_has_none_and_none_is_live(store):
 def test_they_are_numbered_and_all_kept(store):
     assert [add(store, k) for k in range(3)] == ["a001", "a002", "a003"]
     assert store.names() == ["a001", "a002", "a003"]
+
+
+def test_one_that_is_being_written_is_not_there_yet(store):
+    name = add(store, 1)
+    card = store.path(name) / CARD
+    card.rename(card.with_suffix(".part"))
+    assert store.names() == []
+    card.with_suffix(".part").rename(card)
+    assert store.names() == [name]
 
 
 def test_going_back_takes_back_one_switch_after_the_other(store):

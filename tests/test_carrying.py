@@ -24,7 +24,7 @@ class Moving(FakeSegmenter):
         super().__init__()
         self.shift, self.carried_quality = shift, quality
 
-    def carry(self, mask, image, structure=""):
+    def propagate(self, mask, image, structure=""):
         """Return the mask, moved."""
         self.carried.append((mask, image))
         return Mask.from_array(np.roll(mask.to_array(), self.shift, 1)), self.carried_quality

@@ -18,7 +18,7 @@ from napari_mediround.model.build import build_mediround
 from napari_mediround.session import Session
 from napari_mediround.training.learning.case_images import find_studies, patient_at
 from napari_mediround.training.learning.corrections import read_rounds
-from napari_mediround.training.learning.samples import write_lesson
+from napari_mediround.training.learning.samples import write_sample
 
 RIGHT = Mask.from_array(np.pad(np.ones((6, 8), bool), ((9, 9), (12, 12))))
 
@@ -124,7 +124,7 @@ def carry_once():
 
 def test_the_text_of_a_carried_mask_is_not_read():
     model = build_mediround("tiny")
-    lessons = [write_lesson(model, round_, torch.no_grad()(model.encode_image)) for round_ in carry_once()]
+    lessons = [write_sample(model, round_, torch.no_grad()(model.encode_image)) for round_ in carry_once()]
     words = [[piece for piece in lesson.pieces if isinstance(piece, int)] for lesson in lessons]
     for read in map(model.language.tokenizer.decode, words):
         assert "Segment the liver." in read

@@ -67,6 +67,12 @@ def test_the_next_question_has_the_next_number_and_can_point_at_an_import(sessio
     assert session.label_names()[4] == "4 liver"
 
 
+def test_words_mean_an_imported_mask_as_any_other(session):
+    take(session)
+    (reference,) = session.resolve("the vessel behind the liver")
+    assert session.conversation.target(reference).mask.area == 100
+
+
 def test_an_import_is_undone_and_redone_in_one_step_and_survives_a_restart(session):
     take(session)
     whole = session.label_volume()

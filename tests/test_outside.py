@@ -91,3 +91,15 @@ def test_a_file_without_a_mask_is_refused(tmp_path):
     save_grid(tmp_path / "a.nii.gz", np.zeros(GRID.shape, np.uint16), GRID)
     with pytest.raises(UnreadableFileError, match="no mask"):
         read_incoming(tmp_path / "a.nii.gz", GRID)
+
+
+def test_a_tiff_has_no_place_and_is_taken_plane_by_plane_where_it_fits(tmp_path):
+    volume = make_discs().flatten()[0]
+    export(volume, tmp_path / "a.tif")
+    found = read_incoming(tmp_path / "a.tif", GRID, load_anatomy())
+    assert np.array_equal(found.volume.layers[0], volume.layers[0])
+    assert [s.name for s in found.volume.segments] == [s.name for s in volume.segments]
+    assert any("no place" in note for note in found.volume.notes)
+    small = Geometry((1, *GRID.shape[1:]), GRID.affine)
+    with pytest.raises(UnreadableFileError, match="no place in millimetres"):
+        read_incoming(tmp_path / "a.tif", small)

@@ -24,7 +24,7 @@ class Everywhere(FakeSegmenter):
         super().__init__()
         self.doubted = {int(plane.strip("p")): quality for plane, quality in doubted.items()}
 
-    def carry(self, mask, image, structure=""):
+    def propagate(self, mask, image, structure=""):
         """Return the mask as it is, on the plane last set."""
         self.carried.append((structure, self.plane))
         return mask, self.doubted.get(self.plane, 0.9)

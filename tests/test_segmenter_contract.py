@@ -62,7 +62,7 @@ def test_a_mask_goes_to_the_next_plane(segmenter) -> None:
     before = segmenter.set_image(make_plane(0))
     answer = segmenter.ask("the liver", Conversation(), ())
     segmenter.set_image(make_plane(1))
-    mask, quality = segmenter.carry(answer.targets[0].mask, before)
+    mask, quality = segmenter.propagate(answer.targets[0].mask, before)
     assert mask.shape == (48, 64)
     assert 0 <= quality <= 1
 

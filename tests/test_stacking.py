@@ -20,7 +20,7 @@ class Still(FakeSegmenter):
         super().__init__()
         self.doubted = doubted
 
-    def carry(self, mask, image, structure=""):
+    def propagate(self, mask, image, structure=""):
         """Return the mask as it is."""
         self.carried.append((mask, image))
         return mask, 0.5 if len(self.carried) in self.doubted else 0.9
@@ -281,12 +281,12 @@ def test_where_there_is_nothing_to_follow_nothing_happens(problem):
 
 def test_a_failure_pauses_the_run_and_is_told_in_words():
     segmenter = Still()
-    segmenter.carry = lambda mask, image, structure: 1 / 0
+    segmenter.propagate = lambda mask, image, structure: 1 / 0
     desk = open_desk(segmenter)
     desk.ask("the liver in the whole stack")
     assert "ZeroDivisionError" in last(desk).text
     assert desk.view.stack.paused
-    del segmenter.carry
+    del segmenter.propagate
     desk.view.run_step_chosen.emit("resume")
     desk.worker.run()
     assert planes(desk) == [0, 1, 2, 3, 4]

@@ -32,7 +32,7 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.rehearsal import load_rehearsal
 from napari_mediround.training.learning.routine import Learner
-from napari_mediround.training.learning.samples import JudgedMask, JudgedRound, Lesson, write_lesson
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound, Sample, write_sample
 from napari_mediround.training.learning.steps import Item, Stage
 from napari_mediround.weights import check
 
@@ -71,7 +71,7 @@ def seconds_of(work) -> float:
     return median(taken)
 
 
-def time_steps(model: MediRound, lesson: Lesson, image: np.ndarray, coarse: bool) -> tuple[float, float]:
+def time_steps(model: MediRound, lesson: Sample, image: np.ndarray, coarse: bool) -> tuple[float, float]:
     """Return the seconds of a step from kept features and of one with everything in the loop."""
     adapter, stage = Adapter(model), Stage(model)
     model.requires_grad_(False)
@@ -114,8 +114,8 @@ def main() -> int:
             store.put(key, model.encode_image(image))
         return store.get(key)
 
-    lessons = [write_lesson(model, round_, encode) for round_ in rounds]
-    rehearsed = [write_lesson(model, round_, encode) for round_ in load_rehearsal()[0]]
+    lessons = [write_sample(model, round_, encode) for round_ in rounds]
+    rehearsed = [write_sample(model, round_, encode) for round_ in load_rehearsal()[0]]
     image, ratios = next(iter(rounds[0].images.values())), {}
     for coarse in (False, True):
         kept, loop = time_steps(model, lessons[0], image, coarse)

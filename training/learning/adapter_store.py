@@ -65,9 +65,9 @@ class AdapterStore:
         self.folder = Path(project) / FOLDER
 
     def names(self) -> list[str]:
-        """Return the names of the adapters, oldest first."""
-        there = [p for p in self.folder.glob("*") if is_adapter(p)] if self.folder.exists() else []
-        return [p.name for p in sorted(there, key=lambda p: (self.card(p.name).get("made", ""), p.name))]
+        """Return the names of the adapters, oldest first. One whose card is not written yet is not there."""
+        whole = [p.name for p in self.folder.glob("*") if is_adapter(p) and (p / CARD).is_file()]
+        return sorted(whole, key=lambda name: (self.card(name).get("made", ""), name))
 
     def path(self, name: str) -> Path:
         """Return the folder of an adapter.

@@ -22,7 +22,7 @@ from napari_mediround.errors import (
     SettingsError,
     TooFewCorrectionsError,
 )
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.journal import Journal
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.training.evaluation.evaluate import spread
@@ -38,7 +38,7 @@ from napari_mediround.training.learning.samples import (
     JudgedRound,
     shown_structures,
     touched_structures,
-    write_lesson,
+    write_sample,
 )
 from napari_mediround.training.learning.split import Split, choose_checks, choose_latest, divide
 
@@ -132,7 +132,7 @@ def read_corrections(project: Path, journal: Journal) -> Corrections:
 def learn_from_corrections(
     project: Path,
     journal: Journal,
-    predictor: AdaptedPredictor,
+    predictor: Predictor,
     settings: LearningSettings | None = None,
     report: Report | None = None,
     cancelled: Cancelled | None = None,
@@ -147,7 +147,7 @@ def learn_from_corrections(
         Its folder.
     journal : Journal
         Journal of the project, open for reading at least.
-    predictor : AdaptedPredictor
+    predictor : Predictor
         Is copied, so that it can answer meanwhile. If `live` of the result is true, give it the new adapter:
         ``predictor.use_adapter(AdapterStore(project).live_path)``.
     settings : LearningSettings, optional
@@ -201,7 +201,7 @@ def learn_from_corrections(
 def measure_adapter(
     project: Path,
     journal: Journal,
-    predictor: AdaptedPredictor,
+    predictor: Predictor,
     name: str,
     report: Report | None = None,
     cancelled: Cancelled | None = None,
@@ -236,18 +236,18 @@ def _alone(project: Path):
         ) from error
 
 
-def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]], report: Report, cancelled):
+def _write_lessons(own: Predictor, parts: Sequence[Sequence[JudgedRound]], report: Report, cancelled):
     """Return the samples of each part; planes without a cached embedding are encoded."""
     total, done, written = sum(map(len, parts)), 0, []
     for part in parts:
-        lessons = []
+        samples = []
         for round_ in part:
             if cancelled():
                 raise CancelledError("Cancelled.")
             report(Progress("reading", done, total, 0.0, None, None, 0.0, 0.0))
-            lessons.append(write_lesson(own.model, round_, own.encode))
+            samples.append(write_sample(own.model, round_, own.encode))
             done += 1
-        written.append(lessons)
+        written.append(samples)
     return written
 
 
@@ -258,7 +258,7 @@ class _Gate:
     ----------
     project : Path
     found : Corrections
-    own : AdaptedPredictor
+    own : Predictor
         Its adapter is changed meanwhile.
     report, cancelled : callable or None
         As of `learn_from_corrections`.
@@ -270,7 +270,7 @@ class _Gate:
         self,
         project: Path,
         found: Corrections,
-        own: AdaptedPredictor,
+        own: Predictor,
         report: Report | None,
         cancelled: Cancelled | None,
         most_tested: int = MOST_TESTED,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou, mask_loss
@@ -77,11 +77,11 @@ def collect_bank(
 
 
 @torch.no_grad()
-def collect_landmarks(model: MediRound, bank: Path) -> Landmarks:
+def collect_landmarks(model: MediRound, bank: Path) -> Prototypes:
     """Return the prototypes: the structures of a bank, each with the mean of its SEG vectors."""
     states = torch.load(bank, map_location=model.device, weights_only=True)
     vectors = [model.project_seg(states[name]).mean(0) for name in states]
-    return Landmarks(tuple(states), torch.stack(vectors))
+    return Prototypes(tuple(states), torch.stack(vectors))
 
 
 def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettings) -> None:

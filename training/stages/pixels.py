@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_mediround.model.features import Seen
+from napari_mediround.model.features import DecoderFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import View, stack_views
@@ -134,7 +134,7 @@ class Batch:
     rows: list[int]
 
     @torch.no_grad()
-    def see(self, model: MediRound, coarse: bool = False) -> Seen:
+    def see(self, model: MediRound, coarse: bool = False) -> DecoderFeatures:
         """Return the decoder features of the plane of each mask, on the full or on half the grid."""
         embeddings, pixels = (x.to(model.device) for x in stack_views(self.views))
         return model.look(F.avg_pool2d(embeddings, 2) if coarse else embeddings, pixels).take(self.of)

@@ -29,7 +29,7 @@ from napari_mediround.model.checkpoint import (
 )
 from napari_mediround.model.finder import fold_norms
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 from napari_mediround.settings import read_toml, to_settings
 from napari_mediround.training.data.pictures import load_shares
 from napari_mediround.training.data.planes import set_of
@@ -126,7 +126,7 @@ def load_decoder(model: MediRound, checkpoint: Path) -> None:
 
 def snapshot(model: MediRound) -> dict[str, Tensor]:
     """Return a copy of all trained tensors, and of the prototypes by their names."""
-    known = model.landmarks or Landmarks((), torch.zeros(0, model.channels))
+    known = model.landmarks or Prototypes((), torch.zeros(0, model.channels))
     marks = {f"{LANDMARKS}.{n}": v for n, v in zip(known.names, known.vectors, strict=True)}
     return {name: value.detach().clone() for name, value in (trained_state(model) | marks).items()}
 
@@ -142,7 +142,7 @@ def average_with(model: MediRound, before: dict[str, Tensor], share: float) -> N
     with torch.no_grad():
         load_trained_state(model, mean)
     if model.landmarks is not None:
-        model.landmarks = Landmarks(model.landmarks.names, torch.stack(list(marks.values())))
+        model.landmarks = Prototypes(model.landmarks.names, torch.stack(list(marks.values())))
 
 
 def main(path: Path, say: Callable[[str], None] | None = None) -> Path:

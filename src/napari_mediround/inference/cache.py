@@ -22,7 +22,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.windows import hash_image as hash_image
 from napari_mediround.errors import MediRoundError
 from napari_mediround.files import write_whole
-from napari_mediround.model.crop import Frame
+from napari_mediround.model.crop import Crop
 from napari_mediround.model.features import ImageFeatures
 
 
@@ -45,7 +45,7 @@ class Origin:
         (1, C) SEG vector; None for a mask that no question asked for.
     logits : Tensor
         (1, 1, 4h, 4w) mask logits of the decoder.
-    frame : Frame
+    frame : Crop
         The part of the plane that these are on.
     name : str
         Preferred name of the structure; "" where no question was asked.
@@ -53,7 +53,7 @@ class Origin:
 
     vector: Tensor | None
     logits: Tensor
-    frame: Frame
+    frame: Crop
     name: str = ""
 
     @property
@@ -127,7 +127,7 @@ class FeatureStore:
                 kept = (torch.from_numpy(arrays[n]) for n in ("embedding", "tokens"))
                 top, bottom, left, right = arrays["frame"].tolist()
                 aspect = float(arrays["aspect"]) if "aspect" in arrays else 1.0  # older files know none
-                frame = Frame(image.shape[:2], slice(top, bottom), slice(left, right), aspect)
+                frame = Crop(image.shape[:2], slice(top, bottom), slice(left, right), aspect)
                 features = ImageFeatures(*kept, image, frame)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start

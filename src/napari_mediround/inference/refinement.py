@@ -24,7 +24,7 @@ from napari_mediround.model.features import Decoded, ImageFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import fit_to_square, mask_to_logits
 
-CARRY_GROWTH = 0.1
+BOX_GROWTH = 0.1
 """Margin around the box of the previous plane's mask, as a share of the sides of the box."""
 
 SPECK = 0.1
@@ -37,7 +37,7 @@ SPOT, MARGIN = 0.03, 1.0
 """The spot for a click that was not followed: its standard deviation (share of the side), its least logit."""
 
 
-def mend(
+def refine_mask(
     model: MediRound,
     features: ImageFeatures,
     points_xy: NDArray | None,
@@ -83,7 +83,7 @@ def mend(
     return max(judged, key=lambda one: float(one.quality))
 
 
-def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
+def propagate_mask(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
     """Propagate the mask of a neighbouring plane to this plane, and judge the result.
 
     Two masks are made: from the box of the previous mask with the words, and from the words alone, as on any
@@ -91,7 +91,7 @@ def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Orig
     the decoder always finds something, and the judge scores it too high past the end of the structure: its
     quality is the mean with that of the words alone.
     """
-    decoded = mend(model, features, None, None, box_to_carry(mask), origin)
+    decoded = refine_mask(model, features, None, None, box_to_propagate(mask), origin)
     if origin is None or (origin.vector is None and not origin.names):
         return decoded
     vector = torch.zeros(1, model.channels) if origin.vector is None else origin.vector
@@ -181,23 +181,23 @@ def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (sizes >= SPECK * sizes.max())[parts] & mask
 
 
-def tidy(mask: NDArray[np.bool_], structure: Structure | None) -> NDArray[np.bool_]:
+def remove_specks(mask: NDArray[np.bool_], structure: Structure | None) -> NDArray[np.bool_]:
     """Return a mask (H, W) without specks, unless the structure may occur several times (lesions)."""
     return main_parts(mask) if structure is not None and structure.is_one and mask.any() else mask
 
 
-def parts_carried(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:
+def parts_propagated(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:
     """Return the parts of a mask (H, W) that overlap the previous plane's mask, specks not counted."""
     parts, count = ndimage.label(mask)
     met = np.bincount(parts[main_parts(before.to_array())], minlength=count + 1) > 0
     return met[parts] & mask
 
 
-def box_to_carry(mask: Mask) -> NDArray[np.float64]:
+def box_to_propagate(mask: Mask) -> NDArray[np.float64]:
     """Return the box to search on the next plane, (4,) x0, y0, x1, y1: that of the mask's main parts, grown.
 
     A speck would widen the box: one pixel in the spleen once added the whole spleen to the liver.
     """
     box = np.array(Mask.from_array(main_parts(mask.to_array())).box_xyxy, float)
-    grown = box + CARRY_GROWTH * np.array([-1, -1, 1, 1]) * np.tile(box[2:] - box[:2], 2)
+    grown = box + BOX_GROWTH * np.array([-1, -1, 1, 1]) * np.tile(box[2:] - box[:2], 2)
     return np.clip(grown, 0, np.tile(mask.shape[::-1], 2))

@@ -11,6 +11,7 @@ peft: `PeftModel.add_adapter`, `get_peft_model` on plain modules, `unload`.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -260,3 +261,30 @@ def attach_folder(model: MediRound, folder: Path) -> Adapter:
         raise
     adapter.sha256 = card["sha256"]
     return adapter
+
+
+def copy_model(model: MediRound, adapter: Adapter | None = None) -> MediRound:
+    """Return a model that shares the memory of another one's weights, frozen, without its adapter.
+
+    Parameters
+    ----------
+    model : MediRound
+    adapter : Adapter, optional
+        The adapter that is attached to the model; it stays attached there.
+    """
+    shared = {id(tensor): _alias(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    tokenizer = model.language.tokenizer  # never changed; to copy it stops every other thread
+    shared[id(tokenizer)] = tokenizer
+    copied, attached = copy.deepcopy((model, adapter), shared)
+    if attached is not None:
+        attached.detach()
+    return copied
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    """Return another tensor on the same memory; a parameter stays one, frozen."""
+    return (
+        nn.Parameter(tensor.data, requires_grad=False)
+        if isinstance(tensor, nn.Parameter)
+        else tensor.detach()
+    )

@@ -18,7 +18,7 @@ import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
 from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.click_maps import PromptMaps
-from napari_mediround.model.context import Context, Glance
+from napari_mediround.model.context import CoarseMask, Context
 from napari_mediround.model.convert import is_transformers_sam, load_llava_projector, rename_transformers_sam
 from napari_mediround.model.heads import Corrector, Judge
 from napari_mediround.model.language import (
@@ -150,8 +150,8 @@ def build_mediround(
     return model.eval()
 
 
-def _build_context(channels: int, detail: int = 32, **shape: int) -> tuple[Context, Glance, PromptMaps]:
-    return Context(channels, detail=detail, **shape), Glance(channels, detail), PromptMaps(detail)
+def _build_context(channels: int, detail: int = 32, **shape: int) -> tuple[Context, CoarseMask, PromptMaps]:
+    return Context(channels, detail=detail, **shape), CoarseMask(channels, detail), PromptMaps(detail)
 
 
 def _compose(settings: dict[str, dict], path_of, seed: int, answering: bool) -> MediRound:

@@ -20,7 +20,7 @@ from napari_mediround.errors import MissingWeightsError
 from napari_mediround.files import write_whole
 from napari_mediround.model.finder import Finder
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 WEIGHTS, CARD, LANDMARKS = "mediround.safetensors", "card.json", "landmarks"
 FINDER = "finder.safetensors"
@@ -141,7 +141,7 @@ def load_trained(model: MediRound, folder: Path) -> dict:
     if vectors is not None:
         if vectors.shape != (len(names), model.channels):
             raise MissingWeightsError(f"{folder / CARD} names other landmarks. Install again.")
-        model.landmarks = Landmarks(tuple(map(str, names)), vectors.float())
+        model.landmarks = Prototypes(tuple(map(str, names)), vectors.float())
     model.finder = load_finder(folder, card["finder"]).to(model.device) if "finder" in card else None
     return card
 

@@ -55,7 +55,7 @@ class Segmenter(Protocol):
     ) -> tuple[Mask, float]:
         """Answer clicks, a box or an earlier mask with a mask and its judged quality."""
 
-    def carry(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
+    def propagate(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
         """Find on the image last set what a mask on a neighbouring one (its key) is of; judge it.
 
         `structure` is its preferred name: of an image from before a restart nothing else is known.

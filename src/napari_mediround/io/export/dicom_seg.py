@@ -83,6 +83,7 @@ def write_dicom_seg(
             transfer_syntax_uid=ExplicitVRLittleEndian,
         )
         segmentation.SpecificCharacterSet = "ISO_IR 192"
+        _name_foreign(segmentation, volume)
         if labelmap:  # by pydicom itself: GDCM, which highdicom would take, ends the process on small frames
             segmentation.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         elif limits.product(volume.geometry.shape[1:]) < 8:
@@ -109,10 +110,16 @@ def _describe(number: int, segment: Segment) -> SegmentDescription:
     described.SegmentedPropertyTypeCodeSequence = [type_to_item(segment)]
     if segment.verdict:
         described.SegmentDescription = CONFIRMED if segment.verdict != PROPOSAL else PROPOSED
-    if segment.foreign and segment.origin != MANUAL:
-        del described.SegmentationAlgorithmIdentificationSequence
-        described.SegmentAlgorithmName = FOREIGN
     return described
+
+
+def _name_foreign(segmentation: highdicom.seg.Segmentation, volume: LabelledVolume) -> None:
+    """Claim no algorithm of ours for masks from elsewhere; highdicom wants one named at first."""
+    foreign = {n for n, s in enumerate(volume.segments, 1) if s.foreign and s.origin != MANUAL}
+    for item in segmentation.SegmentSequence:
+        if int(item.SegmentNumber) in foreign:
+            del item.SegmentationAlgorithmIdentificationSequence
+            item.SegmentAlgorithmName = FOREIGN
 
 
 def _run_on(segmentation: highdicom.seg.Segmentation) -> bytes:

@@ -150,10 +150,13 @@ def _observation(number: int, segment: Segment) -> Dataset:
 def _contours(number: int, segment: Segment, volume: LabelledVolume, source: DicomSource) -> Dataset:
     roi = Dataset()
     roi.ReferencedROINumber, roi.ROIDisplayColor = number, list(segment.colour)
-    roi.ContourSequence = []
-    for plane, mask in enumerate(volume.mask(segment)):
-        for outline in outline_mask(mask) if mask.any() else ():
-            roi.ContourSequence.append(_contour(outline, plane, volume, source))
+    contours = [
+        _contour(outline, plane, volume, source)
+        for plane, mask in enumerate(volume.mask(segment))
+        for outline in (outline_mask(mask) if mask.any() else ())
+    ]
+    if contours:  # PS3.3 C.8.8.6: a sequence that is there has at least one item
+        roi.ContourSequence = contours
     return roi
 
 

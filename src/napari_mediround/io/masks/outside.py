@@ -14,15 +14,15 @@ import SimpleITK
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.rounds import Imported
-from napari_mediround.domain.segments import MANUAL, LabelledVolume, Segment
+from napari_mediround.domain.segments import MANUAL, MAX_VALUE, LabelledVolume, Segment, make_segment
 from napari_mediround.errors import OtherGridError, UnreadableFileError
 from napari_mediround.files import hash_file
-from napari_mediround.io import coding
+from napari_mediround.io import coding, limits, tables
 from napari_mediround.io.dicom.instances import DICOM_SUFFIXES, looks_like_dicom, read_header
 from napari_mediround.io.dicom.patient import read_patient
 from napari_mediround.io.labels import itk_image
 from napari_mediround.io.masks import read_unplaced
-from napari_mediround.io.masks.label_map import SEG_NRRD
+from napari_mediround.io.masks.label_map import SEG_NRRD, read_names
 from napari_mediround.io.masks.monai import MonaiCase, name_monai_masks, read_monai
 
 _ENDINGS = {
@@ -34,6 +34,7 @@ _ENDINGS = {
     "picture": (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg"),
 }
 _MASK_KINDS = ("SEG", "RTSTRUCT")
+UNPLACED = "The file holds no place, so its pixels were taken as those of the image, plane by plane."
 RESAMPLED = "The masks had another grid and were resampled onto that of the image, by nearest neighbour."
 OTHER_SERIES = "The masks were drawn on another series of this examination; their voxels fit the image."
 
@@ -92,10 +93,16 @@ def read_incoming(
         reference or examination.
     """
     path, case = Path(path), None
+    if not path.exists():
+        raise UnreadableFileError(path, "there is no such file or folder", "Check the path.")
     if path.is_dir():
         path, case = _inside(path, image)
     notes = _check_owner(path, grid, image)
-    volume = read_unplaced(path, grid, anatomy)
+    form = _form_of(path)
+    if form == "picture":
+        volume, notes = read_stack(path, grid, anatomy), (*notes, UNPLACED)
+    else:
+        volume = read_unplaced(path, grid, anatomy)
     if case is not None:
         volume = name_monai_masks(volume, case, anatomy)
     resampled = False
@@ -109,8 +116,44 @@ def read_incoming(
     placed = replace(placed, notes=(*volume.notes, *notes))
     if not any(placed.voxels(segment) for segment in placed.segments):
         raise UnreadableFileError(path, "there is no mask in it on this image", "Choose another file.")
-    source = Imported(hash_file(path), _form_of(path), MANUAL, resampled=resampled)
+    source = Imported(hash_file(path), form, MANUAL, resampled=resampled)
     return Incoming(placed, source)
+
+
+def read_stack(path: Path, grid: Geometry, anatomy: Anatomy | None = None) -> LabelledVolume:
+    """Read a TIFF or PNG label map, which holds no geometry, as one on the grid of the image.
+
+    Raises
+    ------
+    UnreadableFileError
+        When it has other planes, rows or columns than the image, or its values are no label values.
+    """
+    with limits.refusal(path, "it is no readable picture"):
+        array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    array = array[None] if array.ndim == 2 else array
+    if array.shape != grid.shape:
+        sizes = [" x ".join(map(str, shape[::-1])) for shape in (array.shape[:3], grid.shape)]
+        cause = f"it has {sizes[0]} pixels, the image {sizes[1]}, and it holds no place in millimetres"
+        raise UnreadableFileError(path, cause, "Choose a label map of this image.")
+    if array.dtype.kind not in "ui" or array.min() < 0 or array.max() > MAX_VALUE:
+        cause = f"its pixels are no label values (whole numbers from 0 to {MAX_VALUE})"
+        raise UnreadableFileError(path, cause, "Choose the label map, not the image.")
+    named = {segment.value: segment for segment in _names_beside(path, anatomy)}
+    values = [int(value) for value in np.unique(array) if value]
+    segments = [named.get(v) or make_segment(v, f"structure {v}", anatomy, MANUAL) for v in values]
+    return LabelledVolume.from_labels(grid, array, segments)
+
+
+def _names_beside(path: Path, anatomy: Anatomy | None) -> list[Segment]:
+    """Return what the table beside a picture says, ours ("…_names.csv") or one of a label map."""
+    table = path.with_name(path.stem + "_names.csv")
+    if not table.exists():
+        return read_names(path, anatomy)
+    with limits.refusal(table, "it does not say what the label values are"):
+        return [
+            make_segment(int(r["value"]), r["name"], anatomy, coding.read_origin(r.get("origin")))
+            for r in tables.read_table(table)
+        ]
 
 
 def _inside(folder: Path, image: Path | None) -> tuple[Path, MonaiCase | None]:

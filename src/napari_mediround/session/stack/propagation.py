@@ -346,7 +346,7 @@ def propagate(session: Session, source: Label, image: str, plane: int, origin: i
 
     `image` is the key of the plane of the source.
     """
-    mask, quality = session.segmenter.carry(source.mask, image, source.structure)
+    mask, quality = session.segmenter.propagate(source.mask, image, source.structure)
     if why := why_stop(source.mask, mask, quality):
         return Found(source.drawn, source.value, origin, why=f"{why} on plane {plane}")
     return Found(source.drawn, source.value, origin, Target(source.structure, mask, quality))

@@ -16,11 +16,11 @@ from napari_mediround.errors import MediRoundError
 from napari_mediround.widget.chat.asking import Asking
 from napari_mediround.widget.chat.case import Case, Draw
 from napari_mediround.widget.chat.cases import Projects, project_of
-from napari_mediround.widget.chat.checking import Checks
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
-from napari_mediround.widget.chat.importing import Imports
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
+from napari_mediround.widget.chat.mask_checks import Checks
+from napari_mediround.widget.chat.mask_imports import Imports
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
 from napari_mediround.widget.chat.screen import DockScreen

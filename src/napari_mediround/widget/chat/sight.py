@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.layers.canvas import centre_on, is_on_canvas
 from napari_mediround.widget.layers.layer_geometry import (
     Grid,
     is_turned,
@@ -34,6 +35,8 @@ ACROSS = "View turned: questions go to plane {plane}."
 IN_3D = "3-D view: questions go to plane {plane}."
 UNSHOWN = "Layer turned: napari cannot show plane {plane}."
 UNSIDED = "Left and right are not known."
+OPACITY = 0.7
+"""Of a layer that was wholly transparent, when it has to be seen."""
 
 
 class Sight:
@@ -52,15 +55,14 @@ class Sight:
         place.current_changed.connect(self._on_current)
 
     def sees(self, case: Case, value: int) -> bool:
-        """Whether the viewer shows the plane of a mask, and the mask on it."""
-        layer, labels, dims = case.layer(), case.labels(), self._place.viewer.dims
-        if (
-            layer not in self._place.images
-            or not layer.visible
-            or (labels is not None and not labels.visible)
-        ):
-            return False
-        if shown_volume(layer, dims) != case.grid.volume:
+        """Whether the viewer shows the plane of a mask, and the mask within its canvas."""
+        viewer, layer, labels = self._place.viewer, case.layer(), case.labels()
+        shown = self._shows_plane(case, value) and is_drawn(layer) and (labels is None or is_drawn(labels))
+        return shown and is_on_canvas(viewer, layer, case.grid, case.session.label(value).mask.to_array())
+
+    def _shows_plane(self, case: Case, value: int) -> bool:
+        layer, dims = case.layer(), self._place.viewer.dims
+        if layer not in self._place.images or shown_volume(layer, dims) != case.grid.volume:
             return False
         if case.session.label(value).drawn in case.concealed:
             return False
@@ -71,15 +73,18 @@ class Sight:
         layer, labels = case.layer(), case.labels()
         if layer not in self._place.images:
             return CLOSED
-        if not self.sees(case, value):
-            layer.visible = True
-            if labels is not None:
-                labels.visible = True
-            case.concealed -= {case.session.label(value).drawn}
-            self._place.conceal(case)
-            self._turn_to(case, case.session.label(value).plane)
+        label = case.session.label(value)
+        case.concealed -= {label.drawn}
+        self._place.conceal(case)
+        for hidden in (layer, labels):
+            if hidden is not None and not is_drawn(hidden):
+                hidden.visible, hidden.opacity = True, hidden.opacity or OPACITY
+        if not self._shows_plane(case, value):
+            self._turn_to(case, label.plane)
+        if self._shows_plane(case, value) and not self.sees(case, value):
+            centre_on(self._place.viewer, layer, case.grid, label.mask.to_array())
         self.outline()
-        plane = case.session.label(value).plane
+        plane = label.plane
         return "" if self.sees(case, value) else TURNED.format(plane=plane)
 
     def go_to(self, plane: int) -> None:
@@ -164,3 +169,8 @@ class Sight:
 
     def _on_current(self) -> None:
         self.outline()
+
+
+def is_drawn(layer: Layer) -> bool:
+    """Whether a layer is visible and not wholly transparent."""
+    return bool(layer.visible and layer.opacity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari.viewer import Viewer
 
-from napari_mediround.widget.chat.chat_dock import ChatDock
+from napari_mediround.widget.chat.find_chat import find_chat
 
 
 def take_as_masks(viewer: Viewer) -> None:
@@ -15,8 +15,7 @@ def take_as_masks(viewer: Viewer) -> None:
     viewer : napari.Viewer
         Given by napari.
     """
-    docks = (dock for dock in viewer.window.dock_widgets.values() if isinstance(dock, ChatDock))
-    chat = next(docks, None)
+    chat = find_chat(viewer)
     if chat is None:
         _, chat = viewer.window.add_plugin_dock_widget("napari-mediround", "MediRound chat")
     chat.controller.imports.take_layer(None)

@@ -18,7 +18,7 @@ def chat() -> tuple[Predictor, str]:
         for name, weight in predictor.model.language.named_parameters():
             if "lora_B" in name:
                 weight.normal_(0, 0.3)
-    return predictor, predictor._reader.chat(QUESTION, Conversation())
+    return predictor, predictor.reader.chat(QUESTION, Conversation())
 
 
 def test_chat_is_the_base_models_bit_for_bit() -> None:

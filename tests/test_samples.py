@@ -13,7 +13,7 @@ from napari_mediround.domain.rounds import Answer, Conversation, Reference, Roun
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.prompt import SEG, Slot
-from napari_mediround.training.learning.samples import JudgedMask, bend_lesson, fit_mask, write_lesson
+from napari_mediround.training.learning.samples import JudgedMask, bend_sample, fit_mask, write_sample
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def encode_with(model):
 
 
 def test_the_answer_is_supervised_and_seg_is_predicted(model):
-    lesson = write_lesson(model, make_rounds(1)[0], encode_with(model))
+    lesson = write_sample(model, make_rounds(1)[0], encode_with(model))
     said = [lesson.pieces[p + 1] for p in lesson.supervised]
     assert model.language.tokenizer.decode(said).startswith("The liver [SEG].")
     assert [lesson.pieces[p + 1] for p in lesson.segs] == [model.language.new_ids[SEG]]
@@ -35,7 +35,7 @@ def test_the_answer_is_supervised_and_seg_is_predicted(model):
 
 
 def test_pixels_that_the_person_changed_count_more(model):
-    lesson = write_lesson(model, make_rounds(1)[0], encode_with(model))
+    lesson = write_sample(model, make_rounds(1)[0], encode_with(model))
     assert set(np.unique(lesson.emphasis)) == {1.0, 3.0}
     assert (lesson.emphasis[lesson.masks] == 3.0).all()
 
@@ -60,14 +60,14 @@ def test_clicks_and_reasons_weigh_a_correction():
 def test_a_wrong_side_is_learned_by_its_right_name(model):
     round_ = make_rounds(1, "left kidney")[0]
     mask = dataclasses.replace(round_.masks[0], reason="wrong side")
-    lesson = write_lesson(model, dataclasses.replace(round_, masks=(mask,)), encode_with(model))
+    lesson = write_sample(model, dataclasses.replace(round_, masks=(mask,)), encode_with(model))
     said = model.language.tokenizer.decode([lesson.pieces[p + 1] for p in lesson.supervised])
     assert lesson.names == ["right kidney"]
     assert "right kidney [SEG]" in said
 
 
 def test_a_rejected_round_teaches_no_words_but_what_was_refused(model):
-    lesson = write_lesson(model, make_rounds(1, verdict="rejected")[0], encode_with(model))
+    lesson = write_sample(model, make_rounds(1, verdict="rejected")[0], encode_with(model))
     assert lesson.supervised == []
     assert lesson.refused.any()
     assert lesson.weights.tolist() == [0.0]
@@ -83,7 +83,7 @@ def test_references_are_read_with_their_masks(model):
         references=(Reference(1, 1, "[1]"),),
         text="The one near [1].",
     )
-    lesson = write_lesson(model, later, encode_with(model))
+    lesson = write_sample(model, later, encode_with(model))
     kinds = {piece.kind for piece in lesson.pieces if isinstance(piece, Slot)}
     assert kinds == {"image", "crop", "box"}
     assert {kind for kind, _ in lesson.raw} == kinds
@@ -91,7 +91,7 @@ def test_references_are_read_with_their_masks(model):
 
 def test_of_a_carried_mask_the_name_is_read_and_no_words_are_learned(model):
     asked = make_rounds(1)[0]
-    lesson, as_asked = (write_lesson(model, r, encode_with(model)) for r in (carry(asked), asked))
+    lesson, as_asked = (write_sample(model, r, encode_with(model)) for r in (carry(asked), asked))
     assert lesson.pieces == as_asked.pieces  # which ask for the liver
     assert lesson.supervised == []
     assert np.array_equal(lesson.masks, as_asked.masks)
@@ -101,7 +101,7 @@ def test_of_a_carried_mask_the_name_is_read_and_no_words_are_learned(model):
 def test_a_carried_mask_is_not_learned_by_words_alone(model):
     asked = make_rounds(1)[0]
     for round_, by_words in ((carry(asked), 0.0), (asked, 0.35)):
-        prompts = write_lesson(model, round_, encode_with(model)).prompts
+        prompts = write_sample(model, round_, encode_with(model)).prompts
         prompted = prompts.click_share + prompts.box_share + prompts.correction_share
         assert 1 - prompted == pytest.approx(by_words)
 
@@ -113,9 +113,9 @@ def test_a_mask_is_fitted_to_the_square_as_the_image_is():
 
 
 def test_a_bent_lesson_has_its_masks_and_wrong_pixels_bent_alike(model):
-    lesson = write_lesson(model, make_rounds(1)[0], encode_with(model))
-    bent = bend_lesson(lesson, np.random.default_rng(2))
-    again = bend_lesson(lesson, np.random.default_rng(2))
+    lesson = write_sample(model, make_rounds(1)[0], encode_with(model))
+    bent = bend_sample(lesson, np.random.default_rng(2))
+    again = bend_sample(lesson, np.random.default_rng(2))
     assert torch.equal(bent.embedding, again.embedding)
     assert (bent.embedding.dtype, bent.masks.dtype) == (torch.float16, bool)
     assert bent.masks.shape == lesson.masks.shape

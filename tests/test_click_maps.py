@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_mediround.model.click_maps import MAPS, RADII, PromptMaps, draw_boxes
-from napari_mediround.model.features import Seen
+from napari_mediround.model.features import DecoderFeatures
 
 SIZE = 64
 INSIDE = torch.tensor([[1]])
@@ -21,10 +21,12 @@ def make_maps(trained: bool = True) -> PromptMaps:
     return maps
 
 
-def make_seen(planes: int = 1) -> Seen:
+def make_seen(planes: int = 1) -> DecoderFeatures:
     """Return planes of noise, whose detail is on half the grid of the pixels."""
     generator = torch.Generator().manual_seed(1)
-    return Seen(torch.zeros(planes, 8, 16, 16), torch.randn(planes, 4, 32, 32, generator=generator))
+    return DecoderFeatures(
+        torch.zeros(planes, 8, 16, 16), torch.randn(planes, 4, 32, 32, generator=generator)
+    )
 
 
 def at(*xy: float) -> torch.Tensor:

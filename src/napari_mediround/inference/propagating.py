@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.inference.refinement import carry_on, origin_of_name
+from napari_mediround.inference.refinement import origin_of_name, propagate_mask
 
 
-class Carrying:
+class Propagating:
     """What a `Predictor` does with the mask of a neighbouring plane."""
 
-    def carry(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
+    def propagate(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
         """Propagate a neighbouring plane's mask to the current plane; empty if the structure has ended.
 
         Returns and raises as `Predictor.refine`.
@@ -24,5 +24,6 @@ class Carrying:
         with self._lock:
             features, origin = self._store.require(self._current), self._origins.get((image, mask))
             origin = origin or origin_of_name(self.model, features, self.anatomy.normalise(structure))
-            decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
+            before = mask, origin
+            decoded = self.runner.run(lambda: propagate_mask(self.model, self._looked_at(features), *before))
             return self._keep(features, decoded, origin, mask)

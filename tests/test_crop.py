@@ -9,7 +9,7 @@ import torch
 from napari_mediround.inference.cache import FeatureStore
 from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.crop import MARGIN, find_aspect, find_frame, whole_plane
+from napari_mediround.model.crop import MARGIN, find_aspect, find_crop, whole_plane
 
 Y, X = np.ogrid[:256, :256]
 BODY = ((Y - 130) / 50) ** 2 + ((X - 110) / 70) ** 2 <= 1
@@ -24,7 +24,7 @@ def picture(*parts: np.ndarray, grey: int = 150) -> np.ndarray:
 
 def test_a_body_amid_air_is_framed_without_arms_and_table() -> None:
     arm = (Y - 130) ** 2 + (X - 220) ** 2 <= 15**2
-    frame = find_frame(picture(BODY, arm, (abs(Y - 200) < 2) & (X > 0)))
+    frame = find_crop(picture(BODY, arm, (abs(Y - 200) < 2) & (X > 0)))
     assert abs(frame.rows.start - (80 - MARGIN)) <= 1
     assert abs(frame.rows.stop - (181 + MARGIN)) <= 1
     assert abs(frame.columns.start - (40 - MARGIN)) <= 1
@@ -44,11 +44,11 @@ def test_a_body_amid_air_is_framed_without_arms_and_table() -> None:
     ids=["fills the plane", "nothing", "two bodies", "no solid body", "a strip", "noise"],
 )
 def test_otherwise_the_whole_plane_is_looked_at(image: np.ndarray) -> None:
-    assert find_frame(image) == whole_plane(image.shape[:2])
+    assert find_crop(image) == whole_plane(image.shape[:2])
 
 
 def test_what_is_cut_is_placed_where_it_was() -> None:
-    frame = find_frame(picture(BODY))
+    frame = find_crop(picture(BODY))
     assert frame != whole_plane((256, 256))
     assert np.array_equal(frame.place(frame.cut(BODY)[None])[0], BODY)
     assert frame.cut(BODY).shape == frame.inner
@@ -62,7 +62,7 @@ def predictor() -> Predictor:
 
 def test_clicks_in_the_body_are_those_on_the_body_cut_out(predictor: Predictor) -> None:
     image = picture(BODY)
-    frame, inside = find_frame(image), np.array([True])
+    frame, inside = find_crop(image), np.array([True])
     predictor.set_image(image)
     mask, quality = predictor.refine(np.array([[100.0, 120.0]]), inside)
     box, _ = predictor.refine(box_xyxy=np.array([90.0, 100.0, 140.0, 150.0]))
@@ -93,16 +93,16 @@ def test_a_click_outside_looks_at_the_whole_plane_and_keeps_the_mask(
     whole, _ = predictor.refine(far, np.array([True, True]), previous=first)
     key = predictor._current
     assert predictor._origins[key, whole].frame == whole_plane((256, 256))
-    assert predictor._origins[key, first].frame == find_frame(picture(BODY))
+    assert predictor._origins[key, first].frame == find_crop(picture(BODY))
     predictor.refine(far, np.array([True, False]), previous=whole)
     assert len(encoded) == 2  # the body, then the whole plane; not once for each click
     again, _ = predictor.refine(far[:1], np.array([True]), previous=whole)
-    assert predictor._origins[key, again].frame == find_frame(picture(BODY))
+    assert predictor._origins[key, again].frame == find_crop(picture(BODY))
 
 
 def test_features_on_disk_keep_their_frame(tmp_path, predictor: Predictor) -> None:
     image = picture(BODY)
-    part, whole = find_frame(image), whole_plane(image.shape[:2])
+    part, whole = find_crop(image), whole_plane(image.shape[:2])
     store = FeatureStore("encoder", tmp_path)
     for key, frame in (("part", part), ("whole", whole)):
         with torch.no_grad():
@@ -114,7 +114,7 @@ def test_features_on_disk_keep_their_frame(tmp_path, predictor: Predictor) -> No
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.98, 0.66), (0.5, 3.0), (4.0, 0.9)])
 def test_a_part_of_long_pixels_is_seen_in_the_bodys_proportions_and_masks_come_back(spacing) -> None:
-    frame = find_frame(picture(BODY), find_aspect(spacing))
+    frame = find_crop(picture(BODY), find_aspect(spacing))
     height, width = (n * s for n, s in zip(frame._size, spacing, strict=True))
     assert frame.inner[0] / frame.inner[1] == pytest.approx(height / width, rel=0.02)
     part = frame.cut(BODY)

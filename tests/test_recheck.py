@@ -12,11 +12,12 @@ from scripted import make_plane
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
-from napari_mediround.inference.recheck import settle_references
+from napari_mediround.inference.question import Question
+from napari_mediround.inference.recheck import recheck_references
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.crop import whole_plane
 from napari_mediround.model.mediround import CorrectionSettings
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 NAMES = ("liver", "lung tumour")
 SIDE = 32
@@ -33,7 +34,7 @@ class Sure:
     """A model that sees every structure in the same columns, with a judged IoU."""
 
     def __init__(self, quality: float = 0.9, columns: tuple[int, int] = (2, 12), **correction) -> None:
-        self.columns, self.landmarks, self.quality = columns, Landmarks(NAMES, torch.eye(2)), quality
+        self.columns, self.landmarks, self.quality = columns, Prototypes(NAMES, torch.eye(2)), quality
         self.correction = CorrectionSettings(**correction)
 
     def segment(self, features, vectors) -> SimpleNamespace:
@@ -54,9 +55,9 @@ def settle(target: Target, model: Sure | None = None, image: str = "x") -> tuple
     """Return what a question about image "x" that points at a target reads in its place, and the notes."""
     liver = Round(1, 0, "a", (), Answer("", (Target("spleen", block(0, 3), 0.5), target), image=image))
     talk = Conversation((liver,))
-    read, notes = settle_references(model or Sure(), look, talk, (Reference(1, 2),), "x")
+    read, notes = recheck_references(model or Sure(), look, Question("b", talk, (Reference(1, 2),), "x"))
     assert read.rounds[0].targets[0] is liver.targets[0]
-    return read.target(Reference(1, 2)), notes
+    return read.target(Reference(1, 2)), [*notes]
 
 
 AWAY = Target("liver", block(20, 30), 0.8)
@@ -96,14 +97,14 @@ def test_otherwise_a_mask_stays_as_it_is(target: Target, model: Sure, image: str
 @torch.no_grad()
 def test_a_whole_model_sees_the_structure_by_its_landmark(monkeypatch) -> None:
     model = build_mediround("tiny", seed=1)
-    model.landmarks = Landmarks(
+    model.landmarks = Prototypes(
         NAMES, torch.randn(2, model.channels, generator=torch.Generator().manual_seed(0))
     )
     monkeypatch.setattr(model, "judge_masks", lambda vectors, *_: torch.ones(len(vectors)))
     features = model.encode_image(make_plane())
     target = Target("liver", Mask.from_array(np.zeros(features.shape, bool)), 0.5)
     talk = Conversation((Round(1, 0, "a", (), Answer("", (target,), image="x")),))
-    read, notes = settle_references(model, lambda: features, talk, (Reference(1, 1),), "x")
+    read, notes = recheck_references(model, lambda: features, Question("b", talk, (Reference(1, 1),), "x"))
     seen = model.segment(features, model.landmarks.vector("liver")[None])
     expected = model.masks_on_plane(seen.logits, features.frame)[0]
     assert expected.any()

@@ -10,12 +10,12 @@ import torch
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.inference.refinement import (
-    box_to_carry,
+    box_to_propagate,
     change_near,
     follow_clicks,
-    mend,
     origin_of_drawn,
-    parts_carried,
+    parts_propagated,
+    refine_mask,
 )
 from napari_mediround.model.build import build_mediround
 
@@ -83,7 +83,7 @@ def test_the_better_judged_of_both_stays(better: int, monkeypatch) -> None:
             return torch.tensor([0.9 if len(seen) - 1 == better else 0.2])
 
         monkeypatch.setattr(model, "judge_masks", judge)
-        found = mend(model, features, np.array([[45.0, 45.0]]), np.array([True]), None, origin)
+        found = refine_mask(model, features, np.array([[45.0, 45.0]]), np.array([True]), None, origin)
     assert len(seen) == 2
     assert torch.equal(found.logits, seen[better])
     assert found.quality.item() == pytest.approx(0.9)
@@ -95,10 +95,10 @@ def test_specks_are_carried_nowhere_and_a_second_part_is() -> None:
     liver[10:30, 5:25] = liver[40:50, 5:15] = True
     specked = liver.copy()
     specked[12:14, 50:52] = True
-    boxes = [box_to_carry(Mask.from_array(mask)) for mask in (liver, specked)]
+    boxes = [box_to_propagate(Mask.from_array(mask)) for mask in (liver, specked)]
     assert boxes[0].tolist() == boxes[1].tolist() == [3, 6, 27, 54]
     spleen = np.zeros((64, 64), bool)
     spleen[8:20, 45:60] = True
-    kept = parts_carried(liver | spleen, Mask.from_array(specked))
+    kept = parts_propagated(liver | spleen, Mask.from_array(specked))
     assert np.array_equal(kept, liver)
-    assert not parts_carried(spleen, Mask.from_array(specked)).any()
+    assert not parts_propagated(spleen, Mask.from_array(specked)).any()

@@ -12,8 +12,9 @@ from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
 from napari_mediround.inference.places import _likely, find_asked, see_structures
+from napari_mediround.inference.question import Question
 from napari_mediround.model.crop import whole_plane
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 SIDE = 64
 NAMES = ("liver", "stomach", "spleen", "left kidney", "brainstem", "skin lesion")
@@ -39,7 +40,7 @@ class Looking:
     """A model whose first look of row k of the table is what is shown of the k-th name."""
 
     def __init__(self) -> None:
-        self.landmarks = Landmarks(NAMES, torch.eye(len(NAMES)))
+        self.landmarks = Prototypes(NAMES, torch.eye(len(NAMES)))
 
     def glance(self, seen, vectors: torch.Tensor) -> torch.Tensor:
         """Return logits (N, 1, 64, 64)."""
@@ -65,8 +66,8 @@ def talk(*targets: tuple[str, np.ndarray], image: str = "x") -> Conversation:
 
 def find(text: str, conversation: Conversation, *rounds: int, view: str = "axial") -> str:
     """Return what `find_asked` finds on image "x"."""
-    references = [Reference(number, 1, f"[{number}]") for number in rounds]
-    return find_asked(Looking(), look, view, text, conversation, references, "x")
+    references = tuple(Reference(number, 1, f"[{number}]") for number in rounds)
+    return find_asked(Looking(), look, Question(text, conversation, references, "x", view))
 
 
 LIVER, SPLEEN = ("liver", SHOWN["liver"]), ("spleen", SHOWN["spleen"])
@@ -142,8 +143,8 @@ def test_otherwise_the_language_model_has_to_say_it(text, conversation, view) ->
 def test_without_landmarks_nothing_is_found() -> None:
     model = Looking()
     model.landmarks = None
-    text, references = "the structure on the patient's left of [1]", [Reference(1, 1, "[1]")]
-    assert find_asked(model, look, "axial", text, talk(LIVER), references, "x") == ""
+    text, references = "the structure on the patient's left of [1]", (Reference(1, 1, "[1]"),)
+    assert find_asked(model, look, Question(text, talk(LIVER), references, "x", "axial")) == ""
 
 
 def test_the_names_are_the_anatomys() -> None:

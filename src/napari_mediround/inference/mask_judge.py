@@ -37,7 +37,7 @@ class Judging:
         with self._lock:
             features = self._store.require(self._current)
             name = self.anatomy.normalise(structure)
-            return self._careful(lambda: judge_mask(self.model, self._looked_at(features), mask, name))
+            return self.runner.run(lambda: judge_mask(self.model, self._looked_at(features), mask, name))
 
 
 def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str) -> float:

@@ -12,14 +12,14 @@ from test_adapter import learn_something
 
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import AdapterError
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.adapter import Adapter, hash_base, read_adapter, write_adapter
 from napari_mediround.model.build import build_mediround
 
 
 @pytest.fixture
-def predictor() -> AdaptedPredictor:
-    return AdaptedPredictor(build_mediround("tiny"), "cpu", preset="tiny")
+def predictor() -> Predictor:
+    return Predictor(build_mediround("tiny"), "cpu", preset="tiny")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def hash_answer(predictor) -> str:
 
     A question asked again is read from the key-value cache, which changes last bits.
     """
-    predictor._reader.forget()
+    predictor.reader.forget()
     script_answers(predictor, "The liver [SEG] and the spleen [SEG].")
     predictor.set_image(make_plane())
     answer = predictor.ask("Segment the liver and the spleen.", Conversation())
@@ -65,7 +65,7 @@ def test_a_refused_adapter_leaves_none(predictor, folder):
 
 
 def test_it_starts_with_an_adapter_where_the_folder_holds_one(folder):
-    predictor = AdaptedPredictor.from_preset("tiny", "cpu", folder)
+    predictor = Predictor.from_preset("tiny", "cpu", folder)
     assert predictor.describe()["adapter"] == "a001"
 
 
