@@ -200,6 +200,7 @@ class FakeView:
     device_chosen = Signal(str)
     stack_chosen = Signal(bool)
     run_step_chosen = Signal(str)
+    free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
         self.entries: list = []

@@ -163,3 +163,54 @@ def test_a_card_shows_the_recipe_and_what_changed_since(desk):
     assert desk.replies[0].masks[0].stale == ""
     desk.press("U")
     assert desk.replies[0].masks[0].stale == "2 spleen changed after that."
+
+
+def chips(desk):
+    return [chip.current for chip in desk.view.chips]
+
+
+def test_chips_show_structures_sides_scope_and_what_is_ruled_out(desk):
+    desk.view.question_edited.emit("the left kidney and the spleen but not the liver")
+    assert chips(desk) == ["the left kidney", "the spleen", "not the liver", "on this plane"]
+    desk.view.question_edited.emit("segment both kidneys and tell me their volume")
+    assert chips(desk) == ["the kidneys", "on this plane", "then", "volume"]
+    desk.view.question_edited.emit("")
+    assert chips(desk) == []
+
+
+def choose(desk, current, label):
+    chip = next(chip for chip in desk.view.chips if chip.current == current)
+    action = next(action for action in chip.choices if action.label == label)
+    desk.view.reference_chosen.emit(chip.phrase, action.key)
+
+
+def test_what_a_chip_was_changed_to_is_what_is_drawn(desk):
+    text = "the left kidney and the spleen"
+    desk.view.question_edited.emit(text)
+    choose(desk, "the left kidney", "The right kidney")
+    choose(desk, "the spleen", "Leave it out")
+    assert chips(desk) == ["the right kidney", "on this plane"]
+    desk.view.question_asked.emit(text)
+    desk.worker.run()
+    assert [line.structure for line in desk.replies[0].masks] == ["right kidney"]
+    desk.ask(text)
+    assert [line.structure for line in desk.replies[1].masks] == ["left kidney", "spleen"]
+
+
+def test_a_chip_moves_a_command_to_another_mask(desk):
+    desk.ask("the liver")
+    desk.ask("the spleen")
+    desk.view.question_edited.emit("accept it")
+    assert chips(desk) == ["accept", "2 spleen"]
+    choose(desk, "2 spleen", "1 liver, plane 2")
+    desk.ask("accept it")
+    assert [desk.session.label(v).verdict for v in (1, 2)] == ["accepted", ""]
+
+
+def test_free_text_is_off_until_it_is_switched_on_and_marked(desk):
+    desk.ask("hello")
+    assert desk.replies[0].notes == ()
+    desk.view.free_text_chosen.emit(True)
+    desk.ask("hello")
+    assert desk.replies[1].text == "Hello."
+    assert "Unverified" in desk.replies[1].notes[0]

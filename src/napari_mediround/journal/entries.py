@@ -19,7 +19,7 @@ from napari_mediround.domain.recipes import Recipe
 from napari_mediround.domain.rounds import Answer, Imported, Reference, Round, Target
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompts
 from napari_mediround.journal.edits import MaskEdited, MaskRenamed
-from napari_mediround.journal.runs import StackBegun, StackEnded
+from napari_mediround.journal.stack_runs import StackBegun, StackEnded
 
 
 @dataclass(frozen=True)

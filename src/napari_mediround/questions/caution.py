@@ -17,7 +17,27 @@ from napari_mediround.questions.words.nouns import RELATION
 from napari_mediround.questions.words.step_masks import Step
 
 _JOINS = frozenset(
-    ["and", ",", "&", "+", "plus", "/", "also", "the", "a", "my", "left", "right", "both", "mask", "masks", "contour", "contours", "outline", "outlines", "number", "as", "well", "together", "with", "then", "too", "each", "of", "one", "ones", "first", "second", "third", "last"]
+    (
+        *(
+            "and",
+            ",",
+            "&",
+            "+",
+            "plus",
+            "/",
+            "also",
+            "the",
+            "a",
+            "my",
+            "left",
+            "right",
+            "both",
+            "mask",
+            "masks",
+        ),
+        *("contour", "contours", "outline", "outlines", "number", "as", "well", "together", "with", "then"),
+        *("too", "each", "of", "one", "ones", "first", "second", "third", "last"),
+    )
 )
 """Words that may stand between the masks of a list."""
 

@@ -178,7 +178,9 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
         if found is not None:
             return found
     if fits("record", "rules", text):
-        return Request("answer", topic="record", read_from=text)
+        pointed = masks_of(step, many=True) if step.pointers or step.named.targets else Masks()
+        said = " ".join(t.typed or t.word for t in tokens)
+        return Request("answer", references=pointed.refs, topic="record", read_from=said)
     if question and (fits("clinical", "rules", text)):
         return Request("refuse", topic="no_diagnosis", read_from=text)
     if (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from napari_mediround.questions.references import resolve_references
 from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.session import replies
+from napari_mediround.session.chronicle import tell_record
 from napari_mediround.session.facts import tell
 from napari_mediround.session.segmenter import Segmenter
 
@@ -102,15 +104,18 @@ class Answering:
             return replace(answer, note="\n".join(filter(None, notes)))
         if self.free_text and request.topic in FREE:
             return Answer(self.segmenter.chat(text, conversation, cancelled), note=replies.UNVERIFIED)
-        said = [self._said(step, references) for step in (request, *later)]
+        table = bool(re.search(r"\btab(le|ulate|ular)\b", text.casefold()))
+        said = [self._said(step, references, table) for step in (request, *later)]
         return Answer("\n".join(dict.fromkeys(filter(None, said))))
 
-    def _said(self, request: Request, references: tuple[Reference, ...]) -> str:
+    def _said(self, request: Request, references: tuple[Reference, ...], table: bool = False) -> str:
         own = references_of(replace(request, then=())) or references
         if request.action == "measure":
-            if request.measure != "count" and not own:
+            if request.measure != "count" and not own and not (table and not request.targets):
                 return UNMEASURED
-            return tell(self, request.measure, own)
+            return tell(self, request.measure, own, table)
+        if request.topic == "record":
+            return tell_record(self, request.read_from, own)
         return replies.reply(request)
 
     def _drawn(self, request, text, conversation, references, plane, window, cancelled) -> Answer:

@@ -16,7 +16,7 @@ from napari_mediround.domain.recipes import WITH_OTHERS, Recipe
 from napari_mediround.domain.rounds import Answer, Reference, Round, Target
 from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.errors import MediRoundError
-from napari_mediround.journal import Label
+from napari_mediround.journal import Event, Label
 from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import Mark
 from napari_mediround.questions.request import Request
@@ -54,6 +54,11 @@ class WorkedOut:
 
 class Editing(Record):
     """What a `Record` does with edits in words."""
+
+    @property
+    def standing(self) -> tuple[Event, ...]:
+        """The steps that hold, in order, with who took them and when."""
+        return self._history.standing
 
     def planes_of(self, value: int) -> dict[int, Label]:
         """Return a mask, by its label value, on each plane where it shows anything."""

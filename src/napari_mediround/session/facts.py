@@ -20,7 +20,7 @@ ONE_PLANE = "Only one plane has a mask of it, so that is no volume. Ask for it �
 NO_SCALE = "The image does not say how large a pixel is, so I cannot measure that."
 
 
-def tell(record: Record, what: str, references: tuple[Reference, ...]) -> str:
+def tell(record: Record, what: str, references: tuple[Reference, ...], table: bool = False) -> str:
     """Return a measurement of masks in words.
 
     Parameters
@@ -31,9 +31,13 @@ def tell(record: Record, what: str, references: tuple[Reference, ...]) -> str:
         One of `questions.request.MEASURES`.
     references : tuple of Reference
         The masks; for a count all that there are.
+    table : bool
+        All measurements of each mask, as the rows of a table: cells between bars, the head first.
     """
     labels = [record.label(record.label_of(r)) for r in references]
     geometry = record.study.geometry
+    if table:
+        return _table(record, labels or [label for label in record.state.shown if label.mask.area])
     if what == "count":
         return _count(record)
     if what in ("volume", "area"):
@@ -67,6 +71,31 @@ def _count(record: Record) -> str:
         if masks or verdicts
         else "There is no mask yet."
     )
+
+
+def _table(record: Record, labels: list[Label]) -> str:
+    """Return every measurement of masks as rows; what the image does not allow is left empty."""
+    geometry, study = record.study.geometry, record.study
+    unit = " HU" if study.modality == "CT" else ""
+    rows = [("mask", "plane", "area", "volume", "longest axis", "short axis", f"mean ± SD{unit}")]
+    for label in labels:
+        lengths = axes(label.mask.to_array(), geometry) if geometry.calibrated else ()
+        same = [x for x in record.state.shown if x.drawn == label.drawn and x.mask.area]
+        ml = sum(x.mask.area for x in same) * geometry.voxel_mm3 / 1000
+        volume = f"{volume_in_words(ml)} in {len(same)} planes"
+        values = np.asarray(study.pixels[label.plane], float)[label.mask.to_array()]
+        rows.append(
+            (
+                label.name,
+                str(label.plane),
+                area_in_words(*record.area(label.mask)),
+                volume if len(same) > 1 and geometry.has_volume else "–",
+                *(f"{value:,.1f} mm" for value in lengths or ()),
+                *(("–", "–") if not lengths else ()),
+                "–" if study.is_rgb else f"{values.mean():,.1f} ± {values.std():,.1f}",
+            )
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _where(record: Record, label: Label) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter
 
 from napari_mediround.domain.rounds import Reference, Round
-from napari_mediround.errors import AlreadyThereError, DanglingReferenceError, MediRoundError
+from napari_mediround.errors import AlreadyThereError, MediRoundError
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.questions.request import Request
 from napari_mediround.questions.understanding import understand
@@ -27,9 +27,11 @@ from napari_mediround.session.commands import (
 from napari_mediround.session.editing import WorkedOut
 from napari_mediround.widget.chat.case import Again, Case, Reapply
 from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.chat.draft import Draft
 from napari_mediround.widget.chat.screen import FIXING, DockScreen
 from napari_mediround.widget.chat.turn import Ask, Fetch, explain, split, take_turn
-from napari_mediround.widget.chat.view import Chip, Message, Question
+from napari_mediround.widget.chat.understood import swap_masks
+from napari_mediround.widget.chat.view import Message, Question
 from napari_mediround.widget.lazy_model import fetch_weights
 from napari_mediround.widget.worker import Job
 
@@ -68,10 +70,11 @@ class Asking:
         self._place, self._about, self._answered = place, about, answered
         self._follow, self._screen = follow, screen
         self._stack = False
-        self._swaps: dict[str, Reference] = {}
-        self._swapped: tuple[Case | None, int] = (None, 0)
+        self._draft = Draft(place, about, lambda: self._task is not None)
+        self.edit, self.swap, self.forget_plane = (
+            self._draft.edit, self._draft.swap, self._draft.forget_plane,
+        )  # fmt: skip
         self._task: tuple[Job, Ask] | None = None
-        self._warm: tuple | None = None
 
     @property
     def busy(self) -> bool:
@@ -96,9 +99,10 @@ class Asking:
             self._place.view.restore_question(text)
             return
         plane, window = self._about()
-        swaps, manner = tuple(self._swaps_here().items()), Manner("ask", self._stack)
+        swaps, manner = tuple(self._draft.swaps.items()), Manner("ask", self._stack)
         ask = Ask(self._place.case, text, plane, window, swaps=swaps, manner=manner)
-        self._place.view.show_chips([], "")
+        if (changed := self._draft.take(text)) is not None:
+            ask = split(ask, changed)
         self._start(ask)
 
     def act(self, key: object) -> bool:
@@ -151,7 +155,7 @@ class Asking:
         return True
 
     def _start(self, ask: Ask) -> None:
-        layer, ask = ask.case.layer(), replace(ask, began=perf_counter())
+        layer, ask = ask.case.layer(), replace(ask, began=perf_counter(), free_text=self._place.free_text)
         if layer is None:
             self._place.say(Message(NO_IMAGE, is_error=True), ask.case)
             return
@@ -159,6 +163,7 @@ class Asking:
         if ask.request is None and case.session is not None and case.data is layer.data:
             ask = split(ask, case.session.understand(ask.text, ask.plane, ask.after, ask.references or ()))
         if ask.request is not None and is_command(ask.request):
+            ask = replace(ask, request=swap_masks(ask.request, dict(ask.swaps)), swaps=())
             if case.hidden and ask.request.action in ("edit", "verdict") and ask.request.verdict != "cancel":
                 self._fail(ask, MediRoundError(FIXING))
                 return
@@ -285,50 +290,3 @@ class Asking:
             self._follow(case, plan, partial(self._after_stack, ask, result))
         else:
             self._go_on(ask, result)
-
-    # While the question is typed.
-
-    def edit(self, text: str) -> None:
-        """Show what a question points at, and look at its plane already."""
-        self._warm_up(text)
-        case = self._place.case
-        chips: list[Chip] = []
-        problem = ""
-        if case is not None and len(case.conversation) and text.strip():
-            try:
-                found, swaps = case.session.resolve(text, self._about()[0]), self._swaps_here()
-                chips = [case.chip(swaps.get(r.phrase, r)) for r in found]
-                self._swaps = {r.phrase: swaps[r.phrase] for r in found if r.phrase in swaps}
-            except DanglingReferenceError as error:
-                problem = str(error)
-        self._place.view.show_chips(chips, problem)
-
-    def swap(self, phrase: str, reference: Reference) -> None:
-        """Let a phrase of the question being typed point at another mask."""
-        self._swaps_here()[phrase] = Reference(reference.round, reference.target, phrase)
-
-    def _swaps_here(self) -> dict[str, Reference]:
-        """Return what was swapped; nothing once another image, round or branch is at hand."""
-        case = self._place.case
-        here = case, case.session.head if case is not None and case.session is not None else 0
-        if here != self._swapped:
-            self._swaps, self._swapped = {}, here
-        return self._swaps
-
-    def forget_plane(self) -> None:
-        """Look at the plane again when the next question is typed."""
-        self._warm = None
-
-    def _warm_up(self, text: str) -> None:
-        """Encode the plane while the user types, once the model is there and idle."""
-        case, layer = self._place.case, self._place.layer()
-        if not text or layer is None or self.busy or not self._place.segmenter.loaded:
-            return
-        warm = (case, *self._about())
-        if case.session is not None and case.data is layer.data and warm != self._warm:
-            self._warm = warm
-            self._place.submit(lambda job: case.session.prepare(*warm[1:]), _nothing, _nothing)
-
-
-def _nothing(result: object) -> None:
-    """Take no notice: a plane that could not be looked at is said by the question about it."""

@@ -145,6 +145,7 @@ class ChatController:
             (view.window_chosen, self._window.choose),
             (view.action_chosen, self._on_action_chosen),
             (view.device_chosen, self._place.change_device),
+            (view.free_text_chosen, self._place.allow_free_text),
             (view.step_chosen, self._on_step_chosen),
             (view.mask_chosen, self._verdicts.choose),
             (view.mask_hovered, self._place.highlight),

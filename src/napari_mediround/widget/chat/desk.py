@@ -48,6 +48,8 @@ class Workplace:
         Those of the viewer.
     lone : Entry or None
         The line that is shown while there is no image.
+    free_text : bool
+        Whether the language model may answer what draws nothing.
     tasks : TaskBook
         What the worker does for the chat.
     """
@@ -69,6 +71,7 @@ class Workplace:
         self.case: Case | None = None
         self.images: list[Image] = []
         self.lone: Entry | None = None
+        self.free_text = False
         self.tasks = TaskBook(worker)
         self._laid_out: Callable[[], Case | None] = _nobody
         self.tasks.changed.connect(self._on_tasks)
@@ -157,6 +160,10 @@ class Workplace:
         words = [word for word in about.values() if word] or ["no model yet"]
         waiting = len(self.tasks) - 1
         self.view.show_status(" · ".join([*words, *([f"{waiting} waiting"] if waiting > 0 else [])]))
+
+    def allow_free_text(self, allowed: bool) -> None:
+        """Let the language model answer what draws nothing, marked as unverified, or not."""
+        self.free_text = allowed
 
     # The Labels layer.
 

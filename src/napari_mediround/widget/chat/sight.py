@@ -79,6 +79,9 @@ class Sight:
         for hidden in (layer, labels):
             if hidden is not None and not is_drawn(hidden):
                 hidden.visible, hidden.opacity = True, hidden.opacity or OPACITY
+        if label.drawn in case.concealed:
+            case.concealed -= {label.drawn}
+            self._place.conceal(case)
         if not self._shows_plane(case, value):
             self._turn_to(case, label.plane)
         if self._shows_plane(case, value) and not self.sees(case, value):

@@ -66,6 +66,8 @@ class Ask:
         What the step before gave.
     number : int
         How many steps were done already.
+    free_text : bool
+        As in `Session`.
     began : float
         When it was asked, by `perf_counter`: a person waits from then on.
     """
@@ -82,6 +84,7 @@ class Ask:
     rest: tuple[Request, ...] = ()
     result: tuple[Reference, ...] = ()
     number: int = 0
+    free_text: bool = False
     began: float = field(default_factory=perf_counter, compare=False)
 
 
@@ -136,6 +139,7 @@ def take_turn(
         As `Session.answer`, `open_session` and the loading of the model.
     """
     session = open_session(segmenter, project, ask.case, layer, job)
+    session.free_text = ask.free_text
     if ask.request is None:
         whole = session.understand(ask.text, ask.plane, ask.after, ask.references or ())
         if is_command(whole):

@@ -154,11 +154,11 @@ class Chip:
     Parameters
     ----------
     phrase : str
-        Of the question.
+        Of the question; "" for what was understood beside the masks it points at.
     current : str
-        What it means ("1 liver").
+        What it means ("1 liver"), or what was understood ("the left kidney", "not the spleen").
     value : int
-        Of that mask, in the Labels layer.
+        Of that mask, in the Labels layer; 0 for no mask.
     choices : tuple of Action
         The masks that it could mean; in the question being typed each key is a `Reference`, in a reply
         what `action_chosen` carries.
@@ -308,6 +308,8 @@ class ChatView(Protocol):
     """(phrase, Reference) that it shall point at, in the question being typed."""
     device_chosen: SignalInstance
     """(name) of `DEVICES`."""
+    free_text_chosen: SignalInstance
+    """(bool) whether the language model may answer what draws nothing."""
     step_chosen: SignalInstance
     """(step) of `KEYS`, for the current mask; "drop" drops the fix."""
     mask_chosen: SignalInstance

@@ -26,6 +26,7 @@ from napari_mediround.widget.chat.view import (
     Question,
     Reply,
 )
+from napari_mediround.widget.qt.answer_table import AnswerTable, split_table
 from napari_mediround.widget.qt.buttons import ActionButton, ElidedButton
 from napari_mediround.widget.qt.chips import ChipButton, make_menu
 from napari_mediround.widget.qt.mask_row import MaskRow
@@ -109,8 +110,11 @@ class ReplyCard(Card):
         self.column.addLayout(self._make_head(reply))
         if reply.references:
             self.column.addWidget(self._make_references(reply.references))
-        if reply.text:
-            self.column.addWidget(make_label(reply.text))
+        text, table = split_table(reply.text)
+        if text:
+            self.column.addWidget(make_label(text))
+        if table:
+            self.column.addWidget(AnswerTable(table))
         for row in self._masks.values():
             row.chosen.connect(relay(self.mask_chosen))
             row.entered.connect(relay(self.mask_hovered, row.mask.value))

@@ -46,6 +46,7 @@ class ChatPanel(MaskDrop, CancellablePanel):
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
     device_chosen = Signal(str)
+    free_text_chosen = Signal(bool)
     step_chosen = Signal(str)
     mask_chosen = Signal(int)
     mask_hovered = Signal(int)
@@ -201,7 +202,7 @@ class ChatPanel(MaskDrop, CancellablePanel):
 _SIGNALS = (
     "question_asked", "question_edited", "cancel_asked", "project_chosen", "image_chosen", "volume_chosen",
     "plane_chosen", "follow_chosen", "modality_chosen", "window_chosen", "action_chosen", "reference_chosen",
-    "device_chosen",
+    "device_chosen", "free_text_chosen",
     "step_chosen", "mask_chosen", "mask_hovered", "tool_chosen", "reason_chosen",
     "stack_chosen", "run_step_chosen", "masks_given", "layer_given",
 )  # fmt: skip

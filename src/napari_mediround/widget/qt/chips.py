@@ -34,7 +34,7 @@ class ChipButton(QToolButton):
             self.setMenu(make_menu(self, chip.choices, self._choose))
 
     def _name(self, target: str) -> None:
-        text = f"“{self._chip.phrase}” → {target}"
+        text = f"“{self._chip.phrase}” → {target}" if self._chip.phrase else target
         self.setAccessibleName(text)
         cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH)
         self.setText(plain_caption(cut))
@@ -46,7 +46,8 @@ class ChipButton(QToolButton):
     def enterEvent(self, event: QEvent) -> None:
         """Show the mask."""
         super().enterEvent(event)
-        self.hovered.emit(self._chip.value)
+        if self._chip.value:
+            self.hovered.emit(self._chip.value)
 
     def leaveEvent(self, event: QEvent) -> None:
         """Show all masks again."""
@@ -56,7 +57,8 @@ class ChipButton(QToolButton):
     def focusInEvent(self, event: QFocusEvent) -> None:
         """Show the mask to who works with the keyboard."""
         super().focusInEvent(event)
-        self.hovered.emit(self._chip.value)
+        if self._chip.value:
+            self.hovered.emit(self._chip.value)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         """Show all masks again."""

@@ -104,7 +104,8 @@ class QuestionBox(QWidget):
         while row.count():
             _remove(row.takeAt(0))
         for chip in chips:
-            button = ChipButton(chip, "What the question points at. Click to choose another mask.")
+            tip = "What the question points at." if chip.phrase else "What I understood."
+            button = ChipButton(chip, f"{tip} Click to change it." if chip.choices else tip)
             button.chosen.connect(relay(self.reference_chosen))
             button.hovered.connect(relay(self.mask_hovered))
             row.addWidget(button)
