@@ -159,11 +159,7 @@ class Session(Answering, Editing):
             When the text is empty or far too long, or the plane is not in the study.
         """
         began = perf_counter()
-        conversation, text = self._first(after), text.strip()
-        if not text:
-            raise MediRoundError('The question is empty. Type what you want to see, for example "the liver".')
-        if len(text) > LONGEST:
-            raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
+        conversation, text = self._first(after), _sensible(text)
         self._check_plane(plane)
         given = _checked(references or (), conversation)
         request = request or self.understand(text, plane, after, given)
@@ -344,6 +340,16 @@ class Session(Answering, Editing):
             if round_.answer.image and round_.answer.image not in self._images:
                 self.prepare(round_.plane, choose_window(self.study, round_.text, round_.window))
                 self._images.add(round_.answer.image)
+
+
+def _sensible(text: str) -> str:
+    """Return a question without blanks around it; `MediRoundError` where it is empty or far too long."""
+    text = text.strip()
+    if not text:
+        raise MediRoundError('The question is empty. Type what you want to see, for example "the liver".')
+    if len(text) > LONGEST:
+        raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
+    return text
 
 
 def _checked(references: tuple[Reference, ...], conversation: Conversation) -> tuple[Reference, ...]:

@@ -27,12 +27,12 @@ from napari_mediround.session.commands import (
 from napari_mediround.session.editing import WorkedOut
 from napari_mediround.widget.chat.case import Again, Case, Reapply
 from napari_mediround.widget.chat.desk import Workplace
-from napari_mediround.widget.chat.draft import Draft
-from napari_mediround.widget.chat.screen import FIXING, DockScreen
 from napari_mediround.widget.chat.turn import Ask, Fetch, explain, split, take_turn
-from napari_mediround.widget.chat.understood import swap_masks
 from napari_mediround.widget.chat.view import Message, Question
 from napari_mediround.widget.lazy_model import fetch_weights
+from napari_mediround.widget.words.draft import Draft
+from napari_mediround.widget.words.screen import FIXING, DockScreen
+from napari_mediround.widget.words.understood import swap_masks
 from napari_mediround.widget.worker import Job
 
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."

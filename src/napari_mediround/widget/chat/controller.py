@@ -23,7 +23,6 @@ from napari_mediround.widget.chat.mask_checks import Checks
 from napari_mediround.widget.chat.mask_imports import Imports
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
-from napari_mediround.widget.chat.screen import DockScreen
 from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
@@ -33,6 +32,7 @@ from napari_mediround.widget.layers.following import Following
 from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
 from napari_mediround.widget.stack.stacking import Stacking
+from napari_mediround.widget.words.screen import DockScreen
 from napari_mediround.widget.worker import Worker
 
 
@@ -389,8 +389,7 @@ class ChatController:
             steps[step]()
 
     def _on_key_pressed(self, key: str) -> None:
-        reasons = {letter: reason for reason, letter in REASON_KEYS.items()}
-        steps = {letter: step for step, letter in KEYS.items()}
+        reasons, steps = ({letter: word for word, letter in keys.items()} for keys in (REASON_KEYS, KEYS))
         if self._fixing.busy and (key in reasons or key == DONE_KEY):
             self._fixing.end(reasons.get(key, ""))
         elif key == DROP_KEY:
