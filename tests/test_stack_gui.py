@@ -38,12 +38,17 @@ def open_dock(make_napari_viewer, qtbot, tmp_path):
             dock().controller.stop()
 
 
+def wait(qtbot, until) -> None:
+    """Wait for something, long enough for a busy machine."""
+    qtbot.waitUntil(until, timeout=30_000)
+
+
 def ask(qtbot, dock, text) -> None:
     """Type a question and wait until it is answered and nothing is followed any more."""
     qtbot.keyClicks(dock.panel.question.line, text)
     qtbot.keyClick(dock.panel.question.line, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: dock.panel.is_idle and not dock.controller._stacking.busy)
-    qtbot.waitUntil(lambda: bool(dock.panel.rounds.findChildren(MaskRow)))
+    wait(qtbot, lambda: dock.panel.is_idle and not dock.controller._stacking.busy)
+    wait(qtbot, lambda: bool(dock.panel.rounds.findChildren(MaskRow)))
 
 
 def session_of(dock):
@@ -65,7 +70,7 @@ def row_of(dock) -> MaskRow:
 
 def wait_for_ribbon(qtbot, dock, planes: int) -> MaskRow:
     """Return the row once its ribbon has so many planes; cards are made a turn of the event loop later."""
-    qtbot.waitUntil(lambda: not dock.panel._later.isActive() and len(row_of(dock).mask.ribbon) == planes)
+    wait(qtbot, lambda: not dock.panel._later.isActive() and len(row_of(dock).mask.ribbon) == planes)
     return row_of(dock)
 
 
@@ -82,7 +87,7 @@ def test_the_switch_follows_a_structure_and_a_click_on_the_ribbon_goes_to_its_pl
     ask(qtbot, dock, "the liver")
     assert planes(dock) == [0, 1, 2, 3, 4]
     click(qtbot, wait_for_ribbon(qtbot, dock, 5), 4)
-    qtbot.waitUntil(lambda: viewer.dims.current_step[0] == 4)
+    wait(qtbot, lambda: viewer.dims.current_step[0] == 4)
     assert dock.controller.workplace.case.current == 3
     assert "doubtful" in row_of(dock).ribbon.accessibleName()
 
@@ -109,17 +114,17 @@ def test_the_bar_pauses_goes_on_and_stops(open_dock, qtbot):
     dock.controller._stacking._look = lambda run: gate.append(run)
     qtbot.keyClicks(dock.panel.question.line, "the liver in the whole stack")
     qtbot.keyClick(dock.panel.question.line, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: bool(gate))
+    wait(qtbot, lambda: bool(gate))
     bar = dock.panel.stack
     assert bar.isVisibleTo(dock.panel)
     qtbot.mouseClick(bar.pause, Qt.MouseButton.LeftButton)
     assert bar.pause.text() == "Go on"
     look(gate[0])
-    qtbot.waitUntil(lambda: planes(dock) == [2, 3])
+    wait(qtbot, lambda: planes(dock) == [2, 3])
     assert (bar.count.text(), bar.progress.maximum()) == ("1 of 4 planes", 4)
     dock.controller._stacking._look = look
     qtbot.mouseClick(bar.pause, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not dock.controller._stacking.busy)
+    wait(qtbot, lambda: not dock.controller._stacking.busy)
     assert planes(dock) == [0, 1, 2, 3, 4]
     assert not bar.isVisibleTo(dock.panel)
 
@@ -131,15 +136,15 @@ def test_a_window_closed_in_mid_run_offers_the_rest_in_the_next(open_dock, qtbot
     dock.controller._stacking._look = lambda run: done.append(run) or (len(done) < 2 and look(run))
     qtbot.keyClicks(dock.panel.question.line, "the liver in the whole stack")
     qtbot.keyClick(dock.panel.question.line, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: len(done) == 2)
+    wait(qtbot, lambda: len(done) == 2)
     dock.controller.stop()
     _, again = open_dock()
-    qtbot.waitUntil(lambda: session_of(again) is not None)
+    wait(qtbot, lambda: session_of(again) is not None)
     assert planes(again) == [2, 3]
-    qtbot.waitUntil(lambda: any("Go on" in b.text() for b in buttons(again)))
+    wait(qtbot, lambda: any("Go on" in b.text() for b in buttons(again)))
     (button,) = [b for b in buttons(again) if b.text() == "Go on"]
     button.click()
-    qtbot.waitUntil(lambda: planes(again) == [0, 1, 2, 3, 4])
+    wait(qtbot, lambda: planes(again) == [0, 1, 2, 3, 4])
 
 
 def buttons(dock):
@@ -157,7 +162,7 @@ def test_the_key_goes_to_the_next_doubtful_plane_from_the_canvas(open_dock, qtbo
     for plane in (1, 3, 1):
         canvas = viewer.window._qt_viewer.canvas.native
         qtbot.keyClick(canvas, Qt.Key.Key_D, Qt.KeyboardModifier.ShiftModifier)
-        qtbot.waitUntil(lambda plane=plane: viewer.dims.current_step[0] == plane)
+        wait(qtbot, lambda plane=plane: viewer.dims.current_step[0] == plane)
 
 
 def test_a_fix_from_the_keyboard_offers_the_renewal(open_dock, qtbot):
@@ -172,10 +177,10 @@ def test_a_fix_from_the_keyboard_offers_the_renewal(open_dock, qtbot):
     index = tuple(int(n[0]) for n in fix.case.grid.layer_index(tuple([n] for n in (2, 3, 3))))
     fix.scratch.layer.paint(index, 1)
     dock.panel.key_pressed.emit("J")
-    qtbot.waitUntil(lambda: any("Renew 2 doubtful" in b.text() for b in buttons(dock)))
+    wait(qtbot, lambda: any("Renew 2 doubtful" in b.text() for b in buttons(dock)))
     (button,) = [b for b in buttons(dock) if "Renew 2 doubtful" in b.text()]
     before = {label.plane: label.value for label in session_of(dock).state.shown}
     button.click()
-    qtbot.waitUntil(lambda: not dock.controller._stacking.busy)
+    wait(qtbot, lambda: not dock.controller._stacking.busy)
     after = {label.plane: label.value for label in session_of(dock).state.shown}
     assert {plane for plane in after if after[plane] != before[plane]} == {3, 4}
