@@ -45,6 +45,15 @@ def test_a_dropped_file_becomes_judged_rounds_with_one_card_each(desk, tmp_path)
     assert not desk.replies
 
 
+def test_a_mask_that_nothing_judged_is_not_said_to_be_drawn(desk, tmp_path):
+    desk.segmenter.load().quality = None
+    export(make_masks(make_volume()), tmp_path / "a.seg.nrrd")
+    give(desk, tmp_path / "a.seg.nrrd")
+    assert [(line.quality, line.imported) for reply in desk.replies for line in reply.masks] == [
+        (None, True)
+    ] * 2
+
+
 def test_another_grid_is_resampled_by_a_button_only(desk, tmp_path):
     study = make_volume((5, 48, 64), (3.0, 0.25, 0.25))
     mask = np.zeros(study.source_geometry.shape, bool)

@@ -37,6 +37,20 @@ def make_boxes(grid: Geometry) -> LabelledVolume:
     )
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"labels": {"1": "1 liver", "5": "spleen", "9": "aorta"}},
+        {"1": "liver", "5": "spleen", "9": "aorta"},
+        {"labels": {"background": 0, "liver": 1, "spleen": 5, "aorta": 9}, "channel_names": {"0": "CT"}},
+    ],
+)
+def test_names_beside_a_label_map_are_read_in_each_common_form(tmp_path, said):
+    save_grid(tmp_path / "a.nii.gz", make_discs().flatten()[0].layers[0], GRID)
+    (tmp_path / "a.json").write_text(json.dumps(said))
+    assert [s.name for s in read_masks(tmp_path / "a.nii.gz", GRID).segments] == ["liver", "spleen", "aorta"]
+
+
 def test_a_plain_label_map_has_numbers_for_names(tmp_path):
     labels = make_discs().flatten()[0].layers[0]
     save_grid(tmp_path / "a.nii.gz", labels, GRID)

@@ -242,7 +242,9 @@ def import_masks(
     resample: Annotated[
         bool, typer.Option("--resample", help="Resample masks on another grid, by nearest neighbour.")
     ] = False,
-    judge: Annotated[bool, typer.Option(help="Let the model judge each mask.")] = True,
+    no_judge: Annotated[
+        bool, typer.Option("--no-judge", help="Load no model, so that no mask is judged.")
+    ] = False,
     series: Annotated[
         str | None, typer.Option(help="Number or UID of the series, for a folder with several.")
     ] = None,
@@ -258,7 +260,7 @@ def import_masks(
     require_path(masks)
     study = read_image(image, series, volume, None)
     doubts = Doubts(tuple(name or ()), keep_names, resample)
-    run_import(masks, image, study, project, doubts, (preset, device, weights_dir) if judge else None)
+    run_import(masks, image, study, project, doubts, None if no_judge else (preset, device, weights_dir))
 
 
 @app.command()

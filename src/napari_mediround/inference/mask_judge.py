@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,11 +13,14 @@ from napari_mediround.model.features import ImageFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import fit_to_square, mask_to_logits
 
+FEWEST_CELLS, GRID = 100, 256
+"""Cells of a mask, on a grid of so many cells a side, from which on the model can redraw it."""
+
 
 class Judging:
     """What a `Predictor` says of masks from elsewhere."""
 
-    def judge(self, mask: Mask, structure: str) -> float:
+    def judge(self, mask: Mask, structure: str) -> float | None:
         """Return how far to trust a mask on the plane last set.
 
         Parameters
@@ -26,8 +32,9 @@ class Judging:
 
         Returns
         -------
-        float
-            0…1, an expected IoU.
+        float or None
+            0…1, an expected IoU; None for a mask of fewer than `FEWEST_CELLS` cells of the model's grid, which
+            the model cannot redraw, however right it is.
 
         Raises
         ------
@@ -36,11 +43,16 @@ class Judging:
         """
         with self._lock:
             features = self._store.require(self._current)
+            corners = np.reshape(mask.box_xyxy, (2, 2)) - [[0, 0], [1, 1]]
+            if not features.frame.holds(corners):  # outside the body's crop, as an arm
+                key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
+                encode = partial(self._encode, aspect=aspect, whole=True)
+                features = self.runner.run(lambda: self._store.get_or_encode(key, image, encode, aspect))
             name = self.anatomy.normalise(structure)
             return self.runner.run(lambda: judge_mask(self.model, self._looked_at(features), mask, name))
 
 
-def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str) -> float:
+def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str) -> float | None:
     """Return the IoU (0…1) that a mask of a structure is expected to have with the truth.
 
     The decoder answers the mask's box, with and without the name, and the name alone; the judge scores each
@@ -57,6 +69,8 @@ def judge_mask(model: MediRound, features: ImageFeatures, mask: Mask, name: str)
         Preferred name of the structure.
     """
     given, vector = _on_grid(model, features, mask) > 0, _vector(model, name)
+    if int(given.sum()) < FEWEST_CELLS * (model.size / GRID) ** 2:
+        return None
     box = torch.tensor(mask.box_xyxy, dtype=torch.float64).reshape(2, 2).numpy()
     boxes = model.plane_to_square(box, features.frame).reshape(1, 4)
     spoken = None if vector is None else vector.to(features.embedding)[None]

@@ -39,7 +39,7 @@ FEWEST_VOXELS = 3
 OVERLAP_SHARE = 0.02
 FEWEST_USUAL = 3
 """Positions are compared with the usual ones from so many structures on."""
-EXCHANGE_GAIN = 16.0
+EXCHANGE_GAIN = 3.0
 """How much likelier two names must be the other way round (squared standard deviations)."""
 SIZE_SPREADS, SIZE_RATIO = 3.0, 2.5
 """A volume is unusual from so many spreads, and so many times the usual volume, on."""
@@ -235,7 +235,7 @@ class Checker:
             sizes = np.bincount(parts.ravel())[1:]
             small = np.flatnonzero(sizes < ISLAND_SHARE * sizes.max()) + 1
             voxels, usual = int(sizes[small - 1].sum()), self.usual.get(body.shape.name)
-            allowed = 1.5 * usual.scattered * body.voxels if usual is not None else 0
+            allowed = usual.scattered * body.voxels if usual is not None else 0
             if voxels >= FEWEST_VOXELS and voxels > allowed:
                 gone = np.isin(parts, small)
                 masks = (body.shape.with_inner(body.inner & ~gone),)
@@ -258,7 +258,7 @@ class Checker:
                 if other is not body and other.shape.name not in wholes and holes.any():
                     holes &= ~other.shape.at(body.box)
             voxels, usual = int(np.count_nonzero(holes)), self.usual.get(body.shape.name)
-            allowed = 1.5 * usual.hollow * body.voxels if usual is not None else 0
+            allowed = usual.hollow * body.voxels if usual is not None else 0
             if voxels >= FEWEST_VOXELS and voxels > allowed:
                 masks = (body.shape.with_inner(body.inner | holes),)
                 text = f"{body.shape} has holes ({say_ml(voxels, self.grid)})."

@@ -61,8 +61,11 @@ class Segmenter(Protocol):
         `structure` is its preferred name: of an image from before a restart nothing else is known.
         """
 
-    def judge(self, mask: Mask, structure: str) -> float:
-        """Return how far to trust a mask of a structure on the image last set, whoever drew it: 0…1."""
+    def judge(self, mask: Mask, structure: str) -> float | None:
+        """Return how far to trust a mask of a structure on the image last set, whoever drew it: 0…1.
+
+        None where the model cannot tell.
+        """
 
     def change_device(self, device: str) -> None:
         """Move to "auto", "cuda", "mps" or "cpu"; SettingsError where there is no such device."""

@@ -170,7 +170,7 @@ class LazySegmenter:
         """As `Segmenter.propagate`."""
         return self.load().propagate(mask, image, structure)
 
-    def judge(self, mask: Mask, structure: str) -> float:
+    def judge(self, mask: Mask, structure: str) -> float | None:
         """As `Segmenter.judge`."""
         return self.load().judge(mask, structure)
 

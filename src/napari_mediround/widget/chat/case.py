@@ -244,6 +244,7 @@ class Case:
         line = MaskLine(
             label.value, label_colour(label.drawn), target.structure, label.quality, area, volume,
             target.corrected, target.verdict, label.drawn, *self._recipe(label),
+            imported=self.session.rounds[label.round].imported is not None,
         )  # fmt: skip
         return add_planes(line, self.session.state, geometry)
 

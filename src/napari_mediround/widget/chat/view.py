@@ -100,6 +100,8 @@ class MaskLine:
         How many planes the stack has.
     actions : tuple of Action
         What can be done with all planes of the structure.
+    imported : bool
+        Whether it came from elsewhere.
     """
 
     value: int
@@ -117,6 +119,7 @@ class MaskLine:
     ribbon: tuple[RibbonPlane, ...] = ()
     planes: int = 0
     actions: tuple[Action, ...] = ()
+    imported: bool = False
 
     def __post_init__(self) -> None:
         if not self.number:

@@ -181,7 +181,7 @@ class ReplyCard(Card):
         link.setToolTip("Show this plane")
         link.clicked.connect(lambda: self.action_chosen.emit(reply.plane))
         head.addWidget(link, stretch=1)
-        seconds = make_short_label(f"{reply.seconds:.1f} s", "muted")
+        seconds = make_short_label(f"{reply.seconds:.1f} s" if reply.seconds else "", "muted")
         seconds.setToolTip("From Enter to the answer, waiting included")
         head.addWidget(seconds)
         if reply.actions:

@@ -133,6 +133,13 @@ def describe_planes(mask: MaskLine) -> str:
     return f"{len(mask.ribbon)} planes{f': {told}' if told else ''}"
 
 
+def _unjudged(mask: MaskLine) -> str:
+    """Return why a mask has no quality."""
+    if mask.recipe:
+        return "changed in words"
+    return "not judged" if mask.imported else "drawn by hand"
+
+
 def _quality(mask: MaskLine) -> QHBoxLayout:
     row = QHBoxLayout()
     row.setSpacing(6)
@@ -141,8 +148,8 @@ def _quality(mask: MaskLine) -> QHBoxLayout:
         row.addStretch()
         return row
     if mask.quality is None:
-        drawn = make_short_label("changed in words" if mask.recipe else "drawn by hand", "muted")
-        drawn.setToolTip("The model does not judge a mask that a person changed")
+        drawn = make_short_label(_unjudged(mask), "muted")
+        drawn.setToolTip("The model judges no mask that a person changed, nor what is too small for its grid")
         row.addWidget(drawn)
         row.addStretch()
         return row

@@ -48,7 +48,8 @@ class NamingDialog(QDialog):
     def __init__(self, title: str, rows: Sequence[NameRow], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
-        self.setStyleSheet(get_current_stylesheet())
+        if parent is None:  # else the window's own theme holds
+            self.setStyleSheet(get_current_stylesheet())
         self.boxes: dict[int, QComboBox] = {}
         names = [structure.name for structure in load_anatomy()]
         grid, inner = QGridLayout(), QWidget()
