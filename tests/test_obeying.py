@@ -214,3 +214,15 @@ def test_free_text_is_off_until_it_is_switched_on_and_marked(desk):
     desk.ask("hello")
     assert desk.replies[1].text == "Hello."
     assert "Unverified" in desk.replies[1].notes[0]
+
+
+def test_a_measured_axis_is_drawn_on_the_image_until_the_next_answer(desk):
+    desk.ask("the liver")
+    desk.ask("longest diameter of [1]")
+    (layer,) = [layer for layer in desk.viewer.layers if layer.name == "measurement"]
+    (line,) = layer.data
+    length = float(np.linalg.norm((line[1] - line[0]) * desk.session.study.geometry.spacing_mm))
+    assert f"longest axis {length:,.1f} mm" in desk.replies[-1].text
+    assert (line[:, 0] == 2).all()
+    desk.ask("the spleen")
+    assert not [layer for layer in desk.viewer.layers if layer.name == "measurement"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from napari_mediround.questions.clauses import IMPERATIVES
 from napari_mediround.questions.request import Request
 from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.words.negation import NEG, only_sounds_negative
@@ -64,14 +65,24 @@ def be_cautious(step: Step, request: Request) -> Request:
         or _denies(step, request)
         or _has_no_such_side(step, request)
         or _says_more(step, request)
+        or _wants_two(step, request)
     ):
         alive = tuple(m.ref for m in step.situation.alive)
         choices = request.references or alive
         if not choices:
             return Request("refuse", topic="not_understood", read_from=step.text)
         return Request("ask_back", choices=choices, topic="not_understood", read_from=step.text)
+    if (
+        request.action == "navigate"
+        and dict(request.navigate).get("show")
+        and _has_no_such_side(step, request)
+    ):
+        return Request("ask_back", choices=request.references, topic="not_understood", read_from=step.text)
     if request.action == "segment" and (
-        _denies(step, request) or _orders_else(step, request) or _is_anchored(step, request)
+        _holds_something(step)
+        or _denies(step, request)
+        or _orders_else(step, request)
+        or _is_anchored(step, request)
     ):
         choices = (*request.targets, *request.references)
         return Request("ask_back", choices=choices, topic="not_understood", sure=False, read_from=step.text)
@@ -92,6 +103,10 @@ def _in_two_clauses(step: Step, request: Request) -> bool:
     if ends:
         inner = [i for i in places if i < ends]
         between = [t.word for t in step.rest[inner[0] : inner[-1]] if t.kind in "WPN"] if inner else []
+    plain = load_lexicon().plain
+    after = [t.word for t in step.rest[places[-1] + 1 :] if t.kind == "W"]
+    if not ends and any(w not in _JOINS and w not in plain and w not in IMPERATIVES for w in after):
+        return True  # "expand [1] 3 mm, [2] excluded"
     return any(w not in _JOINS and not w.isdigit() for w in between)
 
 
@@ -143,6 +158,12 @@ def _has_no_such_side(step: Step, request: Request) -> bool:
     return not sides <= own
 
 
+def _wants_two(step: Step, request: Request) -> bool:
+    """Whether "both" is said where there is one mask."""
+    said = re.search(r"\b(both|the two|these two|those two|the pair)\b", step.rest_text)
+    return bool(said) and len(request.references) == 1
+
+
 def _says_more(step: Step, request: Request) -> bool:
     """Whether an edit has an amount that was passed over: a second one, or "by a third"."""
     if request.action != "edit":
@@ -165,6 +186,18 @@ def _is_anchored(step: Step, request: Request) -> bool:
         if RELATION.search(" ".join(between)) and not {",", "and", "&", "+", "plus", "/"} & set(between):
             return True
     return False
+
+
+def _holds_something(step: Step) -> bool:
+    """Whether what is in a structure is asked for, or a side is taken back: "contrast in the bladder"."""
+    return bool(
+        re.search(
+            r"(?<!no )\b(contrast|air|gas|fluid|liquid|stool|urine|blood|clot|thrombus|contents?|food|stones?|stent|catheter)\b"
+            r"(?: \w+)? (in|within|inside|around|of) (?:the |left |right )*S\d",
+            step.rest_text,
+        )
+        or re.search(r"S\d.*\bno (left|right)\W*$", step.rest_text)
+    )
 
 
 def _orders_else(step: Step, request: Request) -> bool:

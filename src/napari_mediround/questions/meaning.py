@@ -104,7 +104,7 @@ _EMPTY = frozenset(
 )
 
 
-LEAST, MARGIN = 7.0, 1.25
+LEAST, MARGIN = 7.0, 1.5
 
 
 """Weight of shared words from which on a description counts, and how much more than the next structure's."""
@@ -205,6 +205,11 @@ _TALKS = re.compile(
 )
 
 
+_ACTS = re.compile(
+    r"\b(that|which|where|what|who|whose|used|with|we|you|when|through|behind|between|after|before|into|under|above|"
+    r"below|over|on top|beside|next to|near|around|\w+ing|\w+ed)\b"
+)
+"""Words that tell more of a thing than that it belongs to a structure."""
 _TELLS = re.compile(
     r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b"
 )
@@ -243,6 +248,9 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     second = ranked[1][0] if len(ranked) > 1 else 0.0
     if known < 2 or not told or best < LEAST or known < 0.5 * len(content):
         return None
+    owned = any(t.kind == "S" and not _is_kind(t.typed.casefold(), lexicon) for t in step.rest)
+    if owned and best < 99 and not _ACTS.search(step.rest_text):
+        return None  # "lower half of the liver", "stent in the aorta"
     side = next((t.word for t in step.rest if t.word in ("left", "right", "both")), "")
     pair = lexicon.is_pair(name)
 

@@ -178,7 +178,7 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
         if found is not None:
             return found
     if fits("record", "rules", text):
-        pointed = masks_of(step, many=True) if step.pointers or step.named.targets else Masks()
+        pointed = masks_of(step, many=True) if step.pointers else Masks()
         said = " ".join(t.typed or t.word for t in tokens)
         return Request("answer", references=pointed.refs, topic="record", read_from=said)
     if question and (fits("clinical", "rules", text)):

@@ -104,7 +104,7 @@ class Answering:
             return replace(answer, note="\n".join(filter(None, notes)))
         if self.free_text and request.topic in FREE:
             return Answer(self.segmenter.chat(text, conversation, cancelled), note=replies.UNVERIFIED)
-        table = bool(re.search(r"\btab(le|ulate|ular)\b", text.casefold()))
+        table = wants_table(text)
         said = [self._said(step, references, table) for step in (request, *later)]
         return Answer("\n".join(dict.fromkeys(filter(None, said))))
 
@@ -154,6 +154,11 @@ class Answering:
         if not request.sure and known and not unknown:
             notes.append(replies.TAKEN.format(replies.join(replies.spoken(w) for w in request.targets)))
         return replace(answer, targets=kept, note="\n".join(filter(None, notes)))
+
+
+def wants_table(text: str) -> bool:
+    """Whether measurements are asked for as a table."""
+    return bool(re.search(r"\btab(le|ulate|ular)\b", text.casefold()))
 
 
 def is_described(request: Request) -> bool:

@@ -13,7 +13,7 @@ from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import MediRoundError
 from napari_mediround.journal.entries import StackBegun
 from napari_mediround.questions.request import Request
-from napari_mediround.session.answering import references_of
+from napari_mediround.session.answering import references_of, wants_table
 from napari_mediround.session.record import Step
 from napari_mediround.session.replies import FOLLOWED, join, spoken
 from napari_mediround.session.session import Session
@@ -201,7 +201,7 @@ def follow(
     request = session.understand(text, screen.plane)
     steps, result = request.all_steps, ()
     for number, step in enumerate(steps):
-        words = text if not number else in_words(session, step, result)
+        words = text if not number else in_words(session, step, result, text)
         try:
             if is_carry(step):
                 done = _carry(session, masks_for(session, step, result), screen.plane)
@@ -258,12 +258,15 @@ def not_done(steps: tuple[Request, ...]) -> str:
     return f"What came after was not done: {what}."
 
 
-def in_words(session: Session, step: Request, result: tuple[Reference, ...]) -> str:
-    """Return a step of a request in words, with the masks that it is about: "Volume of [1] left kidney"."""
+def in_words(session: Session, step: Request, result: tuple[Reference, ...], text: str) -> str:
+    """Return a step of a text in words, with the masks that it is about: "Volume of [1] and [2]"."""
     masks = masks_for(session, step, result)
     names = join(f"[{session.label(session.label_of(r)).drawn}]" for r in masks)
     said = _briefly(step)
-    return said[:1].upper() + said[1:] + (f" of {names}" if names and step.action != "segment" else "")
+    table = " as a table" if step.action == "measure" and wants_table(text) else ""
+    return (
+        said[:1].upper() + said[1:] + (f" of {names}" if names and step.action != "segment" else "") + table
+    )
 
 
 def _briefly(step: Request) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,6 +177,27 @@ def axes(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:
     geometry : Geometry
         Of the study.
     """
+    return tuple(line.length_mm for line in axis_lines(mask, geometry))
+
+
+@dataclass(frozen=True)
+class AxisLine:
+    """A measured line on a plane.
+
+    Parameters
+    ----------
+    ends : ((row, column), (row, column))
+        Where it ends, in pixels of the plane, display order.
+    length_mm : float
+        How long it is.
+    """
+
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    length_mm: float
+
+
+def axis_lines(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[AxisLine, AxisLine]:
+    """Return the longest line within the outline of a mask, and the width across it; as `axes`."""
     rows, columns = np.nonzero(mask & ~binary_erosion(mask))
     step = geometry.affine[:3, 1:3]
     down = step[:, 0] / np.linalg.norm(step[:, 0])
@@ -183,11 +205,20 @@ def axes(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:
     frame = np.stack([down, across / np.linalg.norm(across)], 1)
     centres = np.stack([rows, columns], 1).astype(float)
     edges = np.array([(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)])
-    points = (centres[:, None] + edges).reshape(-1, 2) @ (step.T @ frame)
+    to_mm = step.T @ frame
+    points = (centres[:, None] + edges).reshape(-1, 2) @ to_mm
     with suppress(QhullError):
         points = points[ConvexHull(points).vertices]
     distances = squareform(pdist(points))
     one, other = np.unravel_index(int(distances.argmax()), distances.shape)
     line = (points[other] - points[one]) / distances[one, other]
-    reach = points @ np.array([-line[1], line[0]])
-    return float(distances[one, other]), float(reach.max() - reach.min())
+    across = np.array([-line[1], line[0]])
+    reach = points @ across
+    middle = (points[reach.argmax()] @ line + points[reach.argmin()] @ line) / 2
+    ends = [points[one], points[other]], [line * middle + across * r for r in (reach.min(), reach.max())]
+    lengths = distances[one, other], reach.max() - reach.min()
+    lines = (np.stack(pair) @ np.linalg.inv(to_mm) for pair in ends)
+    return tuple(
+        AxisLine(tuple(map(tuple, pair.tolist())), float(length))
+        for pair, length in zip(lines, lengths, strict=True)
+    )

@@ -205,6 +205,10 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
                 head.wanted, head.bad = (replace(own, side="both") if sided else own,), ""
                 head.token = replace(head.token, kind="S", choices=())
                 continue
+            lone = len(head.token.typed.split()) == 1 and head.token.kind == item.token.kind == "S"
+            if lone and last and last[0] in _GROWTHS:
+                head.bad = f"{head.token.typed} {prep} {item.token.typed}"  # "tumour of the spleen"
+                continue
             wholes = {
                 lexicon.wanted(a).structure
                 for h in head.wanted
@@ -218,8 +222,6 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
                 and head.token.kind == "S"
                 and item.token.kind == "S"
             ):
-                if len(head.token.typed.split()) == 1 and last and last[0] in _GROWTHS:
-                    head.bad = f"{head.token.typed} {prep} {item.token.typed}"  # "tumour in the spleen"
                 continue
             if item.token.kind == "X" and head.token.kind == "S" and not head.negative:
                 if item.wanted[0].described in ("thorax", "chest", "abdomen", "neck", "head", "pelvis"):

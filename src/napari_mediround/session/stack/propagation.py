@@ -257,8 +257,8 @@ class Propagation:
         share = (plane - below.plane) / (above.plane - below.plane)
         spacing = self.session.study.geometry.spacing_mm[1:]
         mask = shape_between(below.mask, above.mask, share, spacing)
-        quality = self.session.segmenter.judge(mask, way.source.structure) if mask.area else 0.0
-        if found.target is not None and found.target.quality >= quality:
+        quality = self.session.segmenter.judge(mask, way.source.structure) if mask.area else None
+        if found.target is not None and found.target.quality >= (quality or 0.0):
             return found
         return replace(found, target=Target(way.source.structure, mask, quality), why="")
 

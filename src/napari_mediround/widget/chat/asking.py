@@ -279,6 +279,8 @@ class Asking:
             return
         case.current = 0
         self._place.take(case, step)
+        if case is self._place.case:
+            self._screen.draw_axes(ask.request.measure, round_.references)
         if case.layer() not in self._place.images:
             self._place.say(Message(CLOSED), case)
         result = result_of(round_, round_.references, ask.result)

@@ -150,7 +150,10 @@ def take_turn(
         return session.work_out(request, masks_for(session, request, ask.result), ask.plane)
     references, text = ask.references, ask.text
     if ask.number:
-        references, text = masks_for(session, request, ask.result), in_words(session, request, ask.result)
+        references, text = (
+            masks_for(session, request, ask.result),
+            in_words(session, request, ask.result, ask.text),
+        )
     elif references is None:
         swaps = dict(ask.swaps)
         found = session.resolve(ask.text, ask.plane, ask.after, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from psygnal import Signal
@@ -34,7 +35,8 @@ class ChipButton(QToolButton):
             self.setMenu(make_menu(self, chip.choices, self._choose))
 
     def _name(self, target: str) -> None:
-        text = f"“{self._chip.phrase}” → {target}" if self._chip.phrase else target
+        said = self._chip.phrase and not re.fullmatch(r"\[\d+\.\d+\]", self._chip.phrase)
+        text = f"“{self._chip.phrase}” → {target}" if said else target
         self.setAccessibleName(text)
         cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, CHIP_WIDTH)
         self.setText(plain_caption(cut))

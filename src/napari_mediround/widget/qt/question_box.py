@@ -13,7 +13,9 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLayoutItem,
     QLineEdit,
+    QMenu,
     QPushButton,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +25,11 @@ from napari_mediround.widget.chat.view import Chip, Suggestion
 from napari_mediround.widget.qt.chips import ChipButton
 from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.wrapping import make_label, plain_caption, plain_tip
+
+FREE_TEXT_HINT = (
+    "Let the language model answer what draws nothing. It does not see the image, and its replies are marked "
+    "as unverified. Off, such a question gets a fixed answer."
+)
 
 
 class QuestionEdit(QLineEdit):
@@ -57,6 +64,7 @@ class QuestionBox(QWidget):
     reference_chosen = Signal(str, object)
     mask_hovered = Signal(int)
     stack_chosen = Signal(bool)
+    free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,6 +93,7 @@ class QuestionBox(QWidget):
         row.addWidget(self.line, stretch=1)
         row.addWidget(self.scope)
         row.addWidget(self._ask)
+        row.addWidget(self._make_more())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(5)
@@ -97,6 +106,20 @@ class QuestionBox(QWidget):
         self.scope.setVisible(planes > 1)
         if planes == 1:
             self.scope.setCurrentIndex(0)
+
+    def _make_more(self) -> QToolButton:
+        more, menu = QToolButton(), QMenu(self)
+        menu.setToolTipsVisible(True)
+        self.free_text = menu.addAction("Free text of the language model")
+        self.free_text.setCheckable(True)
+        self.free_text.setToolTip(plain_tip(FREE_TEXT_HINT))
+        self.free_text.toggled.connect(self.free_text_chosen.emit)
+        more.setText("⋯")
+        more.setObjectName("chip")
+        more.setToolTip("How questions are answered")
+        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        more.setMenu(menu)
+        return more
 
     def show_chips(self, chips: Sequence[Chip], problem: str) -> None:
         """See `ChatView`."""

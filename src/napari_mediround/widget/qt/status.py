@@ -5,7 +5,6 @@ from __future__ import annotations
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QHBoxLayout,
     QProgressBar,
@@ -22,12 +21,6 @@ from napari_mediround.widget.qt.wrapping import breakable, make_label, make_shor
 NOT_A_DEVICE = "Not a medical device"
 NOT_A_DEVICE_HINT = (
     "Software for research and annotation. It is not a medical device: no diagnosis rests on it."
-)
-
-
-FREE_TEXT_HINT = (
-    "Let the language model answer what draws nothing. It does not see the image, and its replies are marked "
-    "as unverified. Off, such a question gets a fixed answer."
 )
 
 
@@ -85,7 +78,6 @@ class StatusLine(QWidget):
     """Device, preset, adapter and queue, and what this software is not."""
 
     device_chosen = Signal(str)
-    free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,13 +89,9 @@ class StatusLine(QWidget):
         device.addItems(DEVICES)
         device.setToolTip("Where the model runs. auto takes the GPU if there is one.")
         device.textActivated.connect(self.device_chosen.emit)
-        self.free_text = QCheckBox("free text")
-        self.free_text.setToolTip(plain_tip(FREE_TEXT_HINT))
-        self.free_text.toggled.connect(self.free_text_chosen.emit)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._status, stretch=1)
-        row.addWidget(self.free_text)
         row.addWidget(self._not)
         row.addWidget(device)
 

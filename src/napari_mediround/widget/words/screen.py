@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari_mediround.domain.geometry import VIEWS, nearest_world_axes
+from napari_mediround.domain.rounds import Reference
 from napari_mediround.domain.windows import WINDOWS
 from napari_mediround.errors import MediRoundError
 from napari_mediround.session.commands import Screen
+from napari_mediround.session.facts import axis_lines
 from napari_mediround.session.replies import join
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.sight import Sight
 from napari_mediround.widget.chat.window_choice import AS_SHOWN, WindowChoice
+from napari_mediround.widget.layers.calipers import Calipers
 
 FIXING = "A mask is being fixed. Press Enter to end the fix, or Escape to drop it, then say it again."
 EXPORTED_AS = {
@@ -53,6 +56,7 @@ class DockScreen(Screen):
         super().__init__()
         self._place, self._sight, self._windows = place, sight, windows
         self._move, self._fix, self._stop = move, fix, stop
+        self._calipers = Calipers(place.viewer)
 
     def seen(self, value: int) -> str:
         """See `Screen`: a mask is judged where it is in view, as with the keys."""
@@ -61,6 +65,22 @@ class DockScreen(Screen):
             return ""
         why = self._sight.show(case, value)
         return why or NOT_SEEN.format(case.session.label(value).name)
+
+    def draw_axes(self, measure: str, references: tuple[Reference, ...]) -> None:
+        """Draw the axis that was measured of each mask on the image; others take the lines away."""
+        case, layer = self._place.case, self._place.layer()
+        which = {"diameter": 0, "short_axis": 1}.get(measure)
+        if which is None or layer is None or not case.grid.geometry.calibrated:
+            self._calipers.remove()
+            return
+        labels = [case.session.label(case.session.label_of(r)) for r in references]
+        lines = [
+            (label.plane, axis_lines(label.mask.to_array(), case.grid.geometry)[which])
+            for label in labels
+            if label.mask.area
+        ]
+        if lines:
+            self._calipers.show(layer, case.grid, lines)
 
     def go_to(self, plane: int) -> str:
         """See `Screen`."""
