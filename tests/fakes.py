@@ -135,7 +135,7 @@ class FakeSegmenter:
         self.refined.append((points_xy, positive, box_xyxy, previous))
         return Mask.from_array(mask), self.quality
 
-    def propagate(self, mask, image) -> tuple[Mask, float]:
+    def propagate(self, mask, image, structure="") -> tuple[Mask, float]:
         """Return the mask a pixel smaller all round, until nothing is left of it."""
         self.carried.append((mask, image))
         return Mask.from_array(ndimage.binary_erosion(mask.to_array())), self.quality
@@ -198,11 +198,14 @@ class FakeView:
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
     device_chosen = Signal(str)
+    stack_chosen = Signal(bool)
+    run_step_chosen = Signal(str)
+    free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
         self.entries: list = []
         self.busy = self.status = self.restored = self.project = ""
-        self.fix = None
+        self.fix = self.stack = None
         self.focused = 0
 
     def show_project(self, name, hint) -> None:
@@ -256,6 +259,10 @@ class FakeView:
     def show_chips(self, chips, problem) -> None:
         """Remember what the question points at."""
         self.chips, self.problem = list(chips), problem
+
+    def show_stack(self, stack) -> None:
+        """Remember what is followed through the stack."""
+        self.stack = stack
 
     def show_busy(self, text, done=0, steps=0) -> None:
         """Remember what is being done."""

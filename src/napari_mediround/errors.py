@@ -83,6 +83,14 @@ class DanglingReferenceError(MediRoundError):
         self.choices = tuple(choices)
 
 
+class AlreadyThereError(MediRoundError):
+    """What a question asks for has a mask on this plane; ``masks`` refers to what there is."""
+
+    def __init__(self, message: str, masks: tuple = ()) -> None:
+        super().__init__(message)
+        self.masks = tuple(masks)
+
+
 class MissingWeightsError(MediRoundError):
     """Model files are not on this machine, or are not the files they should be."""
 

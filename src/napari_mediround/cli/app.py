@@ -68,8 +68,9 @@ def ask(
     modality: Annotated[
         str | None, typer.Option(help="What to take the image for (CT, MR, …); without it as the file says.")
     ] = None,
-    carry: Annotated[
-        bool, typer.Option("--carry", help="Carry every mask through the stack, both ways, until it stops.")
+    stack: Annotated[
+        bool,
+        typer.Option("--stack", "--carry", help="Propagate every mask through the stack, both ways."),
     ] = False,
     preset: Preset = "lite",
     device: Device = "auto",
@@ -97,7 +98,7 @@ def ask(
     outputs.refuse_loss(image, study, overwrite)
     chosen_plane = choose_plane(study, plane)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, carry, free_text)
+    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, stack, free_text)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The entries of masks that were changed or renamed in words, and what a label keeps of them. Knows no file."""
+"""Entries of masks that were changed or renamed in words, and what a label keeps of them. Knows no file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The entries of a journal, and their conversion to JSON and back. Knows no file and no rule.
 
-An entry is one event: an image was opened, a round asked, masks imported, a verdict given, a branch taken,
-a step undone or redone, a damaged journal recovered. The JSON holds masks by their hash, so that the hash
-chain covers them and an unchanged mask is stored once.
+An entry is one event: an image was opened, a round asked, masks imported, a verdict given, structures
+followed through the stack, a branch taken, a step undone or redone, a damaged journal recovered. The JSON
+holds masks by their hash, so that the journal's hash chain covers them and an unchanged mask is stored once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from napari_mediround.domain.recipes import Recipe
 from napari_mediround.domain.rounds import Answer, Imported, Reference, Round, Target
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompts
 from napari_mediround.journal.edits import MaskEdited, MaskRenamed
+from napari_mediround.journal.stack_runs import StackBegun, StackEnded
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,8 @@ Entry = (
     | RoundAsked
     | MasksImported
     | VerdictGiven
+    | StackBegun
+    | StackEnded
     | MaskEdited
     | MaskRenamed
     | Branched
@@ -201,6 +204,8 @@ KINDS: dict[str, type] = {
     "round": RoundAsked,
     "import": MasksImported,
     "verdict": VerdictGiven,
+    "stack": StackBegun,
+    "stack_end": StackEnded,
     "edit": MaskEdited,
     "name": MaskRenamed,
     "branch": Branched,
@@ -294,6 +299,8 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
         prompts = Prompts(**body["prompts"])
         rest = {key: body[key] for key in ("overlap", "seconds", "reason")}
         return VerdictGiven(body["verdict"], marks, writes, prompts=prompts, **rest)
+    if kind == "stack":
+        return StackBegun(**{**body, **{key: tuple(body[key]) for key in ("numbers", "planes")}})
     if kind == "edit":
         return MaskEdited(
             Recipe(**body["recipe"]),
@@ -337,6 +344,8 @@ def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:
         "image": answer.image,
         "note": answer.note,
         **({"carried": True} if round_.carried else {}),
+        **({"joins": [int(number) for number in round_.joins]} if any(round_.joins) else {}),
+        **({"batch": int(round_.batch)} if round_.batch else {}),
         **({"imported": asdict(round_.imported)} if round_.imported else {}),
         "targets": [
             {
@@ -371,5 +380,7 @@ def _body_to_round(body: dict, load: Callable[[str], Mask]) -> Round:
         window,
         body["parent"],
         carried=body.get("carried", False),
+        joins=tuple(body.get("joins", ())),
+        batch=body.get("batch", 0),
         imported=Imported(**body["imported"]) if body.get("imported") else None,
     )

@@ -50,10 +50,15 @@ def _shape(number: int, masks: Sequence[JudgedMask], extent: tuple[int, int, int
 
 
 def check_session(session: Session) -> tuple[Finding, ...]:
-    """Return what is doubtful about the masks that a conversation shows."""
+    """Return what is doubtful about the masks that a conversation shows.
+
+    A mask on one plane of a stack is no volume yet, so its size says nothing.
+    """
     geometry = session.study.geometry
     shapes = shapes_of_masks(session.judged_masks(), geometry.shape)
-    return check_shapes(shapes, geometry, load_anatomy())
+    lone = {shape.number for shape in shapes if shape.inner.any((1, 2)).sum() == 1}
+    found = check_shapes(shapes, geometry, load_anatomy())
+    return tuple(f for f in found if f.check != "size" or not lone.issuperset(f.numbers))
 
 
 def check_volume(volume: LabelledVolume) -> tuple[Finding, ...]:

@@ -16,7 +16,7 @@ from napari_mediround.domain.recipes import WITH_OTHERS, Recipe
 from napari_mediround.domain.rounds import Answer, Reference, Round, Target
 from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.errors import MediRoundError
-from napari_mediround.journal import Label
+from napari_mediround.journal import Event, Label
 from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import Mark
 from napari_mediround.questions.request import Request
@@ -54,6 +54,11 @@ class WorkedOut:
 
 class Editing(Record):
     """What a `Record` does with edits in words."""
+
+    @property
+    def standing(self) -> tuple[Event, ...]:
+        """The steps that hold, in order, with who took them and when."""
+        return self._history.standing
 
     def planes_of(self, value: int) -> dict[int, Label]:
         """Return a mask, by its label value, on each plane where it shows anything."""
@@ -96,7 +101,7 @@ class Editing(Record):
         return self._join([self._one(value, recipe, others, spared, only) for value in done.values()], recipe)
 
     def work_out_again(self, value: int) -> WorkedOut:
-        """Return the last recipe of a mask, done again with the other masks as they are now; as `work_out`."""
+        """Return the last recipe of a mask, done again with the other masks as they are now."""
         label = self.label(value)
         if not label.recipes or None in self.state.changed_since(label):
             raise MediRoundError("The mask was changed since, so its recipe cannot be applied again.")
@@ -263,7 +268,8 @@ class Editing(Record):
         return tuple(
             Round(
                 first + k, plane, str(recipe), (source,),
-                Answer(str(recipe), (Target(label.structure, Mask.from_array(array), quality),)), carried=True,
+                Answer(str(recipe), (Target(label.structure, Mask.from_array(array), quality),)),
+                carried=True,
             )
             for k, (plane, array) in enumerate(sorted((p, a) for p, a in planes.items() if a.any()))
         )  # fmt: skip

@@ -33,6 +33,7 @@ from napari_mediround.journal.entries import (
 )
 from napari_mediround.session.overlap import settle_overlaps
 from napari_mediround.session.shown import changed_planes, describe_step, judge_masks
+from napari_mediround.session.stack.stack_record import StackRecord
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Step:
     planes: frozenset[int]
 
 
-class Record:
+class Record(StackRecord):
     """What is known of one image.
 
     Whatever changes something writes one event to the journal first; when that fails (`JournalError`)
@@ -269,10 +270,10 @@ class Record:
             When there is none.
         """
         with self._guard:
-            step = self._history.to_undo
-            if step is None:
+            steps = self._history.undone_next
+            if not steps:
                 raise MediRoundError("There is nothing to undo.")
-            return self._write(Undone(step.seq))
+            return self._write(*(Undone(step.seq) for step in steps))
 
     def redo(self) -> Step:
         """Do again what was undone last.
@@ -283,10 +284,10 @@ class Record:
             When there is nothing, or a new step came in between.
         """
         with self._guard:
-            step = self._history.to_redo
-            if step is None:
+            steps = self._history.redone_next
+            if not steps:
                 raise MediRoundError("There is nothing to redo.")
-            return self._write(Redone(step.seq))
+            return self._write(*(Redone(step.seq) for step in steps))
 
     # Labels.
 
@@ -313,7 +314,7 @@ class Record:
         """
         label = self.label(value)
         wanted = (mask or label.mask).to_array()
-        locked = (self.state.labels[other] for other in self.state.locked if other != value)
+        locked = (other for other in self.state.shown if other.locked and other.value != value)
         counts = {o.value: int((o.mask.to_array() & wanted).sum()) for o in locked if o.plane == label.plane}
         return {other: count for other, count in counts.items() if count}
 
@@ -375,12 +376,12 @@ class Record:
         )
         return self._write(entry)
 
-    def _write(self, entry: Entry) -> Step:
-        """Make an entry durable, then take it; the only place where anything changes."""
-        before, history = self.state, self._history
-        words = describe_step(history.to_undo if isinstance(entry, Undone) else history.to_redo, before)
+    def _write(self, *entries: Entry) -> Step:
+        """Make entries durable, all or none, then take them; the only place where anything changes."""
+        before, history, entry = self.state, self._history, entries[-1]
+        words = self.undoable if isinstance(entry, Undone) else self.redoable
         opening = (ImageOpened(self.study.modality, self.study.geometry.shape),) if not history.last else ()
-        for event in self.journal.append(self.case, *opening, entry, known=history.last):
+        for event in self.journal.append(self.case, *opening, *entries, known=history.last):
             history.take(event)
         if not isinstance(entry, Undone | Redone):
             words = self.undoable

@@ -26,13 +26,7 @@ NOT_POSSIBLE = "I cannot do that. Masks can be exported as DICOM-SEG, RTSTRUCT, 
 NOT_UNDERSTOOD = "I did not understand that, and nothing was drawn. Name the structure that you want to see."
 INJECTION = "I only outline, measure and export what you name. Nothing was changed."
 ACK = "Name the next structure that you want to see."
-RECORD = (
-    "The list of rounds shows each mask with its verdict and quality; `mediround journal` prints the record."
-)
-PLANES = (
-    "I outline one plane at a time, so nothing was drawn. Ask on one plane, then carry the mask through the "
-    "stack: Shift+C in the dock, --carry on the command line."
-)
+FOLLOWED = "I follow {} through the stack."
 VIEW = "This image is shown as {} planes, so nothing was drawn. Choose the {} view, then ask again."
 FIRST_ONLY = "Only the first step was done; say the others one by one."
 NOT_DRAWN = "I do not know {}, so that was not drawn."
@@ -42,7 +36,7 @@ UNVERIFIED = "Unverified text of the language model: it does not see the image."
 _TOPICS = {
     "no_diagnosis": NO_DIAGNOSIS, "no_judgement": NO_DIAGNOSIS, "name_what_you_want": NO_LIST, "help": HELP,
     "no_other_side": NO_SIDE, "not_measurable": NOT_MEASURABLE, "not_possible": NOT_POSSIBLE,
-    "injection": INJECTION, "ack": ACK, "record": RECORD, "nothing_asked": HELP,
+    "injection": INJECTION, "ack": ACK, "nothing_asked": HELP,
     "not_understood": NOT_UNDERSTOOD,
     "no_such_view": "I cannot show such a view. Nothing was drawn.",
     "nothing_done": "Nothing was changed.", "too_long": "That is too long to read. Say it in fewer words.",

@@ -74,6 +74,8 @@ def describe_step(event: Event | None, state: State) -> str:
     if event is None:
         return ""
     entry = event.entry
+    if isinstance(entry, RoundAsked) and entry.round.batch:
+        return f"{', '.join(t.structure for t in entry.round.targets)} through the stack"
     if isinstance(entry, RoundAsked):
         return f"round {entry.round.index}"
     if isinstance(entry, MasksImported):

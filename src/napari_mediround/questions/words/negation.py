@@ -182,6 +182,11 @@ _ASKS = re.compile(
 )
 
 
+def only_sounds_negative(rest: str) -> bool:
+    """Whether words begin with what only sounds like a negation: "not only", "don't forget", "can't see"."""
+    return bool(_no_negation(rest))
+
+
 def _no_negation(rest: str) -> int:
     """Return how many words only sound like a negation, 0 for none; below 0 where one before them goes on."""
     if _ONLY.match(rest) or _FORGET.match(rest):

@@ -24,7 +24,7 @@ from napari_mediround.questions.words.token import Pointer, Token
 def read(text: str, situation: Situation) -> list[Token]:
     """Return the tokens of a text, in its order."""
     lexicon = load_lexicon()
-    text = clean(text)
+    text = re.sub(r"(?<=\w)\.(?=(?:nrrd|nii|gz|dcm|png)\b)", " ", clean(text), flags=re.I)
     values: list[Token] = []
 
     def keep(token: Token) -> str:

@@ -80,8 +80,8 @@ class Checks:
         """Check the masks once they are others than before."""
         case = self._place.case
         session = case.session if case is not None else None
-        if session is None or session.state is case.checked:
-            return
+        if session is None or session.state is case.checked or session.stack is not None:
+            return  # what is being propagated is checked at its end
         case.checked = state = session.state
         if not state.labels:
             case.doubts = {}

@@ -9,7 +9,15 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_mediround.widget.chat.view import DONE_KEY, Chip, Entry, FixState, NameRow, Suggestion
+from napari_mediround.widget.chat.view import (
+    DONE_KEY,
+    Chip,
+    Entry,
+    FixState,
+    NameRow,
+    StackState,
+    Suggestion,
+)
 from napari_mediround.widget.qt.cancelling import CancellablePanel
 from napari_mediround.widget.qt.fix_bar import FixBar
 from napari_mediround.widget.qt.mask_doors import MaskDrop
@@ -20,6 +28,7 @@ from napari_mediround.widget.qt.round_list import RoundList
 from napari_mediround.widget.qt.source_form import Choices
 from napari_mediround.widget.qt.status import BusyBar, StatusLine
 from napari_mediround.widget.qt.style import style
+from napari_mediround.widget.stack.stack_bar import StackBar
 
 
 class ChatPanel(MaskDrop, CancellablePanel):
@@ -37,11 +46,14 @@ class ChatPanel(MaskDrop, CancellablePanel):
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
     device_chosen = Signal(str)
+    free_text_chosen = Signal(bool)
     step_chosen = Signal(str)
     mask_chosen = Signal(int)
     mask_hovered = Signal(int)
     tool_chosen = Signal(str)
     reason_chosen = Signal(str)
+    stack_chosen = Signal(bool)
+    run_step_chosen = Signal(str)
     masks_given = Signal(object)
     layer_given = Signal()
     names_chosen = Signal(object)
@@ -52,11 +64,13 @@ class ChatPanel(MaskDrop, CancellablePanel):
     def __init__(self) -> None:
         super().__init__()
         self.choices, self.rounds, self.question = Choices(), RoundList(), QuestionBox()
-        self.busy, self.fix, self.status = BusyBar(), FixBar(), StatusLine()
+        self.busy, self.fix, self.status, self.stack = BusyBar(), FixBar(), StatusLine(), StackBar()
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 4)
         column.setSpacing(5)
-        for part in (self.choices, self.rounds, self.busy, self.fix, self.question, self.status):
+        for part in (
+            self.choices, self.rounds, self.stack, self.busy, self.fix, self.question, self.status,
+        ):  # fmt: skip
             column.addWidget(part, stretch=1 if part is self.rounds else 0)
         self._entries: Sequence[Entry] = ()
         self._current: tuple[int, str, str] = (0, "", "")
@@ -68,7 +82,7 @@ class ChatPanel(MaskDrop, CancellablePanel):
 
     def _forward(self) -> None:
         """Hand on what the parts say."""
-        parts = (self.choices, self.rounds, self.question, self.busy, self.fix, self.status)
+        parts = (self.choices, self.rounds, self.question, self.busy, self.fix, self.status, self.stack)
         for part in parts:
             for name in _SIGNALS:
                 if hasattr(type(part), name):
@@ -120,6 +134,7 @@ class ChatPanel(MaskDrop, CancellablePanel):
     def show_plane(self, plane: int, planes: int, name: str, hint: str) -> None:
         """See `ChatView`."""
         self.choices.show_plane(plane, planes, name, hint)
+        self.question.show_planes(planes)
 
     def show_windows(self, names: Sequence[str], current: int) -> None:
         """See `ChatView`."""
@@ -156,6 +171,10 @@ class ChatPanel(MaskDrop, CancellablePanel):
         self.fix.show_fix(fix)
         self.rounds.set_fixing(fix is not None)
 
+    def show_stack(self, stack: StackState | None) -> None:
+        """See `ChatView`."""
+        self.stack.show_stack(stack)
+
     def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
         """See `ChatView`."""
         self.busy.show_busy(text, done, steps)
@@ -183,8 +202,8 @@ class ChatPanel(MaskDrop, CancellablePanel):
 _SIGNALS = (
     "question_asked", "question_edited", "cancel_asked", "project_chosen", "image_chosen", "volume_chosen",
     "plane_chosen", "follow_chosen", "modality_chosen", "window_chosen", "action_chosen", "reference_chosen",
-    "device_chosen",
+    "device_chosen", "free_text_chosen",
     "step_chosen", "mask_chosen", "mask_hovered", "tool_chosen", "reason_chosen",
-    "masks_given", "layer_given",
+    "stack_chosen", "run_step_chosen", "masks_given", "layer_given",
 )  # fmt: skip
 """What the parts say to the outside."""
