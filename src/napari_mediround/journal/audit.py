@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.recipes import OPERATIONS
+from napari_mediround.domain.recipes import BY_BUTTON, OPERATIONS
 from napari_mediround.domain.rounds import IMPORTED_AS, Round
 from napari_mediround.domain.segments import ORIGINS
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS
@@ -109,8 +109,8 @@ _KEYS = frozenset(
     )
 )
 _WORDS = frozenset((
-    *KINDS, *OPERATIONS, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory", *ORIGINS,
-    *IMPORTED_AS, "left", "right",
+    *KINDS, *OPERATIONS, *BY_BUTTON, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory",
+    *ORIGINS, *IMPORTED_AS, "left", "right",
 ))  # fmt: skip
 _TABLES = frozenset(("meta", "events", "masks"))
 _HASH = re.compile(r"[0-9a-f]{16,64}")
