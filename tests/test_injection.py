@@ -184,7 +184,7 @@ def act(path: Path, log: pytest.LogCaptureFixture) -> list:
                 namings = name_segments(volume.segments, load_anatomy())
                 names = {n.segment.value: n.structure or f"structure {n.segment.value}" for n in namings}
                 source = Imported("0" * 64, "nifti", "MANUAL")
-                import_taken(session, take_masks(volume, study, names, lambda segment: source))
+                import_taken(session, take_masks(volume, study, names, lambda segment, source=source: source))
         for text in ("Segment the liver.", "Segment the vessel behind [1].", "The kidney, please."):
             session.ask(text, study.planes // 2)
     rounds = [(r.text, r.plane, str(r.references), r.answer) for r in session.conversation.rounds]

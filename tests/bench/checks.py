@@ -1,8 +1,8 @@
 """How many seeded errors the checks find, and how often they cry wolf on true label maps.
 
 ``python tests/bench/checks.py FOLDER … [--errors N] [--split val]`` puts N errors of all kinds, one at a
-time, into label maps of folders with a `set.json`, and prints a line for each kind: found as this kind, and as
-any kind. Then the findings on the maps as they are. Positions and sizes that the checks compare with
+time, into label maps of folders with a `set.json`, and prints a line for each kind: found as this kind, and
+as any kind. Then the findings on the maps as they are. Positions and sizes that the checks compare with
 (`resources/usual.toml`) come from other subjects: those of the split "train".
 """
 

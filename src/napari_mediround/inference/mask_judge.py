@@ -33,8 +33,8 @@ class Judging:
         Returns
         -------
         float or None
-            0…1, an expected IoU; None for a mask of fewer than `FEWEST_CELLS` cells of the model's grid, which
-            the model cannot redraw, however right it is.
+            0…1, an expected IoU; None for a mask of fewer than `FEWEST_CELLS` cells of the model's grid,
+            which the model cannot redraw, however right it is.
 
         Raises
         ------

@@ -147,7 +147,7 @@ FORMATS = {
         lambda volume, path, sources: write_rtstruct(volume, path, sources.dicom, sources.cancelled),
         read_back_rtstruct,
         _GDCM,
-        ("name", "colour", "origin"),
+        ("value", "name", "colour", "origin"),
         overlaps=True,
         exact=False,
         dicom=True,
