@@ -210,9 +210,7 @@ def _by_number(tokens: list[Token], situation: Situation) -> Masks | None:
             )
             and before not in ("these", "those", "the", "all", "last", "both")
         ):
-            found = situation.one_each(
-                m for m in situation.alive if (m.number or m.round) == int(token.word)
-            )
+            found = situation.one_each(m for m in situation.alive if (m.number or m.round) == int(token.word))
             if not found:
                 return Masks(problem="dangling", choices=tuple(m.ref for m in situation.alive))
             refs += [m.ref for m in found if m.ref not in refs]
