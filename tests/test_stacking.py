@@ -206,9 +206,7 @@ def test_a_fix_offers_to_renew_the_doubtful_planes_beside_it():
     place = desk.controller._place
     place.take(place.case, desk.session.fix(1, Mask.from_array(fixed)))
     desk.controller._verdicts.judged.emit(place.case, 1)
-    assert last(desk).text == (
-        "1 liver is doubtful on planes 3 and 4, beside the plane that you judged."
-    )
+    assert last(desk).text == ("1 liver is doubtful on planes 3 and 4, beside the plane that you judged.")
     assert list(actions(desk)) == ["Renew 2 doubtful planes"]
     desk.view.action_chosen.emit(actions(desk)["Renew 2 doubtful planes"])
     desk.worker.run()
