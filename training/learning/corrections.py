@@ -82,7 +82,12 @@ def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple
             values = range(first, first + len(targets))
             if any(value in given for value in values):
                 pairs = zip(values, targets, strict=True)
-                masks = [_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in pairs]
+                masks = [
+                    _make_mask(t.structure, t.mask, labels[v], given.get(v, []))
+                    for v, t in pairs
+                    # A margin in words, or another name, says nothing of where what was asked for ends.
+                    if not labels[v].recipes and labels[v].structure == t.structure
+                ]
                 absent = asked.entry.round.answer.absent
                 if found := tuple(mask for mask in masks if not _is_absent(mask, absent)):
                     yield asked, before(), found

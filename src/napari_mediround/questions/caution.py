@@ -66,12 +66,16 @@ def be_cautious(step: Step, request: Request) -> Request:
         or _has_no_such_side(step, request)
         or _says_more(step, request)
         or _wants_two(step, request)
+        or _rules_out_its_own(step, request)
+        or _is_bound(step, request)
     ):
         alive = tuple(m.ref for m in step.situation.alive)
         choices = request.references or alive
         if not choices:
             return Request("refuse", topic="not_understood", read_from=step.text)
         return Request("ask_back", choices=choices, topic="not_understood", read_from=step.text)
+    if request.action == "export" and (_denies(step, request) or _rules_out_its_own(step, request)):
+        return Request("ask_back", choices=request.references, topic="not_understood", read_from=step.text)
     if (
         request.action == "navigate"
         and dict(request.navigate).get("show")
@@ -160,8 +164,51 @@ def _has_no_such_side(step: Step, request: Request) -> bool:
 
 def _wants_two(step: Step, request: Request) -> bool:
     """Whether "both" is said where there is one mask."""
-    said = re.search(r"\b(both|the two|these two|those two|the pair)\b", step.rest_text)
-    return bool(said) and len(request.references) == 1
+    said = re.search(r"\b(both|(the|these|those) (two|2|three|3)|the pair|these|those)\b", step.rest_text)
+    return bool(said) and len(request.references) == 1 and not step.pointers
+
+
+def _rules_out_its_own(step: Step, request: Request) -> bool:
+    """Whether a mask that the words rule out is among those that are changed: "both kidneys except the left"."""
+    ruled = {str(w) for w in step.named.excluded}
+    own = set(request.references) - set(request.not_into)
+    if request.operation in _BINARY or request.verdict == "reject":
+        return False
+    return any(m.structure in ruled for m in step.situation.masks if m.ref in own)
+
+
+_CONDITIONS = re.compile(r"\b(after|before|until|till|unless|provided|as soon as|in case)\b")
+_OTHERS = re.compile(r"\b(the )?(rest|others?|remaining)\b")
+_WHICH = re.compile(
+    r"\b(former|latter|organ|(bigger|smaller|larger|largest|biggest|smallest|brighter|darker|upper|lower|red|green|blue|"
+    r"yellow|orange|purple|pink|cyan|white)(er|est)? (one|mask|contour|outline|of (the|them|these|those)))\b"
+)
+"""Words that tell masks apart by what the record does not say."""
+_DIRECTIONS = re.compile(
+    r"\b((?:up|down|for|back)wards?|superior(?:ly)?|inferior(?:ly)?|medial(?:ly)?|lateral(?:ly)?|anterior(?:ly)?|"
+    r"posterior(?:ly)?|cranial(?:ly)?|caudal(?:ly)?|ventral(?:ly)?|dorsal(?:ly)?|top|bottom|upper|lower|poles?|"
+    r"towards?|tip|front|corner|one side|this side|that side)\b"
+)
+
+
+def _is_bound(step: Step, request: Request) -> bool:
+    """Whether an order has a condition, another order of steps, a direction, or means "the others"."""
+    if request.verdict in ("undo", "redo", "cancel", "rename", "fix"):
+        return False
+    text = step.rest_text
+    if _CONDITIONS.search(text) or (_WHICH.search(text) and len(step.situation.alive) > 1):
+        return True
+    if re.search(r"\b[SX]\d.*\b(first|earlier|originally|initially|previously|(start|beginning))\W*$", text):
+        return True
+    if isinstance(step.scope, tuple):
+        planes = {m.plane for m in step.situation.masks if m.ref in request.references}
+        return not all(step.scope[0] <= plane <= step.scope[1] for plane in planes)
+    if request.operation in ("grow", "shrink") and _DIRECTIONS.search(text):
+        return True
+    if _OTHERS.search(text) and not re.search(r"\b(all|every|each|everything)\b", text):
+        return True
+    several = re.search(r"\b(one|1|first) (and|,|&) (two|2|three|3|second|third)\b", text)
+    return bool(several) and len(request.references) < 2
 
 
 def _says_more(step: Step, request: Request) -> bool:
@@ -202,6 +249,11 @@ def _holds_something(step: Step) -> bool:
 
 def _orders_else(step: Step, request: Request) -> bool:
     """Whether something else is ordered than to draw: what a reader of orders did not understand."""
+    shape = re.match(
+        r"\W*(please )?(move|shift|rotate|scale|split|divide|resize|translate|flip)\b", step.text
+    )
+    if request.references and shape:
+        return True
     if not request.targets and request.references and not request.scope:
         return bool(_OTHER_ORDERS.search(step.text) or _EDITS.search(step.text))
     if not request.targets or all(not w.structure for w in request.targets):

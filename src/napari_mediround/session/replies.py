@@ -24,6 +24,10 @@ NOT_MEASURABLE = (
 NOTHING_DRAWN = "Nothing was drawn{}. Name what you want to see."
 NOT_POSSIBLE = "I cannot do that. Masks can be exported as DICOM-SEG, RTSTRUCT, NIfTI, NRRD and pictures."
 NOT_UNDERSTOOD = "I did not understand that, and nothing was drawn. Name the structure that you want to see."
+UNCERTAIN = (
+    "I am not certain what to do with which mask, so nothing was changed. Say one change at a time, with the "
+    "number of the mask: “grow [1] by 2 mm”."
+)
 INJECTION = "I only outline, measure and export what you name. Nothing was changed."
 ACK = "Name the next structure that you want to see."
 FOLLOWED = "I follow {} through the stack."
@@ -83,6 +87,8 @@ def _ask_back(request: Request) -> str:
         return "In which format: DICOM-SEG, RTSTRUCT, NIfTI, NRRD or a picture? Nothing was exported."
     if request.topic == "wide":
         return "That would change many masks, so I did nothing. Name the masks by their numbers."
+    if any(not isinstance(c, Wanted) for c in request.choices):
+        return UNCERTAIN
     return NOT_UNDERSTOOD
 
 

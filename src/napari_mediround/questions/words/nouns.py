@@ -1,4 +1,4 @@
-"""What a clause names: structures with their sides, what it rules out, what it leaves to a place. Knows no action."""
+"""What a clause names: structures, sides, what it rules out, what it leaves to a place. Knows no action."""
 
 from __future__ import annotations
 
@@ -205,8 +205,7 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
                 head.wanted, head.bad = (replace(own, side="both") if sided else own,), ""
                 head.token = replace(head.token, kind="S", choices=())
                 continue
-            lone = len(head.token.typed.split()) == 1 and head.token.kind == item.token.kind == "S"
-            if lone and last and last[0] in _GROWTHS:
+            if last and last[0] in _GROWTHS and head.token.typed.split()[1:] == [] and item.token.kind == "S":
                 head.bad = f"{head.token.typed} {prep} {item.token.typed}"  # "tumour of the spleen"
                 continue
             wholes = {
