@@ -20,7 +20,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import SettingsError
 from napari_mediround.training.annotator import dices_by_clicks
 from napari_mediround.training.data.sets import Case, LabelledPlane, choose_planes
-from napari_mediround.training.dialogues.draw import Dialogue, make_dialogue
+from napari_mediround.training.dialogues.draw import Dialogue, DialogueSettings, make_dialogue
 from napari_mediround.training.evaluation.box_baseline import BoxedLiteMedSam, find_boxed
 from napari_mediround.training.evaluation.chat_baseline import compare_chat, load_base
 from napari_mediround.training.evaluation.evaluate import Evaluation, spread
@@ -184,18 +184,9 @@ class FullEvaluation(Evaluation):
 
 def write_dialogue(scenery: Scenery, plane: LabelledPlane, rng: np.random.Generator, min_px: int) -> Dialogue:
     """Write six rounds about a plane, in trained wordings, every one with a mask to find."""
-    return make_dialogue(
-        scenery.labels,
-        scenery.names,
-        plane.oriented,
-        rng,
-        load_anatomy(),
-        rounds=(MAX_ROUNDS, MAX_ROUNDS),
-        min_px=min_px,
-        absent_rate=0.0,
-        chat_rate=0.0,
-        plane=plane.view,
-    )
+    rounds = (MAX_ROUNDS, MAX_ROUNDS)
+    settings = DialogueSettings(rounds, min_px, absent_rate=0.0, chat_rate=0.0, plane=plane.view)
+    return make_dialogue(scenery.labels, scenery.names, plane.oriented, rng, load_anatomy(), settings)
 
 
 def describe_plane(plane: LabelledPlane, subject: str) -> Scenery:

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Answer, Conversation
-from napari_mediround.training.dialogues.draw import make_dialogue
+from napari_mediround.training.dialogues.draw import DialogueSettings, make_dialogue
 from napari_mediround.training.dialogues.turns import Turn
 from napari_mediround.training.evaluation.metrics import Score
 from napari_mediround.training.evaluation.outcomes import Outcome
@@ -34,11 +34,16 @@ def draw_turn(
 ) -> Turn | None:
     """Draw first questions about a plane until one is wanted; None when none of 30 is.
 
-    `options` are those of `make_dialogue`; sides are not spoken of beyond the names.
+    `options` are those of `DialogueSettings`; sides are not spoken of beyond the names.
     """
     for _ in range(_TRIES):
         dialogue = make_dialogue(
-            scenery.labels, scenery.names, False, rng, load_anatomy(), rounds=(1, 1), **options
+            scenery.labels,
+            scenery.names,
+            False,
+            rng,
+            load_anatomy(),
+            DialogueSettings(rounds=(1, 1), **options),
         )
         if wanted(dialogue.turns[0]):
             return dialogue.turns[0]

@@ -179,6 +179,26 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
             getattr(model, name).load_state_dict(getattr(anew, name).state_dict())
     model.to(choose_device(run.device))
     before = snapshot(model) if run.keep else {}
+    _train_stages(model, recipe, data, out, say)
+    if run.keep:  # before stage 2, as the judge is to know the masks that are given
+        average_with(model, before, run.keep)
+    metrics: dict[str, float] = {}
+    if "judging" in recipe:
+        say("stage 2: judge and corrector")
+        metrics = train_judging(model, data, out, recipe["judging"])
+    folder = out / "weights"
+    card = make_card(Path(path), run, begin, data, metrics)
+    if "finding" in recipe:
+        card["pictures_of_sets"] = Album(data / PICTURES, recipe["finding"]).count()
+        card["data"] |= find_origins(card["pictures_of_sets"])
+    save_trained(model, folder, card)
+    say(f"weights: {folder}")
+    return folder
+
+
+def _train_stages(model: MediRound, recipe: dict, data: Path, out: Path, say: Callable[[str], None]) -> None:
+    """Run the stages that a recipe names, up to the judge; each loads what the one before has learned."""
+    run: RunSettings = recipe["run"]
     if "dense" in recipe:
         say("stage 1a begins: every structure of a plane at once")
         train_dense(model, data, out, recipe["dense"])
@@ -201,20 +221,6 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         say("the finder: every plane in ever other clothes")
         finder = train_finder(data / PICTURES, out, recipe["finding"], model.device)
         model.finder = fold_norms(finder).to(model.device)
-    if run.keep:  # before stage 2, as the judge is to know the masks that are given
-        average_with(model, before, run.keep)
-    metrics: dict[str, float] = {}
-    if "judging" in recipe:
-        say("stage 2: judge and corrector")
-        metrics = train_judging(model, data, out, recipe["judging"])
-    folder = out / "weights"
-    card = make_card(Path(path), run, begin, data, metrics)
-    if "finding" in recipe:
-        card["pictures_of_sets"] = Album(data / PICTURES, recipe["finding"]).count()
-        card["data"] |= find_origins(card["pictures_of_sets"])
-    save_trained(model, folder, card)
-    say(f"weights: {folder}")
-    return folder
 
 
 def find_begun(run: RunSettings) -> Path | None:

@@ -39,6 +39,7 @@ from napari_mediround.widget.layers.layer_geometry import (
     IMAGE_KEY,
     RECORD_KEY,
     STUDY_KEY,
+    Grid,
     layer_grid,
 )
 
@@ -154,20 +155,8 @@ def collect_masks(
         raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
     if fixed := labels.metadata.get(FIXED_KEY):
         raise MediRoundError(f"{fixed} is being fixed: end the fix first, so that its mask is exported too.")
-    with_masks = volumes_with_masks(labels) if number is None else [number]
-    if len(with_masks) > 1:
-        shown = ", ".join(map(str, with_masks))
-        raise MediRoundError(
-            f"“{labels.name}” has masks on several volumes ({shown}) and a file holds one. Show one of them "
-            "and take Plugins → MediRound export."
-        )
-    grid = layer_grid(image, with_masks[0] if with_masks else None)
-    array = np.asarray(labels.data)[grid.volume]
-    array = array[(None,) * (3 - array.ndim)]
-    if not array.any():
-        raise MediRoundError(f"“{labels.name}” is empty: there is no mask to export.")
-    if array.min() < 0 or array.max() > MAX_VALUE:
-        raise MediRoundError(f"“{labels.name}” has label values that are not between 0 and {MAX_VALUE}.")
+    grid = layer_grid(image, _one_volume(labels) if number is None else number)
+    array = _values(labels, grid)
     masks = _record_of(labels, grid.volume)
     rows = {row.key: row for row in (*make_rows(masks), *list_masks(labels, grid.volume))}
     if left_out is None:
@@ -187,6 +176,29 @@ def collect_masks(
     names = [segment.name for segment in volume.segments if segment.value in changed]
     notes = tuple(_CHANGED.format(name) for name in names)
     return Collected(volume, left, notes)
+
+
+def _one_volume(labels: Labels) -> tuple[int, ...] | None:
+    """Return the volume of a layer with masks, None if there is none; raise `MediRoundError` for several."""
+    with_masks = volumes_with_masks(labels)
+    if len(with_masks) > 1:
+        shown = ", ".join(map(str, with_masks))
+        raise MediRoundError(
+            f"“{labels.name}” has masks on several volumes ({shown}), and a file holds one. Show one of them "
+            "and choose Plugins → MediRound export."
+        )
+    return with_masks[0] if with_masks else None
+
+
+def _values(labels: Labels, grid: Grid) -> NDArray[np.integer]:
+    """Return a volume's label values (plane, row, column); raise `MediRoundError` for none or odd ones."""
+    array = np.asarray(labels.data)[grid.volume]
+    array = array[(None,) * (3 - array.ndim)]
+    if not array.any():
+        raise MediRoundError(f"“{labels.name}” is empty: there is no mask to export.")
+    if array.min() < 0 or array.max() > MAX_VALUE:
+        raise MediRoundError(f"“{labels.name}” has label values that are not between 0 and {MAX_VALUE}.")
+    return array
 
 
 def _take(
