@@ -78,7 +78,7 @@ class FullEvaluation(Evaluation):
         SettingsError
             Always.
         """
-        raise SettingsError(f"{file.name} holds dialogues. --full needs labelled sets; leave it out.")
+        raise SettingsError(f"{file.name} holds dialogues, but --full needs labelled sets. Leave --full out.")
 
     def report(self) -> dict:
         """Return the report of `Evaluation`, and "findings" of a complete run."""

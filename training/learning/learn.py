@@ -227,7 +227,7 @@ def _alone(project: Path):
             yield
     except Timeout as error:
         raise SettingsError(
-            "This project learns already, in this or another window. Wait for it, or cancel it there."
+            "This project is already learning, here or in another window. Wait for it, or cancel it there."
         ) from error
 
 

@@ -140,5 +140,7 @@ def read_learning(path: Path) -> LearningSettings:
     table = read_toml(path)
     values = table.pop("learning", {})
     if table:
-        raise SettingsError(f"{path}: {', '.join(table)} is not known. Settings stand in [learning].")
+        raise SettingsError(
+            f"{path}: {', '.join(table)} is not known. Settings belong in the section [learning]."
+        )
     return to_settings(LearningSettings, values, f"{path}, [learning]")

@@ -235,7 +235,9 @@ def find_begun(run: RunSettings) -> Path | None:
         return Path(run.begin) if run.begin else None
     trained = read_preset(run.preset).get("trained")
     if trained is None:
-        raise SettingsError(f"No weights are bundled for the preset {run.preset}: begin is a folder there.")
+        raise SettingsError(
+            f"No weights are bundled for the preset {run.preset}. Set begin to a folder of weights."
+        )
     return locate(trained["weights"])
 
 

@@ -165,7 +165,7 @@ class FeatureStore:
             raise MediRoundError(
                 "That image is no longer in memory. Show its plane and ask about it again."
                 if key
-                else "There is no image yet. Open one and choose its layer."
+                else "No image is open. Open an image and choose its layer."
             )
         return features
 

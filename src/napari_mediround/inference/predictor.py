@@ -313,7 +313,9 @@ class Predictor:
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
-                raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
+                raise MediRoundError(
+                    "There is no click, no box and no earlier mask. Click inside the structure, or box it."
+                )
             prompts = points_xy, positive, box_xyxy, origin
             decoded = self.runner.run(lambda: refine_mask(self.model, self._looked_at(features), *prompts))
             return self._keep(features, decoded, origin)

@@ -270,11 +270,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
         packed = path.suffix == ".safetensors"
         state = load_file(path) if packed else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        remedy = "Nothing of it was used. Fetch or export it again, as .safetensors if you can."
+        remedy = "The file was not used. Fetch or export it again, as .safetensors if possible."
         raise MissingWeightsError(f"{path} is damaged, or holds more than tensors. {remedy}") from error
     state = state.get("model", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise MissingWeightsError(f"{path} holds no named tensors. Give a checkpoint's file of weights.")
+        raise MissingWeightsError(
+            f"{path} holds no named tensors. Choose a file with the weights of a checkpoint."
+        )
     return state
 
 

@@ -89,7 +89,7 @@ def _pack(part: Path, index: dict[str, dict[str, dict]]) -> None:
 
 def _refuse(path: Path, cause: str) -> UnreadableFileError:
     return UnreadableFileError(
-        path, cause, "Nothing of it was used; make a new one with `mediround weights bundle`."
+        path, cause, "The bundle was not used; make a new one with `mediround weights bundle`."
     )
 
 

@@ -109,7 +109,7 @@ class Collected:
 
     def say_left_out(self) -> str:
         """Return what was left out in a sentence."""
-        return f"Left out, as nobody accepted them: {', '.join(map(str, self.left_out))}."
+        return f"Left out, because they were not accepted: {', '.join(map(str, self.left_out))}."
 
 
 def list_masks(labels: Labels, number: tuple[int, ...] | None = None) -> tuple[MaskRow, ...]:
@@ -152,9 +152,9 @@ def collect_masks(
     """
     study, known = image.metadata.get(STUDY_KEY), {STUDY_KEY, IMAGE_KEY} & labels.metadata.keys()
     if known and not is_of(labels, image):
-        raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
+        raise MediRoundError(f"“{labels.name}” was not made on “{image.name}”: choose its own image.")
     if fixed := labels.metadata.get(FIXED_KEY):
-        raise MediRoundError(f"{fixed} is being fixed: end the fix first, so that its mask is exported too.")
+        raise MediRoundError(f"{fixed} is being fixed. End the fix first, so that this mask is exported too.")
     grid = layer_grid(image, _one_volume(labels) if number is None else number)
     array = _values(labels, grid)
     masks = _record_of(labels, grid.volume)
@@ -171,7 +171,7 @@ def collect_masks(
     else:
         geometry = grid.order.undo_geometry(grid.geometry)
     if array.shape != geometry.shape:
-        raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
+        raise MediRoundError(f"“{labels.name}” was not made on “{image.name}”: choose its own image.")
     volume = LabelledVolume.from_labels(geometry, array, _segments(labels, array, taken, changed))
     names = [segment.name for segment in volume.segments if segment.value in changed]
     notes = tuple(_CHANGED.format(name) for name in names)
