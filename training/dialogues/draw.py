@@ -128,7 +128,7 @@ def make_text_dialogue(
 
 
 def absent_names(shown: set[str], known: set[str], anatomy: Anatomy) -> tuple[str, ...]:
-    """Return what is labelled wherever it shows and has no pixel here, nor a part or a whole that has."""
+    """Return known structures without a pixel on this plane, none of whose parts or wholes has one."""
     kin = {a for n in shown for a in (n, *anatomy.ancestors(n))}
     return tuple(sorted(n for n in known - kin if not kin & set(anatomy.ancestors(n))))
 

@@ -91,7 +91,7 @@ class Evaluation:
             self._add([a.score(subject) for a in answers if a.truth.sum() >= self.settings.min_px])
 
     def _entries(self, folder: Path) -> list[int]:
-        """Return which of the cases that `read_cases` gives are asked about; note what is left out."""
+        """Choose the cases to ask about from those of `read_cases`; note the ones left out."""
         cases, split = read_table(folder)["cases"], self.settings.split
         if any("split" in case for case in cases):
             cases = [case for case in cases if case.get("split") == split]

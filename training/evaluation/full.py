@@ -71,7 +71,7 @@ class FullEvaluation(Evaluation):
             outcomes_path(self.out).unlink(missing_ok=True)
 
     def run_dialogues(self, file: Path, root: Path) -> None:
-        """Refuse: an MR-MedSeg file says nothing of what else an image shows.
+        """Refuse a file of MR-MedSeg: it does not say which other structures an image shows.
 
         Raises
         ------
@@ -203,5 +203,5 @@ def describe_plane(plane: LabelledPlane, subject: str) -> Scenery:
 
 
 def outcomes_path(report: Path) -> Path:
-    """Return where the outcomes of a report stand: beside it, with the ending ``.jsonl``."""
+    """Return the path of a report's outcomes: beside the report, ending in ``.jsonl``."""
     return Path(report).expanduser().with_suffix(".jsonl")

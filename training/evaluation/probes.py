@@ -108,7 +108,7 @@ def ask_chat(segmenter: Predictor, scenery: Scenery, seed: list[int]) -> tuple[s
 def _count_masks(
     part: str, way: str, scenery: Scenery, turn: Turn, structure: str, answer: Answer
 ) -> Outcome:
-    """Score an answer that should show nothing: `kind` says what came instead of a mask."""
+    """Score an answer that should contain no mask; `kind` says which kind of answer came."""
     shown = [target.mask.area for target in answer.targets if target.mask.area]
     said = "mask" if shown else "absent" if answer.absent else "empty" if answer.targets else "chat"
     score = Score(structure, scenery.subject, 1, 0, sum(shown), 0, answered=bool(shown))

@@ -111,7 +111,7 @@ class Corrections:
 
     @property
     def compared(self) -> frozenset[str]:
-        """Those of them that a patient kept apart shows too: without one nothing can be decided."""
+        """Those of them that a test patient has too; without one, nothing can be decided."""
         return self.touched & shown_structures(self.test)
 
 

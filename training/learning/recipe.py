@@ -125,7 +125,7 @@ class Learned:
 
     @property
     def is_new(self) -> bool:
-        """Whether it says or draws anything else than before."""
+        """Whether the adapter changes words or masks at all."""
         return self.step > 0 or any((value != 0).any() for n, value in self.state.items() if "lora_B" in n)
 
 

@@ -112,7 +112,7 @@ class Album(IterableDataset):
             yield self.draw(pictures[rng.integers(len(pictures))], rng)
 
     def draw(self, picture: Picture, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return one plane, disguised, with what is asked of it; see `__iter__`."""
+        """Return one disguised plane with its questions; see `__iter__`."""
         image, labels, mirrored = disguise(picture, rng, self.settings.size)
         shown = set(np.unique(labels).tolist())
         structures = self.called(picture, mirrored)

@@ -1,4 +1,4 @@
-"""Stage 1c: the decoder and the SEG projection together, on what the language model really says.
+"""Stage 1c: decoder and SEG projection together, on the language model's own states.
 
 The language model's hidden states for every structure it can name are collected once, in a bank. A step then
 runs the decoder only. Knows no text.

@@ -1,4 +1,4 @@
-"""Train from a recipe: the stages in order; each can be stopped and goes on where it was.
+"""Train from a recipe: the stages in order. A stopped stage continues from its last checkpoint.
 
 ``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[dense]``,
 ``[pixels]``, ``[text]``, ``[joint]``, ``[finding]`` and ``[judging]`` hold the settings of the stages of the
@@ -258,7 +258,7 @@ def find_origins(sets: Iterable[str]) -> dict[str, dict[str, str]]:
 def make_card(
     path: Path, run: RunSettings, begin: Path | None, data: Path, metrics: dict[str, float]
 ) -> dict:
-    """Return the card of a run: recipe, data, bases by hash, metrics, and the card of what it began from."""
+    """Return the card of a run: recipe, data, base hashes, metrics, and the card that it began from."""
     prepared = (data / "planes.json").exists()
     planes = json.loads((data / "planes.json").read_text()) if prepared else []
     table = [planes[row] for row in encoded_rows(data)] if prepared else []

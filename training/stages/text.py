@@ -87,7 +87,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A dialogue as the language model reads it, with what it should say and point at.
+    """A dialogue as the language model reads it, with the tokens and masks that it should give.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def lessons_loss(
 
 
 def keeping(model: MediRound) -> tuple[Callable[[], dict], Callable[[dict], bool]]:
-    """Return how a `Loop` keeps all that is trained of a model, and takes it again."""
+    """Return the functions with which a `Loop` saves and loads the trained parameters of a model."""
 
     def recall(saved: dict) -> bool:
         load_trained_state(model, saved["model"])

@@ -176,7 +176,7 @@ class FeatureStore:
         encode: Callable[[NDArray[np.uint8]], ImageFeatures],
         aspect: float | None = None,
     ) -> ImageFeatures:
-        """Return the features of an image or of a view of it; encode what is not kept.
+        """Return the features of an image or of a view of it, from the cache or encoded now.
 
         Parameters
         ----------

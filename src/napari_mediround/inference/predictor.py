@@ -376,7 +376,7 @@ class Predictor:
         return self.model.segment(self._looked_at(features), vectors[:count].to(self.device), names[:count])
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        """Return features with decoder features, which are kept for one plane: 6 MB in the preset `lite`."""
         here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)

@@ -1,4 +1,4 @@
-"""From a preset to a model: the one place that knows which parts there are.
+"""From a preset to a model: the only module that knows all parts.
 
 A preset is a TOML file in ``resources/presets``. Nothing is downloaded: weights come from folders that
 `weights.locate` finds or that the caller gives. Knows no dialogue.

@@ -211,7 +211,7 @@ def _copy_folder(inner: Path, target: Path) -> bool:
 
 
 def finish(weight: Weight, say: Progress) -> None:
-    """Make what `locate` returns out of the pinned file, where the registry asks for a conversion."""
+    """Convert the pinned file if the registry asks for it; `locate` returns the result."""
     folder = models_dir() / weight.name
     if weight.convert and (folder / weight.file).is_file():
         say(f"{weight.name}: converting {weight.file} to safetensors, once (up to a minute)")
@@ -242,7 +242,7 @@ def fetch(
     folder: str | Path | None = None,
     source: str | None = None,
 ) -> Path:
-    """Bring one entry into the cache and return where it lies; does nothing when it is whole.
+    """Fetch one entry into the cache, unless it is whole already, and return its path.
 
     Parameters
     ----------

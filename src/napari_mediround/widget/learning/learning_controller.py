@@ -268,7 +268,7 @@ class LearningController:
 
 
 def _count(job: Job, folder: Path) -> tuple[Survey, Adapters]:
-    """Return what there is to learn from, and what was learned so far."""
+    """Count the corrections that can teach, and read the adapters learned so far."""
     with one_at_a_time():
         from napari_mediround.training.learning.survey import survey_corrections
 

@@ -63,7 +63,7 @@ class Curve(QWidget):
         self.update()
 
     def add(self, name: str, step: int, steps: int, value: float) -> None:
-        """Add a point; what lies at this step or after it is forgotten, as another run began."""
+        """Add a point. Points at this step or later belong to an earlier run and are removed."""
         self.lines[name] = [p for p in self.lines[name] if p[0] < step] + [(step, value)]
         self._steps = steps
         said = ", ".join(f"{n} {line[-1][1]:.3f}" for n, line in self.lines.items() if line)
@@ -253,7 +253,7 @@ class LearningPanel(CancellablePanel):
         self._project.setToolTip(plain_tip(hint))
 
     def show_survey(self, text: str, ready: bool, needs: Sequence[Need] = ()) -> None:
-        """Show what would teach, whether that is enough, and how much of each need there is."""
+        """See `LearningView`."""
         self.survey.setText(breakable(text))
         self.needs.show_needs(() if ready else needs)
         self._ready = ready
@@ -285,7 +285,7 @@ class LearningPanel(CancellablePanel):
         self.dice.clear()
 
     def show_message(self, text: str, is_error: bool = False) -> None:
-        """Say what came of it."""
+        """See `LearningView`."""
         self.message.setText(breakable(text))
         self.message.setVisible(bool(text))
         self.message.setObjectName("low" if is_error else "")

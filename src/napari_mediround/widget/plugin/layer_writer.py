@@ -227,7 +227,7 @@ def _take(
 def _segments(
     labels: Labels, array: NDArray, taken: dict[int, MaskRow], changed: frozenset[int]
 ) -> list[Segment]:
-    """Return what each value is: as the record says, else as the layer's features do."""
+    """Return a segment for each label value, from the record or else from the layer's features."""
     known, anatomy = _said(labels), load_anatomy()
     segments = []
     for value in (int(v) for v in np.unique(array) if v):
