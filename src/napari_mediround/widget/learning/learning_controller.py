@@ -338,9 +338,9 @@ def _brief(card: dict) -> str:
 def _tell(outcome) -> str:
     lines = [outcome.words]
     if outcome.live:
-        lines.append("It is live: it answers from the next question on.")
+        lines.append("The adapter is live: it answers from the next question on.")
     elif outcome.adapter:
-        lines.append(f"{outcome.adapter} is kept and not live. Use it all the same with a reason, below.")
+        lines.append(f"{outcome.adapter} is kept but is not live. To use it anyway, give a reason below.")
     if not outcome.finished and not outcome.card.get("finished"):
-        lines.append("The next run goes on from here.")
+        lines.append("The next run continues from here.")
     return "\n".join([*lines, *(f"Left out: {note}" for note in outcome.notes)])
