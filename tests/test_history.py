@@ -106,9 +106,13 @@ class Desk:
     def _retry(self, number, box):
         rounds = self.session.conversation.rounds
         if not rounds:
-            raise MediRoundError("nothing to retry")
+            raise MediRoundError("nothing to ask again")
         locked = self._locked()
-        self.session.retry(number % len(rounds) + 1, words([box]))
+        before = number % len(rounds)
+        again = self.session.answer(
+            words([box]), rounds[before].plane, window=rounds[before].window, after=before
+        )
+        self.session.add(again, branch=True)
         assert self._locked() == locked
 
     def _carry(self, number, step):

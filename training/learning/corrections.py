@@ -69,7 +69,7 @@ def read_rounds(
 
 
 def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple[JudgedMask, ...]]]:
-    """Yield each round with a verdict, the conversation before it as it then was, and its masks now."""
+    """Yield each round with a verdict, the conversation before the round at that time, and its masks now."""
     given: dict[int, list[VerdictGiven]] = {}
     for event in history.standing:
         for mark in event.entry.marks if isinstance(event.entry, VerdictGiven) else ():
@@ -111,7 +111,7 @@ def _asked(event: Event, state: State, after: State) -> Iterator[tuple[Event, Ca
 
 
 def _is_absent(mask: JudgedMask, absent: tuple[str, ...]) -> bool:
-    """Whether an empty mask says that its structure is not on the plane: there is no mask to learn."""
+    """Whether an empty mask means that its structure is not on the plane: nothing to learn."""
     said = mask.verdict == "accepted" or (not mask.verdict and mask.structure in absent)
     return said and not mask.after.area
 
@@ -136,7 +136,7 @@ def _make_mask(structure: str, before: Mask, label, verdicts: list[VerdictGiven]
 def _make_round(
     event: Event, before: Conversation, masks: tuple[JudgedMask, ...], study: Study, subject: str
 ) -> JudgedRound | None:
-    """Return the round with the planes it speaks of; None when one is not what the model saw."""
+    """Return the round with its planes; None if a plane differs from the one that the model saw."""
     asked: Round = event.entry.round
     sources = [asked, *(before.rounds[reference.round - 1] for reference in asked.references)]
     images: dict[str, NDArray[np.uint8]] = {}

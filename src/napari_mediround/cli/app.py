@@ -210,7 +210,7 @@ def export_masks(
     ] = False,
     proposals: Annotated[
         bool,
-        typer.Option("--include-proposals", help="Also masks that nobody accepted; else they are left out."),
+        typer.Option("--include-proposals", help="Also export masks that were not accepted."),
     ] = False,
 ) -> None:
     """Write masks in another format, read the file back with another library and print the receipt."""

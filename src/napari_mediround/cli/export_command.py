@@ -120,4 +120,4 @@ def show_masks(volume: LabelledVolume, proposals: bool) -> None:
     if not any(s.verdict for s in volume.segments):
         say("The file does not say which masks a person accepted: all are taken.")
     elif any(s.verdict == PROPOSAL for s in volume.segments) and not proposals:
-        say("Masks that nobody accepted are left out; --include-proposals takes them.")
+        say("Masks that were not accepted are left out; --include-proposals exports them too.")

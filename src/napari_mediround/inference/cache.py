@@ -149,7 +149,7 @@ class FeatureStore:
             raise MediRoundError(
                 "That image is no longer in memory. Show its plane and ask about it again."
                 if key
-                else "There is no image yet. Open one and choose its layer."
+                else "No image is open. Open an image and choose its layer."
             )
         return features
 
@@ -160,7 +160,7 @@ class FeatureStore:
         encode: Callable[[NDArray[np.uint8]], ImageFeatures],
         aspect: float | None = None,
     ) -> ImageFeatures:
-        """Return the features of an image or of a view of it; encode what is not kept.
+        """Return the features of an image or of a view of it, from the cache or encoded now.
 
         Parameters
         ----------

@@ -29,7 +29,7 @@ _SAME_AGAIN = re.compile(r"\b(again|not|redo|repeat|same side)\b|n['’]t\b", re
 def hold_to_side(
     names: Sequence[str], text: str, pointed_at: Sequence[str], anatomy: Anatomy
 ) -> Sequence[str]:
-    """Return an answer's names; where it repeats a side though the other was asked for, the mirror's name.
+    """Return an answer's names, with the other side's name if the answer repeats a side by mistake.
 
     Parameters
     ----------

@@ -314,7 +314,9 @@ class Predictor(Judging, Propagating):
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
-                raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
+                raise MediRoundError(
+                    "There is no click, no box and no earlier mask. Click inside the structure, or box it."
+                )
             prompts = points_xy, positive, box_xyxy, origin
             decoded = self.runner.run(lambda: refine_mask(self.model, self._looked_at(features), *prompts))
             return self._keep(features, decoded, origin)
@@ -364,7 +366,7 @@ class Predictor(Judging, Propagating):
         return self.model.segment(self._looked_at(features), vectors[:count].to(self.device), names[:count])
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        """Return features with decoder features, which are kept for one plane: 6 MB in the preset `lite`."""
         here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)

@@ -272,25 +272,6 @@ class Session(Answering, Editing):
         self.add(self.answer(text, plane, references, window, cancelled, request=request))
         return self.conversation.rounds[-1]
 
-    def retry(
-        self,
-        index: int,
-        text: str | None = None,
-        references: tuple[Reference, ...] | None = None,
-        window: str | tuple[float, float] | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> Round:
-        """Ask a round (1-based) again in its place, perhaps in other words or about another reference.
-
-        What is not given is as it was. The old round and those after it stay on their own branch.
-        """
-        old = self.conversation.rounds[index - 1]
-        if references is None and text is None:
-            references = old.references
-        question = (text or old.text, old.plane, references, window or old.window, cancelled)
-        self.add(self.answer(*question, after=index - 1), branch=True)
-        return self.conversation.rounds[-1]
-
     def carry(
         self, reference: Reference, step: int, cancelled: Callable[[], bool] | None = None
     ) -> Round | str:

@@ -238,5 +238,5 @@ def _export(
     if not others:
         return receipt
     left = ", ".join(map(str, others))
-    note = f"The masks of volume {left} are not in this file: show one and export again."
+    note = f"The masks of volume {left} are not in this file. Show that volume and export again."
     return replace(receipt, notes=(*receipt.notes, note))
