@@ -231,8 +231,7 @@ def learn(predictor: Predictor, fold: tuple, untouched: list[JudgedRound], optio
             predictor,
             LearningSettings(**({"steps": options.steps} if options.steps else {})),
             report,
-            corrections=Corrections(rounds, test, []),
-            most_tested=len(test),
+            corrections=Corrections(rounds, test, [], len(test)),
         )
     print(outcome.words, flush=True)
     card = outcome.card or keep_as_it_is(predictor, rounds, test, outcome.words)

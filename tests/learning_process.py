@@ -15,7 +15,7 @@ from lessons import make_rounds
 
 from napari_mediround.model.build import build_mediround
 from napari_mediround.training.learning.recipe import LearningSettings
-from napari_mediround.training.learning.routine import Learner
+from napari_mediround.training.learning.routine import Learner, Samples
 from napari_mediround.training.learning.samples import write_sample
 
 SETTINGS = LearningSettings(
@@ -32,7 +32,9 @@ def make_learner(folder: Path, settings: LearningSettings = SETTINGS, **calls) -
 
     rounds = make_rounds(6)
     rehearsed = lessons(make_rounds(1, "spleen", "accepted"))
-    return Learner(model, lessons(rounds[:4]), lessons(rounds[4:]), rehearsed, settings, folder, **calls)
+    return Learner(
+        model, Samples(lessons(rounds[:4]), lessons(rounds[4:]), rehearsed), settings, folder, **calls
+    )
 
 
 def main(out: Path, kill_at: int = 0) -> None:

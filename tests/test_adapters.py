@@ -76,7 +76,7 @@ def test_after_going_back_and_on_it_goes_back_to_where_it_was(store):
 def test_what_did_not_win_needs_a_reason_which_is_kept(store):
     lost, unmeasured = add(store, 0, wins=False), add(store, 1, wins=None)
     for name in (lost, unmeasured):
-        with pytest.raises(AdapterError, match="Give a reason"):
+        with pytest.raises(AdapterError, match="give a reason"):
             store.use(name)
     store.use(lost, "better at the border, Dr B")
     assert (store.live, store.history()[-1].why) == (lost, "better at the border, Dr B")

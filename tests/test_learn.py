@@ -168,7 +168,7 @@ def test_cancelled_while_reading_or_measuring_nothing_goes_live(run, tmp_path):
 
 def test_a_project_learns_once_at_a_time(run, tmp_path):
     (tmp_path / "learning").mkdir()
-    with FileLock(tmp_path / "learning/lock"), pytest.raises(SettingsError, match="learns already"):
+    with FileLock(tmp_path / "learning/lock"), pytest.raises(SettingsError, match="already learning"):
         run()
 
 

@@ -365,7 +365,7 @@ def test_a_mask_is_carried_by_its_words_in_its_box(predictor):
 
 
 def test_errors_name_their_remedy(predictor):
-    with pytest.raises(MediRoundError, match="Open one"):
+    with pytest.raises(MediRoundError, match="Open an image"):
         predictor.ask("The liver?", Conversation())
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
         predictor.set_image(np.zeros((4, 4), np.uint8))

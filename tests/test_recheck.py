@@ -69,7 +69,10 @@ AWAY = Target("liver", block(20, 30), 0.8)
 def test_a_mask_that_agrees_little_is_read_as_its_structure_is_seen(proposal: Target) -> None:
     found, notes = settle(proposal)
     assert found == replace(proposal, mask=block(2, 12))
-    assert notes == ["[1.2] is not quite where the liver is seen; the question was read as if it were."]
+    assert notes == [
+        "[1.2] does not match where the liver appears on this plane, so the question was answered from its "
+        "current outline."
+    ]
 
 
 @pytest.mark.parametrize("verdict", ["accepted", "corrected", "rejected"])

@@ -101,14 +101,14 @@ def learn(predictor: Predictor) -> None:
 
     from napari_mediround.training.learning.recipe import LearningSettings
     from napari_mediround.training.learning.rehearsal import load_rehearsal
-    from napari_mediround.training.learning.routine import Learner
+    from napari_mediround.training.learning.routine import Learner, Samples
     from napari_mediround.training.learning.samples import write_sample
 
     model = predictor.copy().model
     with torch.no_grad():
         lessons = [write_sample(model, round_, model.encode_image) for round_ in load_rehearsal()[0][:4]]
     settings = LearningSettings(words_steps=4, steps=8)
-    Learner(model, lessons, lessons[:1], lessons[1:], settings, FOLDER / "learning").run()
+    Learner(model, Samples(lessons, lessons[:1], lessons[1:]), settings, FOLDER / "learning").run()
 
 
 class Bench:

@@ -31,7 +31,7 @@ from napari_mediround.model.features import ImageFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.rehearsal import load_rehearsal
-from napari_mediround.training.learning.routine import Learner
+from napari_mediround.training.learning.routine import Learner, Samples
 from napari_mediround.training.learning.samples import JudgedMask, JudgedRound, Sample, write_sample
 from napari_mediround.training.learning.steps import Item, Stage
 from napari_mediround.weights import check
@@ -126,7 +126,7 @@ def main() -> int:
     ratio = ratios[settings.coarse == settings.steps]
     print(f"on the full grid {ratios[False]:.1f} times\nratio={ratio:.1f}")
     with tempfile.TemporaryDirectory() as folder:
-        learned = Learner(model, lessons[:16], lessons[16:], rehearsed, settings, Path(folder)).run()
+        learned = Learner(model, Samples(lessons[:16], lessons[16:], rehearsed), settings, Path(folder)).run()
     steps = {phase: sum(line["phase"] == phase for line in learned.log) for phase in ("words", "masks")}
     print(f"20 corrections: {steps['words']} steps of words, {steps['masks']} of masks, best {learned.step}")
     print(f"seconds={learned.seconds:.1f}")

@@ -128,7 +128,7 @@ def read_cases(folder: Path, split: str | None = None, view: str | None = None) 
             if label_pixels.shape != study.pixels.shape[:3]:
                 raise UnreadableFileError(
                     folder / case["label"],
-                    "the label map has another grid than its image",
+                    "the grid of the label map differs from that of its image",
                     "Resample it to the image.",
                 )
         pixels = label.pixels[..., 0] if label.is_rgb else label.pixels

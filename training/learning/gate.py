@@ -173,7 +173,7 @@ def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
         Mean time of a click at this site; None if nobody clicked.
     """
     if not new["touched"]["n"]:
-        words = "No held-out patient shows a structure that was corrected. It does not win."
+        words = "No held-out patient has a corrected structure. It does not win."
         return {"wins": False, "better": False, "words": words, "old": old, "new": new}
     gain = new["touched"]["dice"] - old["touched"]["dice"]
     saved = old["touched"]["clicks"] - new["touched"]["clicks"]
@@ -184,7 +184,7 @@ def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
     }
     better = (gain >= GAIN and saved > -CLICKS_GAIN) or (gain >= 0 and saved >= CLICKS_GAIN)
     forgotten = [f"{what} fell by {fall:.3f}" for what, fall in lost.items() if fall > LOSS]
-    words = f"Dice {gain:+.3f}, {saved:+.2f} clicks saved a mask on {new['touched']['n']} held-out masks"
+    words = f"Dice {gain:+.3f}, {saved:+.2f} clicks saved per mask on {new['touched']['n']} held-out masks"
     words += "; " + " and ".join(forgotten) if forgotten else ""
     verdict = "It wins." if better and not forgotten else "It does not win."
     return {

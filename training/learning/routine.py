@@ -53,6 +53,23 @@ class _Memory:
     log: list[dict] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What one run learns from.
+
+    Parameters
+    ----------
+    taught, checked : sequence of Sample
+        Samples to learn from, and samples to stop by, of other patients if there are enough.
+    bundled : sequence of Sample
+        Bundled samples against forgetting; some of them are drawn.
+    """
+
+    taught: Sequence[Sample]
+    checked: Sequence[Sample]
+    bundled: Sequence[Sample]
+
+
 class Learner:
     """One run of learning.
 
@@ -60,10 +77,8 @@ class Learner:
     ----------
     model : MediRound
         Model without an adapter, before and after.
-    lessons, checked : sequence of Sample
-        Samples to learn from, and samples to stop by, of other patients if there are enough.
-    rehearsal : sequence of Sample
-        Bundled samples against forgetting; some of them are drawn.
+    samples : Samples
+        What there is to learn from.
     settings : LearningSettings
         The recipe.
     folder : Path
@@ -82,9 +97,7 @@ class Learner:
     def __init__(
         self,
         model: MediRound,
-        samples: Sequence[Sample],
-        checked: Sequence[Sample],
-        rehearsal: Sequence[Sample],
+        samples: Samples,
         settings: LearningSettings,
         folder: Path,
         progress: Callable[[Progress], None] | None = None,
@@ -94,11 +107,13 @@ class Learner:
             from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.settings, self.folder = settings, folder
-        self.samples, self.checked = list(samples), list(checked)
-        drawn = np.random.default_rng([settings.seed, 4]).permutation(len(rehearsal))[: settings.bundled]
-        self.rehearsal = [rehearsal[k] for k in sorted(drawn)]
+        self.samples, self.checked = list(samples.taught), list(samples.checked)
+        drawn = np.random.default_rng([settings.seed, 4]).permutation(len(samples.bundled))
+        self.rehearsal = [samples.bundled[k] for k in sorted(drawn[: settings.bundled])]
         self._progress, self._cancelled = progress or (lambda _: None), cancelled or (lambda: False)
-        self._key = _fingerprint(hash_base(model), [*samples, *checked, *rehearsal], settings)
+        self._key = _fingerprint(
+            hash_base(model), [*samples.taught, *samples.checked, *samples.bundled], settings
+        )
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step of clicks has no words
         self.accelerator = Accelerator(device_placement=False, kwargs_handlers=[unused])
         if min(settings.masks, settings.words_lessons) < self.accelerator.num_processes:

@@ -19,7 +19,7 @@ from napari_mediround.model.features import DecoderFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import View, stack_views
-from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
+from napari_mediround.training.stages.loop import Loop, Memory, Schedule, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.prompts import PromptSettings, decode_prompted
 
@@ -193,7 +193,9 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         begun = torch.load(out / "dense.pt", map_location=device, weights_only=True)["stage"]
         stage.load_state_dict(begun, strict=False)
     seed = (settings.seed,)
-    loop = Loop(out / "pixels", groups, settings.steps, 100, seed, stage.keep, stage.recall, 0.01)
+    loop = Loop(
+        out / "pixels", groups, Schedule(settings.steps, 100, 0.01), seed, Memory(stage.keep, stage.recall)
+    )
     row_of = {name: i for i, name in enumerate(structures)}
     for step, rng in loop:
         if step % 200 == 0:

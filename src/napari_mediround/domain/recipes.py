@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OPERATIONS = (
-    "grow", "shrink", "fill", "largest", "islands", "smooth",
-    "union", "intersect", "subtract", "clip", "mirror",
+    "grow", "shrink", "fill", "largest", "islands", "smooth", "union", "intersect", "subtract", "clip",
+    "mirror",
 )  # fmt: skip
 """What can be done to a mask in words."""
+
+BY_BUTTON = ("between", "exchange")
+"""What the buttons of checks do besides."""
 
 WITH_OTHERS = ("union", "intersect", "subtract", "clip")
 """Operations that need another mask."""
@@ -25,6 +28,8 @@ _WORDS = {
     "subtract": "{} taken away",
     "clip": "clipped to {}",
     "mirror": "mirrored",
+    "between": "filled in between planes",
+    "exchange": "names exchanged",
 }
 
 
@@ -35,7 +40,7 @@ class Recipe:
     Parameters
     ----------
     operation : str
-        One of `OPERATIONS`.
+        One of `OPERATIONS` or `BY_BUTTON`.
     mm, ml : float, optional
         Its amount; None for an operation without one.
     others : tuple of int
@@ -59,8 +64,8 @@ class Recipe:
     in_plane: bool = True
 
     def __post_init__(self) -> None:
-        if self.operation not in OPERATIONS:
-            raise ValueError(f"{self.operation!r} is none of {', '.join(OPERATIONS)}")
+        if self.operation not in (*OPERATIONS, *BY_BUTTON):
+            raise ValueError(f"{self.operation!r} is none of {', '.join((*OPERATIONS, *BY_BUTTON))}")
         if self.operation in WITH_OTHERS and not self.others:
             raise ValueError(f"{self.operation} needs another mask")
         for amount in (self.mm, self.ml):

@@ -37,7 +37,7 @@ def choose_device(wish: str = "auto") -> torch.device:
     if wish == "auto":
         return torch.device(there[0])
     if wish.partition(":")[0] not in there:
-        raise SettingsError(f"There is no device {wish!r} here. Choose auto or one of {', '.join(there)}.")
+        raise SettingsError(f"This machine has no device {wish!r}. Choose auto or one of {', '.join(there)}.")
     return torch.device(wish)
 
 

@@ -29,7 +29,7 @@ _SAME_AGAIN = re.compile(r"\b(again|not|redo|repeat|same side)\b|n['’]t\b", re
 def hold_to_side(
     names: Sequence[str], text: str, pointed_at: Sequence[str], anatomy: Anatomy
 ) -> Sequence[str]:
-    """Return an answer's names; where it repeats a side though the other was asked for, the mirror's name.
+    """Return an answer's names, with the other side's name if the answer repeats a side by mistake.
 
     Parameters
     ----------
@@ -80,7 +80,9 @@ def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[
     """
     mask, taken = target.mask.to_array(), other.mask.to_array()
     shared = mask & taken
-    surer = other.verdict in ("accepted", "corrected") or other.quality >= target.quality
+    surer = (
+        other.verdict in ("accepted", "corrected") or other.quality is None or other.quality >= target.quality
+    )
     if not surer or shared.sum() <= MOST_SHARED * mask.sum():
         return target
     depth = depth_inside(shared)

@@ -17,7 +17,10 @@ from napari_mediround.inference.question import Question
 from napari_mediround.model.features import ImageFeatures
 from napari_mediround.model.mediround import MediRound
 
-ELSEWHERE = "{} is not quite where the {} is seen; the question was read as if it were."
+ELSEWHERE = (
+    "{} does not match where the {} appears on this plane, so the question was answered from its current "
+    "outline."
+)
 
 
 def recheck_references(

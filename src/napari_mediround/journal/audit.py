@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.recipes import OPERATIONS
-from napari_mediround.domain.rounds import Round
+from napari_mediround.domain.recipes import BY_BUTTON, OPERATIONS
+from napari_mediround.domain.rounds import IMPORTED_AS, Round
+from napari_mediround.domain.segments import ORIGINS
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS
 from napari_mediround.domain.windows import WINDOWS
 from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import (
     KINDS,
+    MasksImported,
     RoundAsked,
     VerdictGiven,
     entry_to_body,
@@ -103,11 +105,13 @@ _KEYS = frozenset(
         *("quality", "corrected", "mask", "modality", "shape", "step", "masks", "kept", "carried"),
         *("recipe", "operation", "mm", "ml", "others", "spared", "in_plane", "inputs", "rounds", "names"),
         *("labels", "name", "again"),
+        *("imported", "sha256", "form", "origin", "code", "side", "resampled"),
     )
 )
-_WORDS = frozenset(
-    (*KINDS, *OPERATIONS, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory")
-)
+_WORDS = frozenset((
+    *KINDS, *OPERATIONS, *BY_BUTTON, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory",
+    *ORIGINS, *IMPORTED_AS, "left", "right",
+))  # fmt: skip
 _TABLES = frozenset(("meta", "events", "masks"))
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00")
@@ -118,7 +122,8 @@ _FORMS = {
     **{"utc": _TIME, "meta.made": _TIME, "meta.salt": _HASH, "hash": _HASH},
     "body.kept": re.compile(r"journal\.damaged-\w+\.sqlite"),
     **{f"body.{place}": _HASH for place in ("round.image", "round.targets.mask", "writes", "inputs")},
-    **{f"body.rounds.{place}": _HASH for place in ("image", "targets.mask")},
+    "body.rounds.imported.code": re.compile(r"\d{4,18}"),
+    **{f"body.rounds.{place}": _HASH for place in ("image", "targets.mask", "imported.sha256")},
     **{f"body.marks.{place}": _HASH for place in ("before", "after")},
 }
 """What stands where, where it is neither a word of ours nor a text: anything else there is somebody's."""
@@ -129,7 +134,8 @@ _NAMES = (
     "body.rounds.targets.structure",
     "body.names",
 )
-_SAID = ("body.round.answer", "body.round.note", "body.rounds.answer", "body.rounds.text", *_NAMES)
+_OF_ROUNDS = ("body.rounds.answer", "body.rounds.note", "body.rounds.text", "body.rounds.references")
+_SAID = ("body.round.answer", "body.round.note", *_OF_ROUNDS, *_NAMES)
 
 
 @dataclass(frozen=True)
@@ -217,23 +223,11 @@ def audit_rows(journal: Journal, with_text: bool = True) -> Iterator[dict[str, o
 def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
     entry = event.entry
     if isinstance(entry, RoundAsked):
-        round_ = entry.round
-        head = {
-            **{
-                "round": round_.index,
-                "parent": round_.parent,
-                "plane": round_.plane,
-                "seconds": round_.seconds,
-            },
-            "text": round_.text,
-            "references": " ".join(str(reference) for reference in round_.references),
-            "model": " ".join(f"{key}={value}" for key, value in entry.model),
-        }
-        for value, target in enumerate(round_.targets, entry.first_label):
-            after = {"structure": target.structure, "mask_after": pack_mask(target.mask)[0]}
-            yield head | after | {"label": value, "quality": round(target.quality, 4)}
-        if not round_.targets:
-            yield head
+        yield from _rows_of_round(entry.round, entry.first_label, entry.model)
+    elif isinstance(entry, MasksImported):
+        here = history.state.conversation.rounds[entry.rounds[0].index - 1 :]
+        for round_, recorded in zip(entry.rounds, here, strict=False):
+            yield from _rows_of_round(round_, recorded.first_number, entry.model)
     elif isinstance(entry, VerdictGiven):
         for mark in entry.marks:
             label = history.state.labels[mark.label]
@@ -276,6 +270,23 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
         yield {"round": round_.index if round_ else ""}
 
 
+def _rows_of_round(
+    round_: Round, first_label: int, model: tuple[tuple[str, str], ...]
+) -> Iterable[dict[str, object]]:
+    head = {
+        **{"round": round_.index, "parent": round_.parent, "plane": round_.plane, "seconds": round_.seconds},
+        "text": round_.text,
+        "references": " ".join(str(reference) for reference in round_.references),
+        "model": " ".join(f"{key}={value}" for key, value in model),
+    }
+    for value, target in enumerate(round_.targets, first_label):
+        after = {"structure": target.structure, "mask_after": pack_mask(target.mask)[0]}
+        sure = "" if target.quality is None else round(target.quality, 4)
+        yield head | after | {"label": value, "quality": sure}
+    if not round_.targets:
+        yield head
+
+
 def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, object]:
     """Return a whole journal as JSON values; each mask once, as run lengths that begin with background.
 
@@ -295,7 +306,7 @@ def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, objec
             entry = replace(entry, round=_without_text(entry.round))
         if isinstance(entry, MaskRenamed) and not with_text and not _is_known(entry.name):
             entry = replace(entry, name="")
-        if isinstance(entry, MaskEdited) and not with_text:
+        if isinstance(entry, MasksImported | MaskEdited) and not with_text:
             entry = replace(entry, rounds=tuple(map(_without_text, entry.rounds)))
         head = {"seq": event.seq, "case": event.case, "kind": kind_of(entry), "utc": event.utc}
         tail = {"annotator": event.annotator, "version": event.version, "hash": event.hash}

@@ -13,9 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Conversation, Round
+from napari_mediround.domain.rounds import FIRST_PLANE_LABEL, Conversation, Round
 from napari_mediround.journal.edits import Applied, MaskEdited, MaskRenamed
-from napari_mediround.journal.entries import Branched, Entry, Redone, RoundAsked, Undone, VerdictGiven
+from napari_mediround.journal.entries import (
+    Branched,
+    Entry,
+    MasksImported,
+    Redone,
+    RoundAsked,
+    StackBegun,
+    StackEnded,
+    Undone,
+    VerdictGiven,
+)
+from napari_mediround.journal.events import Event, same_batch
 
 
 @dataclass(frozen=True)
@@ -111,15 +122,28 @@ class State:
     @property
     def next_label(self) -> int:
         """The value of the next mask."""
-        return max(self.labels, default=0) + 1
+        return max((value for value in self.labels if value < FIRST_PLANE_LABEL), default=0) + 1
 
     @cached_property
     def shown(self) -> tuple[Label, ...]:
-        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch."""
+        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch.
+
+        Of several masks of one structure on one plane only the last counts; where that is rejected, the one
+        that was locked last.
+        """
         here = {round_.id for round_ in self.conversation.rounds}
-        proposals = (label for label in self.labels.values() if label.round in here and not label.verdict)
+        last: dict[tuple[int, int], Label] = {}
+        for label in self.labels.values():
+            place = label.drawn, label.plane
+            if label.verdict == "rejected" and label.round in here:
+                if place in last and not last[place].locked:
+                    del last[place]
+            elif label.locked or label.round in here:
+                last[place] = label
+        locked = {label.value: label for label in last.values() if label.locked}
+        proposals = (label for label in last.values() if not label.locked)
         return (
-            *(self.labels[value] for value in self.locked),
+            *(locked[value] for value in self.locked if value in locked),
             *sorted(proposals, key=lambda label: label.value),
         )
 
@@ -135,6 +159,8 @@ class State:
         """Return the state after an entry, the one of event `number`."""
         if isinstance(entry, RoundAsked):
             return self._after_round(entry, number)
+        if isinstance(entry, MasksImported):
+            return self._after_import(entry, number)
         if isinstance(entry, VerdictGiven):
             return self._after_verdict(entry)
         if isinstance(entry, MaskEdited):
@@ -147,12 +173,12 @@ class State:
 
     def _after_round(self, entry: RoundAsked, number: int) -> State:
         round_ = replace(entry.round, id=number, first_number=entry.first_label)
-        drawn = 0
+        drawn = dict(enumerate(round_.joins, 1))
         if round_.carried:
-            (reference,) = round_.references
             path = replace(self, head=round_.parent).conversation.rounds
-            source = path[reference.round - 1].id, reference.target
-            drawn = next((x.drawn for x in self.labels.values() if (x.round, x.target) == source), 0)
+            for k, reference in enumerate(round_.references, 1):
+                source = path[reference.round - 1]
+                drawn[k] = self.labels[source.first_number + reference.target - 1].drawn
         new = {
             value: Label(
                 value,
@@ -161,13 +187,44 @@ class State:
                 target.structure,
                 round_.plane,
                 target.mask,
-                drawn=drawn,
+                drawn=drawn.get(k, 0),
                 quality=target.quality,
                 found=bool(target.mask.area),
             )
             for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
         }
         return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)
+
+    def _after_import(self, entry: MasksImported, number: int) -> State:
+        """Return the state with all masks of an import; made at once, as there may be thousands.
+
+        The last round has the number of the event, as any round has; those before it count down from 0.
+        """
+        rounds, labels = dict(self.rounds), dict(self.labels)
+        value, plane_value = entry.first_label, max(FIRST_PLANE_LABEL, max(labels, default=0) + 1)
+        parent, first, values = entry.rounds[0].parent or 0, entry.rounds[0].index, []
+        for k, drafted in enumerate(entry.rounds, 1):
+            own = number if k == len(entry.rounds) else -(number << 20) - k
+            if drafted.carried:
+                (reference,) = drafted.references
+                drawn, here, plane_value = values[reference.round - first], plane_value, plane_value + 1
+            else:
+                drawn, here, value = value, value, value + 1
+            values.append(here)
+            rounds[own] = replace(drafted, id=own, parent=parent, first_number=here)
+            (target,) = drafted.targets
+            labels[here] = Label(
+                here,
+                own,
+                1,
+                target.structure,
+                drafted.plane,
+                target.mask,
+                drawn=drawn,
+                quality=target.quality,
+            )
+            parent = own
+        return State(rounds, number, labels, self.locked)
 
     def _after_verdict(self, entry: VerdictGiven) -> State:
         labels = dict(self.labels)
@@ -241,37 +298,6 @@ class State:
         return (*changed, None) if by_hand else tuple(changed)
 
 
-@dataclass(frozen=True)
-class Event:
-    """An entry with its number, time, author and hash, as the journal stores it.
-
-    Parameters
-    ----------
-    seq : int
-        1, 2, 3, … over the whole journal.
-    case : str
-        Salted hash of the image; "" for an event of the journal itself.
-    utc : str
-        Time, ISO 8601.
-    annotator : str
-        Pseudonym.
-    version : str
-        Version of napari-mediround.
-    entry : Entry
-        The entry.
-    hash : str
-        SHA-256 over this event and the hash of the one before.
-    """
-
-    seq: int
-    case: str
-    utc: str
-    annotator: str
-    version: str
-    entry: Entry
-    hash: str
-
-
 @dataclass
 class History:
     """The steps of a case that hold, and the undone steps that can be redone.
@@ -285,10 +311,13 @@ class History:
     ----------
     last : int
         Number of the last event replayed.
+    stack : Event or None
+        The `StackBegun` that has not ended.
     """
 
     events: Iterable[Event] = ()
     last: int = field(default=0, init=False)
+    stack: Event | None = field(default=None, init=False)
     _done: list[tuple[Event, State]] = field(default_factory=list, init=False)
     _undone: list[tuple[Event, State]] = field(default_factory=list, init=False)
 
@@ -309,22 +338,38 @@ class History:
 
     @property
     def to_undo(self) -> Event | None:
-        """The step that would be undone next."""
+        """The step that would be undone next; the last event of a batch."""
         return self._done[-1][0] if self._done else None
 
     @property
     def to_redo(self) -> Event | None:
-        """The step that would be redone next."""
+        """The step that would be redone next; the first event of a batch."""
         return self._undone[-1][0] if self._undone else None
+
+    @property
+    def undone_next(self) -> tuple[Event, ...]:
+        """The events that undo takes back together, the last first: one, or all of a batch."""
+        return same_batch([event for event, _ in reversed(self._done)])
+
+    @property
+    def redone_next(self) -> tuple[Event, ...]:
+        """The events that redo does again together, in their order."""
+        return same_batch([event for event, _ in reversed(self._undone)])
 
     def take(self, event: Event) -> None:
         """Replay one more event."""
         self.last = event.seq
+        if isinstance(event.entry, StackBegun):
+            self.stack = event
+        elif isinstance(event.entry, StackEnded):
+            self.stack = None
         if isinstance(event.entry, Undone):
             self._undone.append(self._done.pop())
         elif isinstance(event.entry, Redone):
             self._done.append(self._undone.pop())
-        elif isinstance(event.entry, RoundAsked | VerdictGiven | MaskEdited | MaskRenamed | Branched):
+        elif isinstance(
+            event.entry, RoundAsked | MasksImported | VerdictGiven | MaskEdited | MaskRenamed | Branched
+        ):
             self._done.append((event, self.state.after(event.entry, event.seq)))
             self._undone.clear()
 

@@ -83,7 +83,7 @@ class Context(nn.Module):
         self.top = Residual(detail)
 
     def forward(self, embedding: Tensor, pixels: Tensor) -> DecoderFeatures:
-        """Return what is seen of an embedding (B, C, h, w), on any grid, and its pixels (B, 3, H, W), 0…1."""
+        """Return decoder features of embeddings (B, C, h, w), any grid, and pixels (B, 3, H, W), 0…1."""
         close = self.stem(2 * pixels - 1)
         near = self.down(close)
         near = self.middle(near + resize(self.side(self.norms[0](embedding)), near.shape[-2:]))
@@ -120,7 +120,7 @@ class Residual(nn.Sequential):
 
 
 class CoarseMask(nn.Module):
-    """Where a SEG vector's structure seems to be, at first look, and what a mask token makes of the detail.
+    """Coarse masks from SEG vectors, and fine masks from the decoder's mask tokens.
 
     Bilinear forms of SEG vector and plane, so that one pass over a plane teaches every structure on it and
     every structure that is not. The first look is the mask prompt of the decoder's first pass, and stays in
@@ -156,7 +156,7 @@ class CoarseMask(nn.Module):
         return _ask(seen.detail, self.token(tokens))
 
     def keep(self, previous: Tensor) -> Tensor:
-        """Return what stays of an earlier mask's logits in the one that clicks make of it, any shape."""
+        """Return the part of an earlier mask's logits that is added to a refined mask, any shape."""
         return self.kept * previous.clamp(-CERTAIN, CERTAIN)
 
 

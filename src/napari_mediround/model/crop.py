@@ -1,4 +1,4 @@
-"""Which part of a plane the model looks at, and in what proportions: the body amid air. Knows no model.
+"""The crop of a plane that the model sees: the body amid air, in its proportions. Knows no model.
 
 A wide field of view, arms and the table leave half of the grid for the body. Such a CT scored a fifth of the
 same CT cut to the body.

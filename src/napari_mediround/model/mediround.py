@@ -345,7 +345,7 @@ class MediRound(nn.Module):
         vectors: Tensor,
         names: Sequence[str],
     ) -> Decoded:
-        """Return masks with those decoded from what the finder found, where these are judged better.
+        """Replace masks by those decoded from the finder's logits if these are judged better.
 
         They are decoded without the SEG vector, which leads astray on images unlike those that it learned,
         and the finder's own logits stay in them. What never had a vector is always the finder's, and nothing

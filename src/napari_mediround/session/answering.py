@@ -61,20 +61,30 @@ class Answering:
             return resolve_references(text, self._first(after), self.anatomy, plane)
         return references_of(request)
 
-    def _other_plane(self, request: Request, plane: int) -> tuple[int, str]:
-        """Return the plane that a question asks about, and what is said where it is not one plane."""
+    def _other_plane(
+        self, request: Request, plane: int, stack: bool = False
+    ) -> tuple[int, tuple[int, int] | None, str]:
+        """Return the plane that a question asks about, the planes to go through, and what is said instead.
+
+        With `stack` the whole stack is meant where the words do not say which planes.
+        """
         scope = request.scope if request.action == "segment" else ""
         shown = self.study.geometry.plane_name.removeprefix("oblique ")
+        last, through = self.study.planes - 1, None
         if isinstance(scope, tuple) and scope[0] == scope[1]:
             plane = scope[0]
         elif scope in ("next", "previous"):
             plane += 1 if scope == "next" else -1
-        elif scope == "stack" or isinstance(scope, tuple):
-            return plane, replies.PLANES if self.study.planes > 1 else ""
+        elif isinstance(scope, tuple):
+            self._check_plane(scope[0])
+            through = scope[0], min(scope[1], last)
+            plane = min(max(plane, through[0]), through[1])
         elif scope in ("axial", "coronal", "sagittal") and scope != shown:
-            return plane, replies.VIEW.format(shown or "stored", scope)
+            return plane, None, replies.VIEW.format(shown or "stored", scope)
+        elif scope == "stack" or (stack and request.action == "segment" and not scope):
+            through = (0, last) if last else None
         self._check_plane(plane)
-        return plane, ""
+        return plane, through, ""
 
     def _answered(
         self,

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from napari_mediround.domain.recipes import WITH_OTHERS
 from napari_mediround.domain.rounds import Reference, Round
 from napari_mediround.errors import MediRoundError
+from napari_mediround.journal.entries import StackBegun
 from napari_mediround.questions.request import Request
 from napari_mediround.session.answering import references_of, wants_table
 from napari_mediround.session.record import Step
-from napari_mediround.session.replies import join, spoken
+from napari_mediround.session.replies import FOLLOWED, join, spoken
 from napari_mediround.session.session import Session
 
 COMMANDS = ("edit", "verdict", "navigate", "export")
@@ -36,12 +37,15 @@ class Done:
         The masks that it gave or changed: "it" in the step after.
     round : Round, optional
         Where it was a question.
+    stack : StackBegun, optional
+        What is to be followed through the stack now.
     """
 
     words: str
     steps: tuple[Step, ...] = ()
     result: tuple[Reference, ...] = ()
     round: Round | None = None
+    stack: StackBegun | None = None
 
 
 class Screen:
@@ -200,7 +204,7 @@ def follow(
         words = text if not number else in_words(session, step, result, text)
         try:
             if is_carry(step):
-                done = _carry(session, masks_for(session, step, result), cancelled)
+                done = _carry(session, masks_for(session, step, result), screen.plane)
             elif is_command(step):
                 done = obey(session, step, result, screen)
             else:
@@ -218,8 +222,10 @@ def follow(
 def _ask(session, step, words, result, screen, cancelled) -> Done:
     found = masks_for(session, step, result)
     references = found if found or step.action != "segment" else None
-    round_ = session.ask(words, screen.plane, references or None, screen.window, cancelled, step)
-    return Done(round_.answer.text, (), result_of(round_, found, result), round_)
+    round_ = session.answer(words, screen.plane, references or None, screen.window, cancelled, request=step)
+    session.add(round_)
+    plan, round_ = session.plan_stack(round_), session.conversation.rounds[-1]
+    return Done(round_.answer.text, (), result_of(round_, found, result), round_, plan)
 
 
 def result_of(
@@ -232,24 +238,16 @@ def result_of(
     return own or references or before
 
 
-def _carry(session: Session, references: tuple[Reference, ...], cancelled) -> Done:
+def _carry(session: Session, references: tuple[Reference, ...], plane: int) -> Done:
+    """Say which structures are to be followed through the stack: the caller does that."""
     if not references:
         raise MediRoundError(NO_MASK)
-    said = []
-    for reference in references:
-        planes: list[int] = []
-        stops = []
-        for way in (1, -1):
-            at = reference
-            while not isinstance(found := session.carry(at, way, cancelled), str):
-                session.add(found)
-                planes.append(found.plane)
-                at = Reference(found.index)
-            stops.append(found)
-        name = session.label(session.label_of(reference)).name
-        where = f"{len(planes)} planes, {min(planes)} to {max(planes)}" if planes else "no plane"
-        said.append(f"Carried {name} to {where}. It stopped: {' and '.join(dict.fromkeys(stops))}.")
-    return Done("\n".join(said), result=references)
+    numbers = tuple(dict.fromkeys(session.conversation.number_of(r) for r in references))
+    names = join(session.label(session.label_of(r)).name for r in references)
+    plan = StackBegun(numbers, plane, 0, session.study.planes - 1)
+    if session.study.planes == 1:
+        raise MediRoundError("The image has one plane only, so there is no other plane to propagate to.")
+    return Done(FOLLOWED.format(names), result=references, stack=plan)
 
 
 def not_done(steps: tuple[Request, ...]) -> str:

@@ -207,7 +207,7 @@ class Editing(Record):
             marks.append(Mark(label.value, label.mask, Mask.from_array(after[plane]), changed))
         used = [x for some in (*with_, *keep_off) for p, x in some.items() if p in after]
         inputs = tuple((x.value, x.mask) for x in used)
-        rounds = self._reached(value, recipe, {p: a for p, a in after.items() if p not in labels})
+        rounds = self.reached(value, recipe, {p: a for p, a in after.items() if p not in labels})
         return MaskEdited(
             replace(recipe, in_plane=in_plane), tuple(marks), inputs, rounds, 0, self._names(value, recipe)
         )
@@ -255,7 +255,7 @@ class Editing(Record):
             return shaping.drop_parts(mask, mm3, voxel)
         return shaping.mirror(mask, steps) if recipe.operation == "mirror" else mask.copy()
 
-    def _reached(self, value: int, recipe: Recipe, planes: Planes) -> tuple[Round, ...]:
+    def reached(self, value: int, recipe: Recipe, planes: Planes) -> tuple[Round, ...]:
         """Return a round for each plane that a mask has reached, as carried there."""
         if not any(array.any() for array in planes.values()):
             return ()

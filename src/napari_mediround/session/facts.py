@@ -17,7 +17,7 @@ from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal.history import Label
 from napari_mediround.session.record import Record
 
-ONE_PLANE = "That is one plane. Carry the mask through the stack for its volume."
+ONE_PLANE = "Only one plane has a mask of it, so that is no volume. Ask for it “in the whole stack” first."
 NO_SCALE = "The image does not say how large a pixel is, so I cannot measure that."
 
 

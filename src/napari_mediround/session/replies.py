@@ -30,10 +30,7 @@ UNCERTAIN = (
 )
 INJECTION = "I only outline, measure and export what you name. Nothing was changed."
 ACK = "Name the next structure that you want to see."
-PLANES = (
-    "I outline one plane at a time, so nothing was drawn. Ask on one plane, then carry the mask through the "
-    "stack: Shift+C in the dock, --carry on the command line."
-)
+FOLLOWED = "I follow {} through the stack."
 VIEW = "This image is shown as {} planes, so nothing was drawn. Choose the {} view, then ask again."
 FIRST_ONLY = "Only the first step was done; say the others one by one."
 NOT_DRAWN = "I do not know {}, so that was not drawn."

@@ -157,6 +157,7 @@ def _look_up(
         alive = [m for m in there if m.verdict != "rejected"]
         if not alive:
             return Pointer(tuple(found), "dangling")
+        alive = situation.one_each(alive) if numbered else alive
         several |= len(alive) > 1 and not all_of_round
         found += [(m.round, m.index) for m in alive if (m.round, m.index) not in found]
     return Pointer(tuple(found), several=several)

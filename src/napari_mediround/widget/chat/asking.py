@@ -8,9 +8,11 @@ from functools import partial
 from time import perf_counter
 
 from napari_mediround.domain.rounds import Reference, Round
-from napari_mediround.errors import MediRoundError
+from napari_mediround.errors import AlreadyThereError, MediRoundError
+from napari_mediround.journal.entries import StackBegun
 from napari_mediround.questions.request import Request
 from napari_mediround.questions.understanding import understand
+from napari_mediround.session import Manner
 from napari_mediround.session.commands import (
     NO_MASK,
     Done,
@@ -23,20 +25,19 @@ from napari_mediround.session.commands import (
     take_worked,
 )
 from napari_mediround.session.editing import WorkedOut
-from napari_mediround.widget.chat.case import AcceptAll, Again, Carry, Reapply
+from napari_mediround.widget.chat.case import Again, Case, Reapply
 from napari_mediround.widget.chat.desk import Workplace
-from napari_mediround.widget.chat.draft import Draft
-from napari_mediround.widget.chat.screen import FIXING, DockScreen
-from napari_mediround.widget.chat.turn import Ask, Carried, Fetch, carry_on, explain, split, take_turn
-from napari_mediround.widget.chat.understood import swap_masks
-from napari_mediround.widget.chat.view import Action, Message, Question
+from napari_mediround.widget.chat.turn import Ask, Fetch, explain, split, take_turn
+from napari_mediround.widget.chat.view import Message, Question
 from napari_mediround.widget.lazy_model import fetch_weights
+from napari_mediround.widget.words.draft import Draft
+from napari_mediround.widget.words.screen import FIXING, DockScreen
+from napari_mediround.widget.words.understood import swap_masks
 from napari_mediround.widget.worker import Job
 
 NO_IMAGE = "Open an image first: drop a file or a DICOM folder on the viewer, or take File → Open Sample."
 GONE = "The image of this chat is closed. Choose another at the top, or open it again."
 STALE = "The conversation has changed since you asked, so this answer was discarded. Ask again."
-ELSEWHERE = "the conversation has changed since"
 CLOSED = "The image was closed. Its masks are saved; they come back when you open the image again."
 
 
@@ -51,6 +52,9 @@ class Asking:
         Returns plane and window of the next question.
     answered : callable
         Called after each round.
+    follow : callable
+        Takes the case, the plan of what is to be followed through the stack, and what is called at its end
+        with whether it was done.
     screen : DockScreen
         What commands do in the viewer.
     """
@@ -60,20 +64,26 @@ class Asking:
         place: Workplace,
         about: Callable[[], tuple[int, str | tuple[float, float] | None]],
         answered: Callable[[], None],
+        follow: Callable[[Case, StackBegun, Callable[[bool], None]], None],
         screen: DockScreen,
     ) -> None:
-        self._place, self._about, self._answered, self._screen = place, about, answered, screen
-        self._after_carry: Ask | None = None
+        self._place, self._about, self._answered = place, about, answered
+        self._follow, self._screen = follow, screen
+        self._stack = False
         self._draft = Draft(place, about, lambda: self._task is not None)
         self.edit, self.swap, self.forget_plane = (
             self._draft.edit, self._draft.swap, self._draft.forget_plane,
         )  # fmt: skip
-        self._task: tuple[Job, Ask | Carried] | None = None
+        self._task: tuple[Job, Ask] | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether a question is being answered or a mask carried."""
+        """Whether a question is being answered."""
         return self._task is not None
+
+    def mean_stack(self, stack: bool) -> None:
+        """Let questions mean the stack, or the plane, where their words do not say so."""
+        self._stack = stack
 
     def ask(self, text: str) -> None:
         """Ask about the image at hand, or do what is said; while something runs, only "stop" is heard."""
@@ -89,14 +99,15 @@ class Asking:
             self._place.view.restore_question(text)
             return
         plane, window = self._about()
-        ask = Ask(self._place.case, text, plane, window, swaps=tuple(self._draft.swaps.items()))
+        swaps, manner = tuple(self._draft.swaps.items()), Manner("ask", self._stack)
+        ask = Ask(self._place.case, text, plane, window, swaps=swaps, manner=manner)
         if (changed := self._draft.take(text)) is not None:
             ask = split(ask, changed)
         self._start(ask)
 
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
-        if not isinstance(key, Fetch | Ask | Again | Carry | Reapply):
+        if not isinstance(key, Fetch | Ask | Again | Reapply):
             return False
         if self.busy:
             return True
@@ -106,14 +117,14 @@ class Asking:
             self._start(key)
         elif isinstance(key, Reapply):
             self._reapply(key.value)
-        elif isinstance(key, Carry):
-            self._after_carry = None
-            self.carry(key.value)
         else:
             round_ = self._place.case.conversation.rounds[key.index - 1]
             references = round_.references if key.references is None else key.references
             case, after = self._place.case, key.index - 1
-            self._start(Ask(case, round_.text, round_.plane, round_.window, references, after=after))
+            again = Ask(
+                case, round_.text, round_.plane, round_.window, references, after=after, manner=Manner()
+            )
+            self._start(again)
         return True
 
     def _reapply(self, value: int) -> None:
@@ -132,83 +143,10 @@ class Asking:
         failed = lambda error: self._place.say(explain(error), case)  # noqa: E731
         self._place.submit(lambda job: session.work_out_again(value), take, failed, "Applying again …")
 
-    def carry(self, value: int) -> None:
-        """Carry a mask through the stack, up and then down, until it stops; each plane is a round."""
-        case = self._place.case
-        if self.busy or case is None or case.session is None or value not in case.values:
-            return
-        if case.session.study.planes == 1:
-            self._place.say(
-                Message("The image has one plane only, so the mask cannot be carried to another."), case
-            )
-        elif case.session.label(value).verdict == "rejected" or not case.session.label(value).mask.area:
-            self._place.say(Message("This mask is empty or rejected. Choose another mask to carry."), case)
-        else:
-            self._carry(Carried(case, value, value))
-
-    def _carry(self, carried: Carried) -> None:
-        layer = carried.case.layer()
-        if layer is None:
-            self._end_carry(carried, "the image was closed")
-            return
-        work = partial(carry_on, self._place.segmenter, self._place.project, layer, carried)
-        job = self._place.submit(
-            work, partial(self._on_carried, carried), partial(self._on_carry_failed, carried), "Carrying …"
-        )
-        self._task = (job, carried)
-
-    def _on_carried(self, carried: Carried, answered: tuple[Round | str, dict[str, str]]) -> None:
-        self._task = None
-        case, (found, model) = carried.case, answered
-        if isinstance(found, str):
-            carried = replace(
-                carried, latest=carried.source, steps=carried.steps[1:], stops=(*carried.stops, found)
-            )
-        else:
-            try:
-                step = case.session.add(found, model=model)
-            except (ValueError, MediRoundError) as error:
-                said = str(error) if isinstance(error, MediRoundError) else ELSEWHERE
-                self._end_carry(carried, said.rstrip("."))
-                return
-            value = case.session.label_of(Reference(len(case.conversation)))
-            carried = replace(carried, latest=value, values=(*carried.values, value))
-            self._place.take(case, step)
-        if carried.steps:
-            self._carry(carried)
-        else:
-            self._end_carry(carried, " and ".join(dict.fromkeys(carried.stops)), go_on=True)
-
-    def _on_carry_failed(self, carried: Carried, error: Exception) -> None:
-        self._task = None
-        self._place.say(explain(error), carried.case)
-
-    def _end_carry(self, carried: Carried, why: str, go_on: bool = False) -> None:
-        labels = carried.case.session.state.labels  # without what was undone meanwhile
-        values = tuple(value for value in carried.values if value in labels)
-        name = labels[carried.source].name if carried.source in labels else "the mask"
-        planes, count = sorted(labels[value].plane for value in values), len(values)
-        where = f" to {count} planes, {planes[0]} to {planes[-1]}" if planes else " to no plane"
-        accept = (Action(f"Accept all {count}", AcceptAll(values)),) if count else ()
-        self._place.say(Message(f"Carried {name}{where}. It stopped: {why}.", actions=accept), carried.case)
-        ask, self._after_carry = self._after_carry, None
-        if ask is None:
-            self._answered()
-        elif go_on:
-            self._go_on(ask, masks_for(carried.case.session, ask.request, ask.result))
-        else:
-            self._say_left(ask)
-
     def cancel(self) -> bool:
         """Drop the question that is being answered; it comes back into the input. Return whether one was."""
         if self._task is None:
             return False
-        if isinstance(self._task[1], Carried):
-            job, carried = self._task
-            self._place.cancel(job)
-            self._task = None
-            self._end_carry(carried, "it was cancelled; undo takes back plane by plane")
-            return True
         job, ask = self._task
         self._place.cancel(job)
         self._end()
@@ -281,7 +219,7 @@ class Asking:
     def _fail(self, ask: Ask, error: Exception) -> None:
         self._place.say(explain(error, ask), ask.case)
         self._say_left(ask)
-        if not ask.number:
+        if not ask.number and not isinstance(error, AlreadyThereError):
             self._place.view.restore_question(ask.text)
 
     def _say_left(self, ask: Ask) -> None:
@@ -297,11 +235,15 @@ class Asking:
         if not masks:
             self._fail(replace(ask, number=max(ask.number, 1)), MediRoundError(NO_MASK))
             return
-        one = [replace(ask.request, references=((r.round, r.target),), topic="") for r in masks]
-        self._after_carry = replace(ask, request=one[0], rest=(*one[1:], *ask.rest), number=ask.number + 1)
-        self.carry(session.label_of(masks[0]))
-        if not self.busy:
-            self._after_carry = None
+        numbers = tuple(dict.fromkeys(session.conversation.number_of(r) for r in masks))
+        plan = StackBegun(numbers, ask.plane, 0, session.study.planes - 1)
+        self._follow(ask.case, plan, partial(self._after_stack, ask, masks))
+
+    def _after_stack(self, ask: Ask, result: tuple[Reference, ...], done: bool) -> None:
+        """Go on with what was said after the stack, once that is done."""
+        if done and ask.rest:
+            self._go_on(ask, result)
+        elif not done:
             self._say_left(ask)
 
     def _run(self, ask: Ask, work: Callable[[Job], object], done: Callable[[object], None]) -> None:
@@ -341,8 +283,12 @@ class Asking:
             self._screen.draw_axes(ask.request.measure, round_.references)
         if case.layer() not in self._place.images:
             self._place.say(Message(CLOSED), case)
+        result = result_of(round_, round_.references, ask.result)
         if ask.request.action == "ask_back":
             self._say_left(ask)
             self._answered()
+        elif plan := case.session.plan_stack(round_):
+            self._answered()
+            self._follow(case, plan, partial(self._after_stack, ask, result))
         else:
-            self._go_on(ask, result_of(round_, round_.references, ask.result))
+            self._go_on(ask, result)

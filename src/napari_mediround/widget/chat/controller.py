@@ -7,6 +7,7 @@ take a `Job`: those run on the worker and touch neither viewer nor view.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 
 import numpy as np
 from napari.layers import Image
@@ -18,9 +19,10 @@ from napari_mediround.widget.chat.cases import Projects, project_of
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
+from napari_mediround.widget.chat.mask_checks import Checks
+from napari_mediround.widget.chat.mask_imports import Imports
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
-from napari_mediround.widget.chat.screen import DockScreen
 from napari_mediround.widget.chat.sight import SCALED, Sight
 from napari_mediround.widget.chat.verdict_actions import Verdicts
 from napari_mediround.widget.chat.view import DONE_KEY, DROP_KEY, KEYS, REASON_KEYS, ChatView, Message
@@ -29,6 +31,8 @@ from napari_mediround.widget.layers import layer_geometry
 from napari_mediround.widget.layers.following import Following
 from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
+from napari_mediround.widget.stack.stacking import Stacking
+from napari_mediround.widget.words.screen import DockScreen
 from napari_mediround.widget.worker import Worker
 
 
@@ -67,11 +71,14 @@ class ChatController:
         me = weakref.WeakMethod(self._on_key_pressed)
         press = lambda key: me() and me()(key)  # noqa: E731
         self._fixing = Fixing(place, self._verdicts, press)
-        does = self._go_to_plane, self._fix_mask, self._stop
-        screen = DockScreen(place, self._sight, self._window, *does)
-        self._asking = Asking(place, self._about, self._verdicts.start_clock, screen)
+        self._stacking = Stacking(place, self._sight, self._verdicts.choose)
+        self._verdicts.judged.connect(self._stacking.offer)
+        does = self._go_to_plane, self._fix_mask, lambda: self._stop() or self._stacking.cancel()
+        screen, clock = DockScreen(place, self._sight, self._window, *does), self._verdicts.start_clock
+        self._asking = Asking(place, self._about, clock, self._stacking.follow, screen)
         self._projects = Projects(place)
         self._reading = Reading(place)
+        self.imports, self.checks = Imports(place), Checks(place)
         self.keys = ViewerKeys(viewer, press)
         for signal, slot in self._view_slots():
             signal.connect(slot)
@@ -98,15 +105,19 @@ class ChatController:
 
     def stop(self) -> None:
         """Cancel what runs, let go of the model and of the project; the next question takes both again."""
-        self._fixing.drop()
-        self._asking.cancel()
-        self._place.cancel_all()
+        self._let_go()
         self._place.clear_away()
         self._worker.stop()
         self._segmenter.release()
         self._asking.forget_plane()
         self._close_project()
         self._started = False
+
+    def _let_go(self) -> None:
+        self._fixing.drop()
+        self._asking.cancel()
+        self._stacking.leave()
+        self._place.cancel_all()
 
     def disconnect(self) -> None:
         """Disconnect from the viewer and release the project."""
@@ -133,14 +144,18 @@ class ChatController:
             (view.follow_chosen, self._on_follow_chosen),
             (view.window_chosen, self._window.choose),
             (view.action_chosen, self._on_action_chosen),
-            (view.device_chosen, self._on_device_chosen),
+            (view.device_chosen, self._place.change_device),
             (view.free_text_chosen, self._place.allow_free_text),
             (view.step_chosen, self._on_step_chosen),
             (view.mask_chosen, self._verdicts.choose),
             (view.mask_hovered, self._place.highlight),
             (view.tool_chosen, self._fixing.take),
             (view.reason_chosen, self._fixing.end),
+            (view.masks_given, self.imports.take_files),
+            (view.layer_given, partial(self.imports.take_layer, None)),
+            (view.names_chosen, self.imports.name),
             (view.key_pressed, self._on_key_pressed),
+            (view.stack_chosen, self._asking.mean_stack),
         )
 
     def _viewer_slots(self) -> tuple:
@@ -152,9 +167,7 @@ class ChatController:
     # What is asked about: project, image, volume, plane, window.
 
     def _on_project_chosen(self, folder: str) -> None:
-        self._fixing.drop()
-        self._asking.cancel()
-        self._place.cancel_all()
+        self._let_go()
         for cases in self._cases.values():
             for case in cases.values():
                 labels = case.labels()
@@ -273,8 +286,8 @@ class ChatController:
     def _on_volume_chosen(self, number: int) -> None:
         layer = self._place.layer()
         if layer is not None:
-            volume = np.unravel_index(number, layer_geometry.leading_shape(layer))
-            volume = tuple(int(at) for at in volume)
+            lengths = layer_geometry.leading_shape(layer)
+            volume = tuple(int(at) for at in np.unravel_index(number, lengths))
             for axis, at in enumerate(layer_geometry.volume_point(layer, self._viewer.dims, volume)):
                 self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
             self._choose(layer, volume)
@@ -325,7 +338,7 @@ class ChatController:
 
     def _stop(self) -> bool:
         """Stop what runs, or drop the fix; return whether there was anything."""
-        if self._fixing.cancel() or self._asking.cancel():
+        if self._fixing.cancel() or self._asking.cancel() or self.imports.cancel():
             return True
         if self._fixing.busy:
             self._fixing.drop()
@@ -348,51 +361,40 @@ class ChatController:
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
                 self._fix_mask(key.value)
-        elif not (self._asking.act(key) or self._verdicts.act(key)):
-            self._projects.act(key)
+        else:
+            parts = self._asking, self._stacking, self._verdicts, self.imports, self.checks, self._projects
+            next((part for part in parts if part.act(key)), None)
 
     def _on_step_chosen(self, step: str) -> None:
         case = self._place.case
         if self._fixing.busy:
             self._step_in_fix(step)
+        elif step == "doubtful":
+            self._stacking.next_doubtful()
+        elif step in ("carry", "fix") and (case is None or not case.current):
+            return
         elif step == "carry":
-            if case is not None and case.current:
-                self._asking.carry(case.current)
+            self._stacking.follow_mask(case.current)
         elif step == "fix":
-            if case is not None and case.current:
-                self._fix_mask(case.current)
+            self._fix_mask(case.current)
         else:
             self._verdicts.take(step)
 
     def _step_in_fix(self, step: str) -> None:
-        if step in ("undo", "redo"):
-            self._fixing.step_back(step)
-        elif step == "fix":
-            self._fixing.next_answered()
-        elif step == "accept":
-            self._fixing.end("")
-        elif step == "reject":
-            self._fixing.refuse()
-        elif step == "drop":
-            self._fixing.drop()
+        fixing = self._fixing
+        steps = {"fix": fixing.next_answered, "reject": fixing.refuse, "drop": fixing.drop}
+        steps |= {"accept": partial(fixing.end, "")}
+        steps |= {name: partial(fixing.step_back, name) for name in ("undo", "redo")}
+        if step in steps:
+            steps[step]()
 
     def _on_key_pressed(self, key: str) -> None:
-        reasons = {letter: reason for reason, letter in REASON_KEYS.items()}
-        steps = {letter: step for step, letter in KEYS.items()}
-        if self._fixing.busy and key in reasons:
-            self._fixing.end(reasons[key])
-        elif self._fixing.busy and key == DONE_KEY:
-            self._fixing.end("")
+        reasons, steps = ({letter: word for word, letter in keys.items()} for keys in (REASON_KEYS, KEYS))
+        if self._fixing.busy and (key in reasons or key == DONE_KEY):
+            self._fixing.end(reasons.get(key, ""))
         elif key == DROP_KEY:
             self._stop()
         elif key in steps:
             self._on_step_chosen(steps[key])
         elif key == QUESTION_KEY:
             self._view.focus_question()
-
-    def _on_device_chosen(self, device: str) -> None:
-        self._place.submit(
-            lambda job: self._segmenter.change_device(device),
-            lambda _: self._place.show_status(),
-            lambda error: self._place.say(Message(str(error), is_error=True)),
-        )

@@ -57,6 +57,9 @@ class Workplace:
     changed = Signal()
     """Another project is open, or something was done in it."""
 
+    case_opened = Signal(object)
+    """(case) whose rounds have come back from the project."""
+
     current_changed = Signal()
     """The keys may act on another mask than before, or on none."""
 
@@ -88,6 +91,14 @@ class Workplace:
     def cancel(self, job: Job) -> None:
         """Cancel a job and ignore its result."""
         self.tasks.cancel(job)
+
+    def change_device(self, device: str) -> None:
+        """Move the model to another device, on the worker."""
+        self.submit(
+            lambda job: self.segmenter.change_device(device),
+            lambda _: self.show_status(),
+            lambda error: self.say(Message(str(error), is_error=True)),
+        )
 
     def cancel_all(self) -> None:
         """Cancel all jobs and ignore their results."""

@@ -32,6 +32,7 @@ SCALED = (
     "conversation begins. The masks so far stay in the viewer, and in the project."
 )
 ACROSS = "View turned: questions go to plane {plane}."
+IN_3D = "3-D view: questions go to plane {plane}."
 UNSHOWN = "Layer turned: napari cannot show plane {plane}."
 UNSIDED = "Left and right are not known."
 OPACITY = 0.7
@@ -73,6 +74,8 @@ class Sight:
         if layer not in self._place.images:
             return CLOSED
         label = case.session.label(value)
+        case.concealed -= {label.drawn}
+        self._place.conceal(case)
         for hidden in (layer, labels):
             if hidden is not None and not is_drawn(hidden):
                 hidden.visible, hidden.opacity = True, hidden.opacity or OPACITY
@@ -115,7 +118,7 @@ class Sight:
         layer, grid, dims = self._place.layer(), self._place.case.grid, self._place.viewer.dims
         hints = []
         if is_turned(layer, grid, dims):
-            hints.append(ACROSS)
+            hints.append(IN_3D if dims.ndisplay == 3 else ACROSS)
         elif shown_plane(layer, grid, dims) is None:
             hints.append(UNSHOWN)
         if not grid.geometry.oriented:

@@ -12,11 +12,18 @@ from napari.layers import Image
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Reference, Round
-from napari_mediround.errors import DanglingReferenceError, MediRoundError, MissingWeightsError, stop_if
+from napari_mediround.errors import (
+    AlreadyThereError,
+    DanglingReferenceError,
+    MediRoundError,
+    MissingWeightsError,
+    stop_if,
+)
 from napari_mediround.questions.request import Request
-from napari_mediround.session import Session
+from napari_mediround.session import Manner, Propagation, Session
 from napari_mediround.session.commands import in_words, is_command, masks_for
 from napari_mediround.session.editing import WorkedOut
+from napari_mediround.session.stack.propagation import PlaneFound
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.view import Action, Message
@@ -25,6 +32,8 @@ from napari_mediround.widget.lazy_model import LazySegmenter, missing_weights
 from napari_mediround.widget.worker import Job, Progress
 
 SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
+
+ASKS = Manner("ask")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Ask:
         Phrases that the user pointed at another mask than the words mean.
     after : int, optional
         As in `Session.answer`: the round replaces those after it on a branch of its own.
+    manner : Manner
+        As in `Session.answer`.
     request : Request, optional
         What the text, or the step of it that is done now, was understood to ask for; None while it is not.
     rest : tuple of Request
@@ -68,6 +79,7 @@ class Ask:
     references: tuple[Reference, ...] | None = None
     swaps: tuple[tuple[str, Reference], ...] = ()
     after: int | None = None
+    manner: Manner = ASKS
     request: Request | None = None
     rest: tuple[Request, ...] = ()
     result: tuple[Reference, ...] = ()
@@ -77,29 +89,10 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Carried:
-    """A mask on its way through the stack.
+class Show:
+    """Go to a mask, by its label value."""
 
-    Parameters
-    ----------
-    case : Case
-        Which image and conversation.
-    source, latest : int
-        Label values of the mask, and of the last one carried in this direction.
-    steps : tuple of int
-        Directions still to go, +1 and -1, the present one first.
-    values : tuple of int
-        Label values of all that was carried so far.
-    stops : tuple of str
-        Why it stopped in the directions that are done.
-    """
-
-    case: Case
-    source: int
-    latest: int
-    steps: tuple[int, ...] = (1, -1)
-    values: tuple[int, ...] = ()
-    stops: tuple[str, ...] = ()
+    value: int
 
 
 @dataclass(frozen=True)
@@ -168,7 +161,8 @@ def take_turn(
     if request.action == "segment" or session.free_text:
         _load(segmenter, job)
     job.report(f"Looking at plane {ask.plane} …")
-    round_ = session.answer(text, ask.plane, references, ask.window, job.cancelled, ask.after, request)
+    question = text, ask.plane, references, ask.window, job.cancelled, ask.after, request, ask.manner
+    round_ = session.answer(*question)
     return ask, replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
 
 
@@ -183,16 +177,13 @@ def _load(segmenter: LazySegmenter, job: Job) -> None:
         segmenter.load(lambda done, steps: job.report(Progress("Loading the model …", done, steps)))
 
 
-def carry_on(
-    segmenter: LazySegmenter, project: Project, layer: Image, carried: Carried, job: Job
-) -> tuple[Round | str, dict[str, str]]:
-    """Carry a mask to the next plane, on the worker, or say why not; returns and raises as `take_turn`."""
-    session = open_session(segmenter, project, carried.case, layer, job)
+def find_plane(
+    segmenter: LazySegmenter, project: Project, case: Case, layer: Image, run: Propagation, job: Job
+) -> tuple[PlaneFound | None, dict[str, str]]:
+    """Return what is on the next plane of a run, on the worker; returns and raises as `take_turn`."""
+    run.session = open_session(segmenter, project, case, layer, job)
     _load(segmenter, job)
-    plane = session.label(carried.latest).plane + carried.steps[0]
-    job.report(f"Carrying {session.label(carried.latest).name} to plane {plane} …")
-    found = session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
-    return found, segmenter.describe()
+    return run.find(job.cancelled), segmenter.describe()
 
 
 def explain(error: Exception, ask: Ask | None = None) -> Message:
@@ -204,6 +195,13 @@ def explain(error: Exception, ask: Ask | None = None) -> Message:
         names = ", ".join(f"{weight.name} ({weight.purpose})" for weight in missing)
         text = f"The model's weights are not on this machine yet: {names}." if missing else str(error)
         return Message(text, True, offer)
+    if isinstance(error, AlreadyThereError) and ask is not None:
+        session = ask.case.session
+        labels = [session.label(session.label_of(reference)) for reference in error.masks]
+        choices = [Action(f"Show {label.name}", Show(label.value)) for label in labels]
+        for words, again in (("Replace it", "replace"), ("Keep both", "both")):
+            choices.append(Action(words, replace(ask, manner=replace(ask.manner, again=again))))
+        return Message(str(error), actions=tuple(choices))
     if isinstance(error, DanglingReferenceError) and ask is not None:
         choices = (
             Action(ask.case.name_of(r), replace(ask, references=(r,), request=None, rest=()))

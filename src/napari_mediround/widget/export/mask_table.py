@@ -1,4 +1,4 @@
-"""The list of masks to export: each with a tick, what a person said of it, its quality and its origin."""
+"""The list of masks to export: each with a tick, its verdict, its quality and its origin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINES = 6
 
 
 class MaskTable(QTreeWidget):
-    """Masks as rows; what nobody judged is not ticked until a person ticks it."""
+    """Masks as rows. A mask without a verdict is not ticked until a person ticks it."""
 
     def __init__(self) -> None:
         super().__init__()

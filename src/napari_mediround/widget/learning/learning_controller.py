@@ -33,7 +33,7 @@ PHASES = {
     "reading": "Reading the rounds",
     "words": "Learning what to say",
     "masks": "Learning what to draw",
-    "measuring before": "Measuring what is live on held-out patients",
+    "measuring before": "Measuring the live adapter on held-out patients",
     "measuring after": "Measuring the new adapter on held-out patients",
 }
 LOADING = "Loading the model …"
@@ -227,7 +227,9 @@ class LearningController:
     # Which adapter is live.
 
     def _on_use_asked(self, name: str, reason: str) -> None:
-        said = f"{name} answers from the next question on." if name else "The model answers as it came."
+        said = (
+            f"{name} answers from the next question on." if name else "The model answers without an adapter."
+        )
         self._switch(lambda store: store.use(name, reason), said)
 
     def _on_rollback_asked(self) -> None:
@@ -266,7 +268,7 @@ class LearningController:
 
 
 def _count(job: Job, folder: Path) -> tuple[Survey, Adapters]:
-    """Return what there is to learn from, and what was learned so far."""
+    """Count the corrections that can teach, and read the adapters learned so far."""
     with one_at_a_time():
         from napari_mediround.training.learning.survey import survey_corrections
 
@@ -308,11 +310,11 @@ def _read_adapters(folder: Path) -> Adapters:
 
 def _words(survey: Survey) -> str:
     """Return a survey in words."""
-    lost = f" Left out: {_many(survey.lost, 'case')} whose image is not where it was." if survey.lost else ""
+    lost = f" Left out: {_many(survey.lost, 'case')} whose image has moved." if survey.lost else ""
     if not survey.ready:
         return f"Learning can start when each bar is full.{lost}"
     taught = f"{_many(survey.rounds, 'round')} of {_many(survey.patients, 'patient')} can teach."
-    return f"{taught} {_many(survey.apart, 'patient')} will be kept apart to measure what was learned.{lost}"
+    return f"{taught} {_many(survey.apart, 'patient')} will be kept apart to measure the result.{lost}"
 
 
 def _many(number: int, noun: str) -> str:
@@ -336,9 +338,9 @@ def _brief(card: dict) -> str:
 def _tell(outcome) -> str:
     lines = [outcome.words]
     if outcome.live:
-        lines.append("It is live: it answers from the next question on.")
+        lines.append("The adapter is live: it answers from the next question on.")
     elif outcome.adapter:
-        lines.append(f"{outcome.adapter} is kept and not live. Use it all the same with a reason, below.")
+        lines.append(f"{outcome.adapter} is kept but is not live. To use it anyway, give a reason below.")
     if not outcome.finished and not outcome.card.get("finished"):
-        lines.append("The next run goes on from here.")
+        lines.append("The next run continues from here.")
     return "\n".join([*lines, *(f"Left out: {note}" for note in outcome.notes)])

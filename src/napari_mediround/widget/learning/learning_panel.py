@@ -31,7 +31,7 @@ from napari_mediround.widget.qt.status import NOT_A_DEVICE, NOT_A_DEVICE_HINT
 from napari_mediround.widget.qt.style import colours, style
 from napari_mediround.widget.qt.wrapping import breakable, make_label, plain_tip
 
-NONE = "none: the model as it came"
+NONE = "none: the model without an adapter"
 
 
 class Curve(QWidget):
@@ -63,7 +63,7 @@ class Curve(QWidget):
         self.update()
 
     def add(self, name: str, step: int, steps: int, value: float) -> None:
-        """Add a point; what lies at this step or after it is forgotten, as another run began."""
+        """Add a point. Points at this step or later belong to an earlier run and are removed."""
         self.lines[name] = [p for p in self.lines[name] if p[0] < step] + [(step, value)]
         self._steps = steps
         said = ", ".join(f"{n} {line[-1][1]:.3f}" for n, line in self.lines.items() if line)
@@ -166,10 +166,12 @@ class LearningPanel(CancellablePanel):
         self.start, self.cancel = QPushButton("Learn from corrections"), QPushButton("Cancel (Esc)")
         self.start.setObjectName("ask")
         self.start.setToolTip(
-            "Learn what to say and what to draw from the masks that were accepted or corrected here.\n"
-            "You can go on annotating meanwhile. A cancelled run goes on where it was."
+            "Learn words and masks from what you accepted or corrected in this project.\n"
+            "You can keep annotating meanwhile. A cancelled run continues where it stopped."
         )
-        self.cancel.setToolTip("Stop after this step. The last good step is kept; the next run goes on there")
+        self.cancel.setToolTip(
+            "Stop after this step. The best result so far is kept, and the next run continues there"
+        )
         self.start.clicked.connect(lambda: self.start_asked.emit())
         self.cancel.clicked.connect(lambda: self.cancel_asked.emit())
         buttons = QHBoxLayout()
@@ -182,10 +184,10 @@ class LearningPanel(CancellablePanel):
         self.loss, self.dice = Curve(["Loss"]), Curve(["Dice", "check"], 1.0)
         self.loss.setAccessibleName("Loss over the steps")
         self.dice.setAccessibleName("Dice over the steps")
-        self.loss.setToolTip("How far off each step was; it should fall")
+        self.loss.setToolTip("The error of each step; it should fall")
         self.dice.setToolTip(
-            "Dice of the masks of each step, drawn with clicks and boxes too.\n"
-            "Check: from words alone, of one patient in five who does not teach;\n"
+            "Dice of the masks in each step, some of them drawn from clicks and boxes.\n"
+            "Check: masks from words alone, of the one patient in five who does not teach;\n"
             "with fewer than five patients, of those who teach."
         )
         curves = QHBoxLayout()
@@ -203,7 +205,7 @@ class LearningPanel(CancellablePanel):
     def _make_adapters(self, column: QVBoxLayout) -> None:
         self.adapters, self.card = QListWidget(), QTextBrowser()
         self.adapters.setAccessibleName("Adapters of this project")
-        self.adapters.setToolTip("What this project has learned; choose one to see its card")
+        self.adapters.setToolTip("Adapters that this project has learned; choose one to see its card")
         self.adapters.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.adapters.setMinimumHeight(66)
         for widget, name in ((self.adapters, "adapters"), (self.card, "adapter_card")):
@@ -214,13 +216,13 @@ class LearningPanel(CancellablePanel):
         self.card.setMinimumHeight(110)
         self.card.setPlaceholderText("The card of the chosen adapter")
         self.reason = QLineEdit()
-        self.reason.setPlaceholderText("Not measured as better. Why use it all the same?")
-        self.reason.setToolTip("Needed where the measurement speaks against it; kept in the project")
+        self.reason.setPlaceholderText("Not measured as better. Why use it anyway?")
+        self.reason.setToolTip("Required if the measurement does not favour the adapter; kept in the project")
         self.reason.textChanged.connect(self._on_reason)
         self.reason.returnPressed.connect(self._on_use)
         self.use, self.rollback = QPushButton("Use"), QPushButton("Roll back")
         self.use.setToolTip("Answer with the chosen adapter from the next question on")
-        self.rollback.setToolTip("Go back to what was live before, also to none")
+        self.rollback.setToolTip("Go back to the adapter that was live before, or to none")
         self.use.clicked.connect(self._on_use)
         self.rollback.clicked.connect(lambda: self.rollback_asked.emit())
         buttons = QHBoxLayout()
@@ -251,7 +253,7 @@ class LearningPanel(CancellablePanel):
         self._project.setToolTip(plain_tip(hint))
 
     def show_survey(self, text: str, ready: bool, needs: Sequence[Need] = ()) -> None:
-        """Show what would teach, whether that is enough, and how much of each need there is."""
+        """See `LearningView`."""
         self.survey.setText(breakable(text))
         self.needs.show_needs(() if ready else needs)
         self._ready = ready
@@ -283,7 +285,7 @@ class LearningPanel(CancellablePanel):
         self.dice.clear()
 
     def show_message(self, text: str, is_error: bool = False) -> None:
-        """Say what came of it."""
+        """See `LearningView`."""
         self.message.setText(breakable(text))
         self.message.setVisible(bool(text))
         self.message.setObjectName("low" if is_error else "")

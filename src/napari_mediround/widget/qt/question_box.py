@@ -9,6 +9,7 @@ from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
+    QComboBox,
     QHBoxLayout,
     QLayoutItem,
     QLineEdit,
@@ -62,6 +63,7 @@ class QuestionBox(QWidget):
     question_edited = Signal(str)
     reference_chosen = Signal(str, object)
     mask_hovered = Signal(int)
+    stack_chosen = Signal(bool)
     free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
@@ -71,14 +73,25 @@ class QuestionBox(QWidget):
         self.chips, self.suggestions = _row(), _row()
         self.line = QuestionEdit()
         self.line.setPlaceholderText("Segment the liver")
+        self.line.setAcceptDrops(False)  # a dropped file is for the dock
         self.line.setToolTip("Enter asks, arrow up brings back earlier questions, Esc cancels")
         self.line.returnPressed.connect(self._on_return)
         self.line.textChanged.connect(self.question_edited.emit)
+        self.scope = QComboBox()
+        self.scope.addItems(("plane", "stack"))
+        self.scope.setToolTip(
+            "plane: the mask is drawn on the plane above. stack: it is then propagated through all planes. "
+            "Words such as “from plane 10 to 40” count more."
+        )
+        self.scope.setAccessibleName("What a question is about")
+        self.scope.currentIndexChanged.connect(lambda index: self.stack_chosen.emit(index == 1))
+        self.scope.hide()
         self._ask = QPushButton("Ask")
         self._ask.setObjectName("ask")
         self._ask.clicked.connect(self._on_return)
         row = QHBoxLayout()
         row.addWidget(self.line, stretch=1)
+        row.addWidget(self.scope)
         row.addWidget(self._ask)
         row.addWidget(self._make_more())
         column = QVBoxLayout(self)
@@ -87,6 +100,12 @@ class QuestionBox(QWidget):
         column.addWidget(self.chips)
         column.addWidget(self.suggestions)
         column.addLayout(row)
+
+    def show_planes(self, planes: int) -> None:
+        """Offer the stack where there is one; an image of one plane has none."""
+        self.scope.setVisible(planes > 1)
+        if planes == 1:
+            self.scope.setCurrentIndex(0)
 
     def _make_more(self) -> QToolButton:
         more, menu = QToolButton(), QMenu(self)

@@ -10,8 +10,8 @@ from napari_mediround.questions.request import Request
 from napari_mediround.questions.understanding import understand
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
-from napari_mediround.widget.chat.understood import Amend, amend, chips_of
 from napari_mediround.widget.chat.view import Chip
+from napari_mediround.widget.words.understood import Amend, amend, chips_of
 
 
 class Draft:
