@@ -55,7 +55,7 @@ class Drawer(FakeSegmenter):
         targets = tuple(Target(f"part {k}", rectangle(box), k / 7) for k, box in enumerate(found))
         return Answer(f"{len(found)} parts", targets)
 
-    def propagate(self, mask, image):
+    def propagate(self, mask, image, structure=""):
         """Return the mask a row lower."""
         return Mask.from_array(np.roll(mask.to_array(), 1, 0)), 0.8
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.windows import hash_image as hash_image
 from napari_mediround.errors import MediRoundError
 from napari_mediround.files import write_whole
 from napari_mediround.model.crop import Crop
@@ -32,23 +33,6 @@ def hash_weights(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def hash_image(image: NDArray[np.uint8]) -> str:
-    """Return 32 hex digits of an image's content and shape.
-
-    Raises
-    ------
-    ValueError
-        When the image is not uint8 (H, W, 3).
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
-        )
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).tobytes())
-    return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,9 @@ def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[
     """
     mask, taken = target.mask.to_array(), other.mask.to_array()
     shared = mask & taken
-    surer = other.verdict in ("accepted", "corrected") or other.quality >= target.quality
+    surer = (
+        other.verdict in ("accepted", "corrected") or other.quality is None or other.quality >= target.quality
+    )
     if not surer or shared.sum() <= MOST_SHARED * mask.sum():
         return target
     depth = depth_inside(shared)

@@ -23,12 +23,13 @@ from napari_mediround.errors import MediRoundError, stop_if
 from napari_mediround.inference.cache import FeatureStore, Origin, Origins, hash_image, hash_weights
 from napari_mediround.inference.device import Runner, choose_device, describe_device
 from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.mask_judge import Judging
 from napari_mediround.inference.pipeline import answer_question
+from napari_mediround.inference.propagating import Propagating
 from napari_mediround.inference.question import Question
 from napari_mediround.inference.refinement import (
     origin_of_drawn,
     parts_propagated,
-    propagate_mask,
     refine_mask,
     remove_specks,
 )
@@ -40,7 +41,7 @@ from napari_mediround.model.llama import AnsweringLanguage
 from napari_mediround.model.mediround import MediRound
 
 
-class Predictor:
+class Predictor(Judging, Propagating):
     """A model with its device and caches, and a learned adapter or none; a `Segmenter`.
 
     Parameters
@@ -327,17 +328,6 @@ class Predictor:
         origin = replace(origin or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
         self._origins.keep(self._current, mask, origin)
         return mask, float(decoded.quality[0])
-
-    def propagate(self, mask: Mask, image: str) -> tuple[Mask, float]:
-        """Propagate a mask of a neighbouring plane (its key) to this one; empty if the structure has ended.
-
-        Returns and raises as `refine`.
-        """
-        with self._lock:
-            features, origin = self._store.require(self._current), self._origins.get((image, mask))
-            before = mask, origin
-            decoded = self.runner.run(lambda: propagate_mask(self.model, self._looked_at(features), *before))
-            return self._keep(features, decoded, origin, mask)
 
     # What the steps of answering need (`inference.pipeline`)
 

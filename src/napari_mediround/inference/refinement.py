@@ -86,15 +86,23 @@ def refine_mask(
 def propagate_mask(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
     """Propagate the mask of a neighbouring plane to this plane, and judge the result.
 
-    Inside the box of the previous mask the decoder always finds something, and the judge scores it too high
-    past the end of the structure. The quality is therefore the mean with that of the words alone.
+    Two masks are made: from the box of the previous mask with the words, and from the words alone, as on any
+    plane. That of the better quality times agreement (Dice) with the previous mask is kept. Inside the box
+    the decoder always finds something, and the judge scores it too high past the end of the structure: its
+    quality is the mean with that of the words alone.
     """
     decoded = refine_mask(model, features, None, None, box_to_propagate(mask), origin)
     if origin is None or (origin.vector is None and not origin.names):
         return decoded
     vector = torch.zeros(1, model.channels) if origin.vector is None else origin.vector
     by_words = model.segment(features, vector.to(model.device), origin.names)
-    return replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+    in_box = replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+    before = origin_of_drawn(model, features, mask).logits[0] > 0
+    return max((in_box, by_words), key=lambda one: float(one.quality) * _dice(before, one.logits > 0))
+
+
+def _dice(one: Tensor, other: Tensor) -> float:
+    return 2 * float((one & other).sum()) / max(1.0, float(one.sum() + other.sum()))
 
 
 def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> Tensor:
@@ -153,6 +161,16 @@ def origin_of_drawn(
     array = torch.tensor(features.frame.cut(mask.to_array()), device=model.device)[None, None].float()
     logits = mask_to_logits(fit_to_square(array, model.size)[:, 0])
     return replace(known or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
+
+
+def origin_of_name(model: MediRound, features: ImageFeatures, name: str) -> Origin | None:
+    """Return the origin of a mask of which only its structure is known; None for a name never learned."""
+    landmarks = model.landmarks
+    vector = landmarks.vector(name) if landmarks is not None and not model.is_new(name) else None
+    if vector is None and not model.is_new(name):
+        return None
+    nothing = torch.zeros(1, 1, 1, 1)  # a box needs no earlier logits
+    return Origin(None if vector is None else vector[None], nothing, features.frame, name)
 
 
 def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -166,9 +166,13 @@ class LazySegmenter:
         """As `Segmenter.refine`."""
         return self.load().refine(points_xy, positive, box_xyxy, previous)
 
-    def propagate(self, mask: Mask, image: str) -> tuple[Mask, float]:
-        """As `Segmenter.carry`."""
-        return self.load().propagate(mask, image)
+    def propagate(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
+        """As `Segmenter.propagate`."""
+        return self.load().propagate(mask, image, structure)
+
+    def judge(self, mask: Mask, structure: str) -> float | None:
+        """As `Segmenter.judge`."""
+        return self.load().judge(mask, structure)
 
     def change_device(self, device: str) -> None:
         """As `Segmenter.change_device`; while nothing is loaded, where it will be loaded to."""

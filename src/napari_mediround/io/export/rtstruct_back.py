@@ -45,7 +45,7 @@ def read_back_rtstruct(path: Path, grid: Geometry) -> LabelledVolume:
     to_index = np.linalg.inv(grid.affine)
     drawn = {item[_OF_ROI]: item for item in found.get(_CONTOURS, ())}
     masks = []
-    for value, roi in enumerate(found.get(_ROIS, ()), 1):
+    for roi in found.get(_ROIS, ()):
         item = drawn[roi[_NUMBER]]
         mask = np.zeros(grid.shape, bool)
         for line in item.get(_LINES, ()):
@@ -58,7 +58,7 @@ def read_back_rtstruct(path: Path, grid: Geometry) -> LabelledVolume:
             # As the writer means them: holes are of the XOR type, all else is one region.
             plane[:] = plane ^ inside if line[_KIND] == "CLOSEDPLANAR_XOR" else plane | inside
         colour = tuple(int(c) for c in item[_COLOUR].split("\\"))
-        masks.append((Segment(value, roi[_NAME], colour=colour, origin=roi[_ORIGIN]), mask))
+        masks.append((Segment(int(roi[_NUMBER]), roi[_NAME], colour=colour, origin=roi[_ORIGIN]), mask))
     frames = sorted({roi[_FRAME_OF_ROI] for roi in found.get(_ROIS, ())})
     series = [item[_SERIES] for item in _deep(found, _FRAMES, _STUDIES, _SERIES_ITEMS)]
     series_uid = series[0] if len(series) == 1 else ""

@@ -48,12 +48,17 @@ class Workplace:
         Those of the viewer.
     lone : Entry or None
         The line that is shown while there is no image.
+    free_text : bool
+        Whether the language model may answer what draws nothing.
     tasks : TaskBook
         What the worker does for the chat.
     """
 
     changed = Signal()
     """Another project is open, or something was done in it."""
+
+    case_opened = Signal(object)
+    """(case) whose rounds have come back from the project."""
 
     current_changed = Signal()
     """The keys may act on another mask than before, or on none."""
@@ -66,6 +71,7 @@ class Workplace:
         self.case: Case | None = None
         self.images: list[Image] = []
         self.lone: Entry | None = None
+        self.free_text = False
         self.tasks = TaskBook(worker)
         self._laid_out: Callable[[], Case | None] = _nobody
         self.tasks.changed.connect(self._on_tasks)
@@ -85,6 +91,14 @@ class Workplace:
     def cancel(self, job: Job) -> None:
         """Cancel a job and ignore its result."""
         self.tasks.cancel(job)
+
+    def change_device(self, device: str) -> None:
+        """Move the model to another device, on the worker."""
+        self.submit(
+            lambda job: self.segmenter.change_device(device),
+            lambda _: self.show_status(),
+            lambda error: self.say(Message(str(error), is_error=True)),
+        )
 
     def cancel_all(self) -> None:
         """Cancel all jobs and ignore their results."""
@@ -147,6 +161,10 @@ class Workplace:
         waiting = len(self.tasks) - 1
         self.view.show_status(" · ".join([*words, *([f"{waiting} waiting"] if waiting > 0 else [])]))
 
+    def allow_free_text(self, allowed: bool) -> None:
+        """Let the language model answer what draws nothing, marked as unverified, or not."""
+        self.free_text = allowed
+
     # The Labels layer.
 
     def take(self, case: Case, step: Step) -> None:
@@ -182,7 +200,13 @@ class Workplace:
         if case.names != session.label_names():
             case.names = session.label_names()
             mask_layer.name_labels(labels, case.names)
+            self.conceal(case)
         self.record_masks(case)
+
+    def conceal(self, case: Case) -> None:
+        """Colour the masks of a case but those that a person has hidden."""
+        if (labels := case.labels()) is not None:
+            mask_layer.conceal(labels, case.concealed, case.names)
 
     def record_masks(self, case: Case) -> None:
         """Keep with the Labels layer what the record says of its masks, for exports."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from napari.layers import Image, Layer
 
 from napari_mediround.widget.chat.case import Case
@@ -31,6 +32,7 @@ SCALED = (
     "conversation begins. The masks so far stay in the viewer, and in the project."
 )
 ACROSS = "View turned: questions go to plane {plane}."
+IN_3D = "3-D view: questions go to plane {plane}."
 UNSHOWN = "Layer turned: napari cannot show plane {plane}."
 UNSIDED = "Left and right are not known."
 OPACITY = 0.7
@@ -62,6 +64,8 @@ class Sight:
         layer, dims = case.layer(), self._place.viewer.dims
         if layer not in self._place.images or shown_volume(layer, dims) != case.grid.volume:
             return False
+        if case.session.label(value).drawn in case.concealed:
+            return False
         return visible_plane(layer, case.grid, dims) == case.session.label(value).plane
 
     def show(self, case: Case, value: int) -> str:
@@ -70,9 +74,14 @@ class Sight:
         if layer not in self._place.images:
             return CLOSED
         label = case.session.label(value)
+        case.concealed -= {label.drawn}
+        self._place.conceal(case)
         for hidden in (layer, labels):
             if hidden is not None and not is_drawn(hidden):
                 hidden.visible, hidden.opacity = True, hidden.opacity or OPACITY
+        if label.drawn in case.concealed:
+            case.concealed -= {label.drawn}
+            self._place.conceal(case)
         if not self._shows_plane(case, value):
             self._turn_to(case, label.plane)
         if self._shows_plane(case, value) and not self.sees(case, value):
@@ -87,12 +96,29 @@ class Sight:
         if layer is not None:
             self._slide(layer, self._place.case.grid, plane)
 
+    def zoom(self, case: Case, value: int) -> None:
+        """Show a mask, which is in view, as large as fits."""
+        layer, label = case.layer(), case.session.label(value)
+        box = label.mask.box_xyxy
+        if box is None or layer not in self._place.images:
+            return
+        x0, y0, x1, y1 = box
+        corners = [(label.plane, y, x) for y in (y0, y1 - 1) for x in (x0, x1 - 1)]
+        index = case.grid.layer_index(tuple(np.array(axis) for axis in zip(*corners, strict=True)))
+        world = np.array([layer.data_to_world(point) for point in zip(*index, strict=True)])
+        camera, dims = self._place.viewer.camera, self._place.viewer.dims
+        shown = list(dims.displayed[-2:])
+        low, high = world.min(0)[shown], world.max(0)[shown]
+        camera.center = tuple((low + high) / 2)
+        before, whole = camera.zoom, np.ptp(layer.extent.world[:, -world.shape[1] :], axis=0)[shown]
+        camera.zoom = before * max(1.0, 0.5 * float((whole / np.maximum(high - low, 1e-6)).min()))
+
     def hint(self, plane: int) -> str:
         """Return what a user should know of the plane of the image at hand that is asked about."""
         layer, grid, dims = self._place.layer(), self._place.case.grid, self._place.viewer.dims
         hints = []
         if is_turned(layer, grid, dims):
-            hints.append(ACROSS)
+            hints.append(IN_3D if dims.ndisplay == 3 else ACROSS)
         elif shown_plane(layer, grid, dims) is None:
             hints.append(UNSHOWN)
         if not grid.geometry.oriented:

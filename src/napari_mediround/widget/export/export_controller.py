@@ -10,13 +10,19 @@ from pathlib import Path
 
 from napari.layers import Image, Labels
 
+from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.checks import Finding
 from napari_mediround.errors import MediRoundError
 from napari_mediround.io.export import MEASUREMENTS, Options, Receipt, export, misfits
+from napari_mediround.session.checked import check_volume, describe_checks, shapes_of_masks
+from napari_mediround.session.checking import check_shapes
+from napari_mediround.widget.chat.find_chat import find_chat
 from napari_mediround.widget.export.export_view import ExportForm, ExportView
 from napari_mediround.widget.export.titles import TITLES
 from napari_mediround.widget.layers.layer_geometry import (
     IMAGE_KEY,
     PATH_KEY,
+    RECORD_KEY,
     STUDY_KEY,
     layer_grid,
     shown_volume,
@@ -28,6 +34,9 @@ from napari_mediround.widget.worker import Job, Worker
 
 FAILED = "The export failed, and nothing was written. The log says where."
 NO_FILE = "Choose a file first: click the button beside File."
+NO_CHAT = "Open the MediRound chat first: the chat keeps the record that is mended."
+NOTHING = "The checks found nothing."
+FOREIGN = "Masks of a conversation are checked here, each finding with a button; other masks at the export."
 NO_MASK = "There is no mask to export yet."
 
 
@@ -47,6 +56,9 @@ class ExportController:
         self._viewer, self.view = viewer, view
         self.tasks = TaskBook(worker)
         self._listed = ""
+        self._worker, self._check, self._checked = worker, None, None
+        worker.finished.connect(self._on_checked)
+        view.mend_asked.connect(self._on_mend_asked)
         self.tasks.changed.connect(self._on_tasks)
         view.export_asked.connect(self._on_export_asked)
         view.cancel_asked.connect(self.cancel)
@@ -109,6 +121,34 @@ class ExportController:
         name = labels.name if labels else ""
         self.view.show_masks(rows, anew=name != self._listed)
         self._listed = name
+        self._check_masks(labels)
+
+    def _check_masks(self, labels: Labels | None) -> None:
+        """Check the masks of a conversation's layer, unless they are those that were checked last."""
+        record = labels.metadata.get(RECORD_KEY) if labels is not None else None
+        study = labels.metadata.get(STUDY_KEY) if labels is not None else None
+        number = tuple(shown_volume(labels, self._viewer.dims) or ()) if record else ()
+        masks = record.get(number, ()) if record else ()
+        if masks is self._checked:
+            return
+        self._checked = masks
+        if not masks or study is None:
+            self._check = None
+            self.view.show_findings((), FOREIGN)
+            return
+        self._check = self._worker.submit(partial(_find, masks=masks, grid=study.geometry))
+
+    def _on_checked(self, job: Job, found: object) -> None:
+        if job is self._check:
+            self._check = None
+            self.view.show_findings(found, NOTHING)
+
+    def _on_mend_asked(self, finding: Finding) -> None:
+        chat = find_chat(self._viewer)
+        if chat is None:
+            self.view.show_findings((), NO_CHAT)
+        elif chat.controller.checks.mend(finding):
+            self._show_masks()
 
     def _show_formats(self) -> None:
         """Offer the formats that can hold masks on the chosen image."""
@@ -164,6 +204,10 @@ class ExportController:
         self.view.allow_export(self.is_idle and bool(self.view.form.masks))
 
 
+def _find(job: Job, masks, grid) -> tuple[Finding, ...]:
+    return check_shapes(shapes_of_masks(masks, grid.shape), grid, load_anatomy())
+
+
 def _export(
     job: Job, labels: Labels, image: Image | Labels, number: tuple[int, ...] | None, form: ExportForm
 ) -> Receipt:
@@ -171,6 +215,8 @@ def _export(
     job.report("Collecting the masks …")
     found = collect_masks(labels, image, number, form.left_out)
     volume = found.volume
+    job.report("Checking the masks …")
+    checked = describe_checks(check_volume(volume), volume.geometry)
     others = [other for other in volumes_with_masks(labels) if other != number] if number else []
     pixels = None
     if form.form in (MEASUREMENTS, "dicom-sr") and isinstance(image, Image) and not image.rgb:
@@ -184,7 +230,7 @@ def _export(
         dicom=Path(source) if source else None,
         pixels=pixels,
         left_out=tuple(map(str, found.left_out)),
-        notes=found.notes,
+        notes=(*found.notes, *checked),
         report=job.report,
         cancelled=job.cancelled,
     )

@@ -23,11 +23,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mediround.domain.checks import Finding
 from napari_mediround.domain.judged import MaskRow
 from napari_mediround.io.export import FORMATS
+from napari_mediround.widget.export.check_list import CheckList
 from napari_mediround.widget.export.export_view import ExportForm
 from napari_mediround.widget.export.mask_table import MaskTable
 from napari_mediround.widget.export.titles import TITLES, suffix_of, without_suffix
+from napari_mediround.widget.qt.relay import relay
 
 RECEIPT = "The receipt: what another library read back from the file, compared in millimetres."
 LEAVES = "Names, dates and private tags are removed, and UIDs are new. Pixels are not changed."
@@ -44,6 +47,7 @@ class ExportPanel(QWidget):
     cancel_asked = Signal()
     masks_chosen = Signal()
     image_chosen = Signal()
+    mend_asked = Signal(object)
     entered = Signal()
 
     def __init__(self) -> None:
@@ -52,6 +56,8 @@ class ExportPanel(QWidget):
         for box in (self.masks, self.images, self.formats):
             box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.table, self.path, self.browse = MaskTable(), QLineEdit(), QPushButton("…")
+        self.checks = CheckList()
+        self.checks.mend_asked.connect(relay(self.mend_asked))
         self.options = magicgui(
             options,
             labels=False,
@@ -96,6 +102,7 @@ class ExportPanel(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for label, field in (("Masks", self.masks), ("", self.table), ("Image", self.images)):
             form.addRow(label, field)
+        form.insertRow(2, "Checks", self.checks)
         form.addRow("Format", self.formats)
         form.addRow("File", file)
         column = QVBoxLayout(self)
@@ -135,6 +142,10 @@ class ExportPanel(QWidget):
                 box.clear()
                 box.addItems(list(names))
                 box.setCurrentIndex(max(box.findText(chosen), 0) if names else -1)
+
+    def show_findings(self, findings: Sequence[Finding], words: str) -> None:
+        """See `ExportView`."""
+        self.checks.show_findings(findings, words)
 
     def choose(self, masks: str = "", image: str = "", form: str = "") -> None:
         """See `ExportView`."""

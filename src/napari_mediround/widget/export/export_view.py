@@ -8,6 +8,7 @@ from typing import Protocol
 
 from psygnal import SignalInstance
 
+from napari_mediround.domain.checks import Finding
 from napari_mediround.domain.judged import Key, MaskRow
 
 
@@ -49,12 +50,17 @@ class ExportView(Protocol):
     """Another layer of masks was chosen."""
     image_chosen: SignalInstance
     """Another image was chosen."""
+    mend_asked: SignalInstance
+    """(Finding) whose fix is wanted."""
     entered: SignalInstance
     """The pointer came into the dock: what it lists may have changed."""
 
     @property
     def form(self) -> ExportForm:
         """What is chosen now."""
+
+    def show_findings(self, findings: Sequence[Finding], words: str) -> None:
+        """Show what the checks found, or words where there is nothing to list."""
 
     def show_layers(self, masks: Sequence[str], images: Sequence[str]) -> None:
         """List the layers; the chosen ones stay chosen."""

@@ -33,6 +33,7 @@ from napari_mediround.domain.segments import (
 )
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError
+from napari_mediround.io.coding import said_of
 from napari_mediround.io.export import Options, export
 from napari_mediround.widget.layers.layer_geometry import (
     FIXED_KEY,
@@ -237,6 +238,7 @@ def _segments(
         if value in taken:
             name, origin = taken[value].name, taken[value].origin
             more |= {"verdict": taken[value].verdict, "quality": taken[value].quality}
+            more |= said_of(taken[value].imported, name, anatomy)
         segments.append(make_segment(value, name, anatomy, origin, **more))
     return segments
 
