@@ -52,7 +52,7 @@ def test_landmarks_that_the_card_does_not_name_are_refused(trained, tmp_path):
     (tmp_path / WEIGHTS).write_bytes((trained[1] / WEIGHTS).read_bytes())
     card = json.loads((trained[1] / CARD).read_text()) | {"landmarks": ["liver"]}
     (tmp_path / CARD).write_text(json.dumps(card))
-    with pytest.raises(MissingWeightsError, match="landmarks"):
+    with pytest.raises(MissingWeightsError, match="other prototypes"):
         load_trained(build_mediround("tiny"), tmp_path)
 
 
