@@ -49,7 +49,7 @@ def disguise(
     image, labels, structures = picture.image, picture.labels, picture.structures
     if picture.synthesise:
         labels, structures = plant_in_map(labels, structures, rng)
-        named = {value: name for name, values in structures.items() for value in values[:1]}
+        named = {values[0]: name for name, values in structures.items() if len(values) == 1}
         image = synthesise(labels, named, rng)[..., 0]
     image = grey_to_hu(image) if picture.hounsfield else image.astype(np.float32)
     image, labels, mirrored = move(image, labels, rng, size, _AIR if picture.hounsfield else 0.0)

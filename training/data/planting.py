@@ -165,8 +165,12 @@ def _glioma_in_image(
 ) -> tuple[NDArray, NDArray, Structures]:
     """Paint oedema, brighter than the brain, with a rim and a core, into a FLAIR or T2 picture of a head."""
     head = ndimage.binary_erosion(ndimage.binary_fill_holes(image > 0.2 * image.max()), iterations=4)
-    if head.sum() < 500:
+    if head.sum() < 1500:
         return image, labels, structures
+    if rng.random() < 0.5:  # skull-stripped, as many public copies are
+        depth = round(rng.uniform(0.05, 0.12) * np.sqrt(head.sum() / np.pi))
+        head = ndimage.binary_erosion(head, iterations=max(1, depth))
+        image = np.where(head, image, 0).astype(np.float32)
     own, top = float(np.median(image[head])), float(np.percentile(image[head], 99))
     places = np.argwhere(ndimage.binary_erosion(head, iterations=8) if head.sum() > 4000 else head)
     if not len(places):
