@@ -25,8 +25,8 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.domain.windows import choose_window, render_plane
-from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.inference.cache import hash_image
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.journal import Journal
 from napari_mediround.session import Session
 from napari_mediround.training.data.sets import Case, choose_planes, read_cases
@@ -84,7 +84,7 @@ def divide(folder: Path, margin: int, each_patient: bool) -> list[tuple[list[Que
 
 
 def annotate(
-    predictor: AdaptedPredictor, asked: Sequence[Question], journal: Journal
+    predictor: Predictor, asked: Sequence[Question], journal: Journal
 ) -> tuple[list[JudgedRound], dict]:
     """Correct the masks asked for as a patient annotator would; return the rounds that teach."""
     studies, subjects = {}, {}
@@ -209,7 +209,7 @@ def draw(numbers: dict, path: Path) -> None:
     draw_panels(panels, path)
 
 
-def learn(predictor: AdaptedPredictor, fold: tuple, untouched: list[JudgedRound], options) -> dict:
+def learn(predictor: Predictor, fold: tuple, untouched: list[JudgedRound], options) -> dict:
     """Annotate, learn and measure once; return the numbers of a fold."""
     taught, asked = spread(fold[0], options.corrections), spread(fold[1], options.test)
     assert not {q.subject for q in taught} & {q.subject for q in asked}, "a patient is on both sides"
@@ -231,8 +231,7 @@ def learn(predictor: AdaptedPredictor, fold: tuple, untouched: list[JudgedRound]
             predictor,
             LearningSettings(**({"steps": options.steps} if options.steps else {})),
             report,
-            corrections=Corrections(rounds, test, []),
-            most_tested=len(test),
+            corrections=Corrections(rounds, test, [], len(test)),
         )
     print(outcome.words, flush=True)
     card = outcome.card or keep_as_it_is(predictor, rounds, test, outcome.words)
@@ -243,7 +242,7 @@ def learn(predictor: AdaptedPredictor, fold: tuple, untouched: list[JudgedRound]
     return {**kept, "annotated": annotated, "tested": tested, "words": words, "steps": steps}
 
 
-def keep_as_it_is(predictor: AdaptedPredictor, taught: list, test: list, words: str) -> dict:
+def keep_as_it_is(predictor: Predictor, taught: list, test: list, words: str) -> dict:
     """Return the card of a run in which nothing was better than before: what was there is there after."""
     touched = Corrections(taught, test, []).touched
     quiet = lambda *_: None  # noqa: E731
@@ -267,7 +266,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers there and leave docs/ alone")
     parser.add_argument("--steps", type=int, help="of learning, for trying out")
     options = parser.parse_args()
-    predictor = AdaptedPredictor.from_preset(
+    predictor = Predictor.from_preset(
         options.preset, "cpu", options.weights, cache_dir=cache_dir() / "embeddings"
     )
     own, apart = options.data / options.set, {options.set, *options.without}

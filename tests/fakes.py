@@ -46,8 +46,8 @@ class FakeSegmenter:
         Spacing that came with each image.
     asked : list of (str, tuple of Reference)
         What `ask` was given.
-    refined, carried : list of tuple
-        What `refine` and `carry` were given.
+    refined, carried, judged : list of tuple
+        What `refine`, `carry` and `judge` were given.
     started : threading.Event
         Set when `ask` begins.
     absent : set of str
@@ -64,6 +64,7 @@ class FakeSegmenter:
         self.asked: list[tuple[str, tuple[Reference, ...]]] = []
         self.refined: list[tuple] = []
         self.carried: list[tuple] = []
+        self.judged: list[tuple] = []
         self.started = threading.Event()
         self.device = "cpu"
         self.absent: set[str] = set()
@@ -134,10 +135,15 @@ class FakeSegmenter:
         self.refined.append((points_xy, positive, box_xyxy, previous))
         return Mask.from_array(mask), self.quality
 
-    def carry(self, mask, image) -> tuple[Mask, float]:
+    def propagate(self, mask, image, structure="") -> tuple[Mask, float]:
         """Return the mask a pixel smaller all round, until nothing is left of it."""
         self.carried.append((mask, image))
         return Mask.from_array(ndimage.binary_erosion(mask.to_array())), self.quality
+
+    def judge(self, mask, structure) -> float:
+        """Return the same quality for every mask."""
+        self.judged.append((mask, structure))
+        return self.quality
 
     def change_device(self, device: str) -> None:
         """Move, but to the GPU that this machine lacks."""
@@ -177,6 +183,9 @@ class FakeView:
     tool_chosen = Signal(str)
     reason_chosen = Signal(str)
     key_pressed = Signal(str)
+    masks_given = Signal(object)
+    layer_given = Signal()
+    names_chosen = Signal(object)
 
     question_asked = Signal(str)
     question_edited = Signal(str)
@@ -189,11 +198,14 @@ class FakeView:
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
     device_chosen = Signal(str)
+    stack_chosen = Signal(bool)
+    run_step_chosen = Signal(str)
+    free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
         self.entries: list = []
         self.busy = self.status = self.restored = self.project = ""
-        self.fix = None
+        self.fix = self.stack = None
         self.focused = 0
 
     def show_project(self, name, hint) -> None:
@@ -215,6 +227,10 @@ class FakeView:
     def show_fix(self, fix) -> None:
         """Remember the fix."""
         self.fix = fix
+
+    def ask_names(self, title, rows) -> None:
+        """Remember what is asked."""
+        self.names = {row.value: row for row in rows}
 
     def focus_question(self) -> None:
         """Count how often."""
@@ -243,6 +259,10 @@ class FakeView:
     def show_chips(self, chips, problem) -> None:
         """Remember what the question points at."""
         self.chips, self.problem = list(chips), problem
+
+    def show_stack(self, stack) -> None:
+        """Remember what is followed through the stack."""
+        self.stack = stack
 
     def show_busy(self, text, done=0, steps=0) -> None:
         """Remember what is being done."""

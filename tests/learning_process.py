@@ -15,8 +15,8 @@ from lessons import make_rounds
 
 from napari_mediround.model.build import build_mediround
 from napari_mediround.training.learning.recipe import LearningSettings
-from napari_mediround.training.learning.routine import Learner
-from napari_mediround.training.learning.samples import write_lesson
+from napari_mediround.training.learning.routine import Learner, Samples
+from napari_mediround.training.learning.samples import write_sample
 
 SETTINGS = LearningSettings(
     words_steps=3, words_lessons=2, steps=6, coarse=4, masks=3, rehearsed=1, check_every=2, patience=9
@@ -28,11 +28,13 @@ def make_learner(folder: Path, settings: LearningSettings = SETTINGS, **calls) -
     model = build_mediround("tiny")
 
     def lessons(rounds):
-        return [write_lesson(model, round_, torch.no_grad()(model.encode_image)) for round_ in rounds]
+        return [write_sample(model, round_, torch.no_grad()(model.encode_image)) for round_ in rounds]
 
     rounds = make_rounds(6)
     rehearsed = lessons(make_rounds(1, "spleen", "accepted"))
-    return Learner(model, lessons(rounds[:4]), lessons(rounds[4:]), rehearsed, settings, folder, **calls)
+    return Learner(
+        model, Samples(lessons(rounds[:4]), lessons(rounds[4:]), rehearsed), settings, folder, **calls
+    )
 
 
 def main(out: Path, kill_at: int = 0) -> None:

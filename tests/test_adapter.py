@@ -110,7 +110,7 @@ def test_the_judge_is_scaled_and_shifted(model):
 
 def test_a_second_one_at_once_is_refused(model):
     Adapter(model)
-    with pytest.raises(AdapterError, match="Take it off"):
+    with pytest.raises(AdapterError, match="Remove it first"):
         Adapter(model)
 
 
@@ -173,5 +173,5 @@ def test_values_that_are_no_numbers_are_refused(folder):
     state, shape, card = read_adapter(folder)
     state["judge"] = torch.tensor([float("nan"), 0.0])
     write_adapter(folder, state, shape, card)
-    with pytest.raises(AdapterError, match="no numbers"):
+    with pytest.raises(AdapterError, match="not numbers"):
         read_adapter(folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_mediround.errors import AdapterError
-from napari_mediround.model.adapter import WEIGHTS, AdapterShape, read_adapter
+from napari_mediround.model.adapter import CARD, WEIGHTS, AdapterShape, read_adapter
 from napari_mediround.training.learning.adapter_store import AdapterStore, compare_cards
 
 
@@ -48,6 +48,15 @@ def test_they_are_numbered_and_all_kept(store):
     assert store.names() == ["a001", "a002", "a003"]
 
 
+def test_one_that_is_being_written_is_not_there_yet(store):
+    name = add(store, 1)
+    card = store.path(name) / CARD
+    card.rename(card.with_suffix(".part"))
+    assert store.names() == []
+    card.with_suffix(".part").rename(card)
+    assert store.names() == [name]
+
+
 def test_going_back_takes_back_one_switch_after_the_other(store):
     for k in range(3):
         store.use(add(store, k))
@@ -67,7 +76,7 @@ def test_after_going_back_and_on_it_goes_back_to_where_it_was(store):
 def test_what_did_not_win_needs_a_reason_which_is_kept(store):
     lost, unmeasured = add(store, 0, wins=False), add(store, 1, wins=None)
     for name in (lost, unmeasured):
-        with pytest.raises(AdapterError, match="Give a reason"):
+        with pytest.raises(AdapterError, match="give a reason"):
             store.use(name)
     store.use(lost, "better at the border, Dr B")
     assert (store.live, store.history()[-1].why) == (lost, "better at the border, Dr B")

@@ -1,4 +1,4 @@
-"""A mask carried through the stack: which planes, why it stops, how it is drawn, judged and undone."""
+"""A mask carried to the plane beside it: when it stops, and under which number it is drawn."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from desk import Desk
-from fakes import FakeSegmenter, make_picture, make_volume
+from fakes import FakeSegmenter, make_volume
 
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Reference
@@ -16,8 +15,6 @@ from napari_mediround.errors import CancelledError, DanglingReferenceError
 from napari_mediround.journal import Journal
 from napari_mediround.questions.references import resolve_references
 from napari_mediround.session import Session
-from napari_mediround.widget.chat.case import AcceptAll, Carry
-from napari_mediround.widget.chat.view import Message, Question
 
 
 class Moving(FakeSegmenter):
@@ -27,7 +24,7 @@ class Moving(FakeSegmenter):
         super().__init__()
         self.shift, self.carried_quality = shift, quality
 
-    def carry(self, mask, image):
+    def propagate(self, mask, image, structure=""):
         """Return the mask, moved."""
         self.carried.append((mask, image))
         return Mask.from_array(np.roll(mask.to_array(), self.shift, 1)), self.carried_quality
@@ -121,144 +118,6 @@ def test_words_mean_what_was_asked_for_and_numbers_also_what_was_carried():
     for plane, round_ in ((2, 1), (3, 2), (0, 1)):
         found = resolve_references("the vessel in [1]", session.conversation, plane=plane)
         assert [r.round for r in found] == [round_]
-
-
-# In the dock.
-
-
-def carried_desk(segmenter) -> Desk:
-    """Return a desk where a liver on plane 2 has been carried."""
-    desk = Desk(lambda: segmenter)
-    desk.open()
-    desk.view.plane_chosen.emit(2)
-    desk.ask("the liver")
-    desk.press("Shift+C")
-    return desk
-
-
-def test_a_key_carries_up_and_then_down_and_the_chat_says_how_far():
-    desk = carried_desk(Moving())
-    assert [round_.plane for round_ in desk.session.conversation.rounds] == [2, 3, 4, 1, 0]
-    message = desk.view.entries[-1]
-    assert message.text == "Carried 1 liver to 4 planes, 0 to 4. It stopped: the stack ends."
-    assert [type(entry) for entry in desk.view.entries].count(Question) == 1
-    assert set(np.unique(desk.mask_layer.data)) == {0, 1}
-    assert all((plane == 1).any() for plane in desk.mask_layer.data)
-
-
-def test_what_was_carried_is_accepted_in_one_step_and_undone_plane_by_plane():
-    desk = carried_desk(Moving())
-    (action,) = desk.view.entries[-1].actions
-    assert action.key == AcceptAll((2, 3, 4, 5))
-    desk.session.reject(3)
-    desk.view.action_chosen.emit(action.key)
-    assert [desk.session.label(v).verdict for v in (1, 2, 3, 4, 5)] == [
-        "", "accepted", "rejected", "accepted", "accepted",
-    ]  # fmt: skip
-    desk.press("U", "U", "U")
-    assert [round_.plane for round_ in desk.session.conversation.rounds] == [2, 3, 4, 1]
-    assert not desk.mask_layer.data[0].any()
-
-
-def test_a_cancelled_carry_keeps_what_was_carried():
-    desk = Desk(Moving)
-    desk.open()
-    desk.view.plane_chosen.emit(2)
-    desk.ask("the liver")
-    desk.view.key_pressed.emit("Shift+C")
-    job = desk.worker.jobs[0]
-    desk.worker.jobs.clear()
-    desk.worker.finished.emit(job, job.work(job))
-    desk.view.cancel_asked.emit()
-    desk.worker.run()
-    assert [round_.plane for round_ in desk.session.conversation.rounds] == [2, 3]
-    assert "it was cancelled" in desk.view.entries[-1].text
-
-
-@pytest.mark.parametrize("problem", ["one plane", "rejected", "nothing asked"])
-def test_where_there_is_nothing_to_carry_nothing_happens(problem):
-    desk = Desk(Moving)
-    desk.open(make_picture() if problem == "one plane" else None)
-    if problem != "nothing asked":
-        desk.ask("the liver")
-    if problem == "rejected":
-        desk.press("N")
-    desk.press("Shift+C")
-    assert desk.view.entries == [] or isinstance(desk.view.entries[-1], Message)
-    assert desk.session is None or len(desk.session.conversation) == 1
-
-
-def test_a_failure_is_told_in_words_and_the_next_question_works():
-    segmenter = Moving()
-    segmenter.carry = lambda mask, image: 1 / 0
-    desk = carried_desk(segmenter)
-    assert "ZeroDivisionError" in desk.view.entries[-1].text
-    desk.ask("the spleen")
-    assert len(desk.session.conversation) == 2
-
-
-def test_each_mask_of_a_round_can_be_carried_from_its_card():
-    desk = Desk(Moving)
-    desk.open()
-    desk.view.plane_chosen.emit(2)
-    desk.ask("the liver and the spleen")
-    actions = {action.label: action.key for action in desk.replies[-1].actions}
-    assert actions["Carry 2 spleen through the stack"] == Carry(2)
-    desk.view.action_chosen.emit(Carry(2))
-    desk.worker.run()
-    assert {desk.session.label(v).drawn for v in desk.session.state.labels} == {1, 2}
-    assert (desk.mask_layer.data[4] == 2).any()
-    assert not (desk.mask_layer.data[4] == 1).any()
-
-
-def test_a_closed_image_ends_the_carry():
-    desk = Desk(Moving)
-    layer = desk.open()
-    desk.view.plane_chosen.emit(2)
-    desk.ask("the liver")
-    desk.view.key_pressed.emit("Shift+C")
-    session = desk.session
-    job = desk.worker.jobs.pop(0)
-    desk.viewer.layers.remove(layer)
-    del layer
-    desk.worker.finished.emit(job, job.work(job))
-    desk.worker.run()
-    assert len(session.conversation) >= 2
-    assert not desk.controller._asking.busy
-
-
-def start_carry(segmenter=Moving):
-    """Return a desk that carries a liver up from plane 2, one plane done, and the job of the next."""
-    desk = Desk(segmenter)
-    desk.open()
-    desk.view.plane_chosen.emit(2)
-    desk.ask("the liver")
-    desk.view.key_pressed.emit("Shift+C")
-    job = desk.worker.jobs.pop(0)
-    desk.worker.finished.emit(job, job.work(job))
-    return desk, desk.worker.jobs.pop(0)
-
-
-def test_a_mask_carried_on_another_branch_is_not_taken():
-    desk, job = start_carry()
-    session, done = desk.session, job.work(job)
-    first = session.conversation.rounds[0]
-    session.branch(first.id)
-    session.ask("the spleen", 4)  # as many rounds as before
-    desk.worker.finished.emit(job, done)
-    desk.worker.run()
-    assert [r.text for r in session.conversation.rounds] == ["the liver", "the spleen"]
-    assert "has changed" in desk.view.entries[-1].text
-    assert not desk.controller._asking.busy
-
-
-def test_what_was_undone_meanwhile_is_not_offered():
-    desk, _ = start_carry()
-    desk.session.undo()
-    desk.session.undo()
-    desk.view.cancel_asked.emit()
-    assert "Carried the mask to no plane" in desk.view.entries[-1].text
-    assert not desk.view.entries[-1].actions
 
 
 def test_two_lesions_of_one_name_are_carried_both():

@@ -28,8 +28,8 @@ from napari_mediround.journal import Journal
 from napari_mediround.widget.chat.chat_dock import ChatDock
 from napari_mediround.widget.chat.view import Action, Chip, Message, Question
 from napari_mediround.widget.layers import layer_geometry
-from napari_mediround.widget.qt.cards import MaskRow
 from napari_mediround.widget.qt.chat_panel import ChatPanel
+from napari_mediround.widget.qt.mask_row import MaskRow
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scripted import make_plane, write_preset
 from napari_mediround.errors import MissingWeightsError
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, WEIGHTS, load_trained, save_trained, trained_state
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 
 def train_a_little(model) -> None:
@@ -30,7 +30,7 @@ def trained(tmp_path_factory) -> tuple[object, Path]:
     """Return a model that learned something, and the folder it was saved to."""
     model, folder = build_mediround("tiny"), tmp_path_factory.mktemp("weights") / "mine"
     train_a_little(model)
-    model.landmarks = Landmarks(("liver", "spleen"), torch.eye(2, model.channels))
+    model.landmarks = Prototypes(("liver", "spleen"), torch.eye(2, model.channels))
     save_trained(model, folder, {"recipe": "test", "data": ["none"]})
     return model, folder
 

@@ -197,7 +197,7 @@ def test_masks_are_carried_through_the_stack_into_the_same_label(
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
     assert labels.any((1, 2)).all()
     assert set(np.unique(labels)) == {0, 1}
-    assert "Carried [1] liver to 4 planes, 0 to 4. It stopped: the stack ends and" in capsys.readouterr().err
+    assert "Propagated [1] liver to 4 planes, 0 to 4. It stopped: the stack ends" in capsys.readouterr().err
     told = json.loads(rounds.read_text("utf-8"))["rounds"]
     assert {t["label_value"] for r in told for t in r["targets"]} == {1}
     assert [(r["plane"], r["carried"]) for r in told] == [(3, False), *((p, True) for p in (4, 2, 1, 0))]

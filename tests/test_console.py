@@ -142,6 +142,25 @@ def test_errors_name_any_path_in_one_line(tmp_path, monkeypatch, capsys, command
     assert last.startswith("Error: ")
 
 
+WRONG = (
+    "--{}", "-{}", "{}", "ask --{}", "ask a b {}", "ask a b --plane {}", "ask a b --view", "journal {}",
+    "journal show a --{}", "export --{} a b", "weights fetch --{}", "adapters {}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WRONG)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.sampled_from(HOSTILE) | texts)
+def test_what_the_command_line_does_not_know_is_quoted_as_text(capsys, command, text):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([word.format(text) for word in command.split()])
+    shown = capsys.readouterr()
+    assert ended.value.code in (0, 2)  # 0: what was typed was an option such as --help
+    assert ended.value.code == 0 or "rror:" in shown.err
+    assert harmless(shown.out + shown.err)
+
+
 def test_bytes_that_are_no_text_are_refused_or_shown(tmp_path, capsys):
     for text in ("the liver \udcff", "\ud800"):
         console.say(text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_mediround.model.context import Context, Glance
-from napari_mediround.model.features import Seen
+from napari_mediround.model.context import CoarseMask, Context
+from napari_mediround.model.features import DecoderFeatures
 
 PIXELS = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
@@ -53,13 +53,13 @@ def test_planes_of_a_batch_do_not_mix() -> None:
         assert torch.allclose(other.detail, one.detail, atol=1e-5)
 
 
-def make_glance() -> tuple[Glance, Seen, torch.Tensor]:
+def make_glance() -> tuple[CoarseMask, DecoderFeatures, torch.Tensor]:
     """Return one that uses all its parts, three planes, a vector for each."""
     torch.manual_seed(0)
-    glance = Glance(8, detail=4)
+    glance = CoarseMask(8, detail=4)
     torch.nn.init.normal_(glance.fine.weight)
     torch.nn.init.normal_(glance.token.weight)
-    return glance, Seen(torch.randn(3, 8, 16, 12), torch.randn(3, 4, 32, 24)), torch.randn(3, 8)
+    return glance, DecoderFeatures(torch.randn(3, 8, 16, 12), torch.randn(3, 4, 32, 24)), torch.randn(3, 8)
 
 
 @pytest.mark.parametrize("part", ["forward", "sharpen"])
@@ -72,7 +72,7 @@ def test_a_first_look_sees_one_plane_for_many_vectors_or_one_each(part: str) -> 
 
 def test_a_first_look_is_a_bilinear_form() -> None:
     glance, seen, vectors = make_glance()
-    flat = Seen(seen.embedding[:1, :, :1, :1].expand(1, 8, 8, 8), seen.detail[:1])
+    flat = DecoderFeatures(seen.embedding[:1, :, :1, :1].expand(1, 8, 8, 8), seen.detail[:1])
     query = glance.query(vectors)
     keys = glance.norm(flat.embedding[0, :, 0, 0])
     coarse = query[:, :-1] @ keys / 8**0.5 + query[:, -1]
@@ -82,4 +82,4 @@ def test_a_first_look_is_a_bilinear_form() -> None:
 
 def test_a_fresh_one_leaves_the_decoders_mask_alone() -> None:
     _, seen, vectors = make_glance()
-    assert not Glance(8, detail=4).sharpen(seen, vectors).any()
+    assert not CoarseMask(8, detail=4).sharpen(seen, vectors).any()

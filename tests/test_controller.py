@@ -47,10 +47,13 @@ def test_later_rounds_go_to_the_same_layer_and_overwrite_nothing(desk):
     desk.ask("segment the liver")
     before = desk.labels[0].data.copy()
     desk.ask("segment the liver")
+    offers = {a.label: a.key for e in desk.view.entries if isinstance(e, Message) for a in e.actions}
+    desk.view.action_chosen.emit(offers["Keep both"])
+    desk.worker.run()
     desk.ask("segment the spleen")
     (labels,) = desk.labels
     assert (labels.data[before > 0] == before[before > 0]).all()
-    assert desk.view.entries[3].notes == (
+    assert desk.replies[1].notes == (
         "100% of 2 liver is hidden under earlier masks, which keep their pixels.",
     )
     assert 3 in labels.data
@@ -84,7 +87,7 @@ def test_a_turned_viewer_is_said(desk):
 def test_what_a_question_points_at_is_shown_and_can_be_changed(desk):
     desk.ask("segment the liver and the spleen")
     desk.view.question_edited.emit("what is next to [2]")
-    (chip,) = desk.view.chips
+    (chip,) = [chip for chip in desk.view.chips if chip.value]
     assert chip.current == "2 spleen"
     assert [choice.label for choice in chip.choices] == ["1 liver, plane 2", "2 spleen, plane 2"]
     desk.view.reference_chosen.emit(chip.phrase, chip.choices[0].key)
@@ -322,16 +325,16 @@ def test_what_a_phrase_was_swapped_for_holds_for_that_question_alone(desk):
     desk.view.question_edited.emit(question)
     desk.view.reference_chosen.emit("it", Reference(1, 1))
     desk.view.question_edited.emit(question)
-    assert desk.view.chips[0].current == "1 liver"
+    assert desk.view.chips[-1].current == "1 liver"
     desk.press("U")
     desk.view.question_edited.emit(question)
     desk.press("Shift+U")
     desk.view.question_edited.emit(question)
-    assert desk.view.chips[0].current == "2 spleen"
+    assert desk.view.chips[-1].current == "2 spleen"
     desk.view.reference_chosen.emit("it", Reference(1, 1))
     desk.view.question_edited.emit("something else")
     desk.view.question_edited.emit(question)
-    assert desk.view.chips[0].current == "2 spleen"
+    assert desk.view.chips[-1].current == "2 spleen"
     desk.view.reference_chosen.emit("it", Reference(1, 1))
     reply = desk.ask(question)
     assert reply.references[0].current == "1 liver"
@@ -425,7 +428,7 @@ def test_an_image_of_no_stated_modality_can_be_taken_for_another(desk):
     assert desk.ask("segment the spleen").round == 2
     assert not np.array_equal(desk.segmenter.load().images[-1], grey), "seen through the CT window"
     desk.view.modality_chosen.emit(0)
-    desk.ask("segment the spleen")
+    desk.ask("segment the aorta")
     assert np.array_equal(desk.segmenter.load().images[-1], grey)
     assert len([e for e in desk.view.entries if "About this image" in getattr(e, "text", "")]) == 1
 
@@ -434,13 +437,6 @@ def test_the_seconds_of_a_reply_count_from_enter(desk, monkeypatch):
     monkeypatch.setattr(asking, "perf_counter", lambda: 100.0)
     monkeypatch.setattr(turn, "perf_counter", lambda: 112.5)
     assert desk.ask("segment the liver").seconds == 12.5
-
-
-def test_a_carried_mask_offers_no_other_reference(desk):
-    desk.ask("segment the liver")
-    desk.press("Shift+C")
-    assert len(desk.replies) > 1
-    assert not any(reply.references for reply in desk.replies[1:])
 
 
 def test_accept_all_goes_once_it_is_used_and_comes_back_when_it_is_undone(desk):

@@ -70,7 +70,7 @@ def test_words_alone_give_the_corrected_mask_again(model, monkeypatch) -> None:
     judged = iter((0.3, 0.8, 0.3, 0.8))
     monkeypatch.setattr(model, "judge_masks", lambda *_: torch.tensor([next(judged)]))
     predictor.set_image(make_plane())
-    [target] = predictor._segment(predictor.features(), vector, ["liver"], None)
+    [target] = predictor.segment(vector, ["liver"])
     assert target.corrected
     again, quality = predictor.refine(previous=target.mask)
     assert np.array_equal(main_parts(again.to_array()), target.mask.to_array()), "specks aside"

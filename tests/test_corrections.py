@@ -16,9 +16,10 @@ from napari_mediround.io import read_study
 from napari_mediround.journal import Journal, remember_image
 from napari_mediround.model.build import build_mediround
 from napari_mediround.session import Session
+from napari_mediround.session.commands import Screen, follow
 from napari_mediround.training.learning.case_images import find_studies, patient_at
 from napari_mediround.training.learning.corrections import read_rounds
-from napari_mediround.training.learning.samples import write_lesson
+from napari_mediround.training.learning.samples import write_sample
 
 RIGHT = Mask.from_array(np.pad(np.ones((6, 8), bool), ((9, 9), (12, 12))))
 
@@ -124,7 +125,7 @@ def carry_once():
 
 def test_the_text_of_a_carried_mask_is_not_read():
     model = build_mediround("tiny")
-    lessons = [write_lesson(model, round_, torch.no_grad()(model.encode_image)) for round_ in carry_once()]
+    lessons = [write_sample(model, round_, torch.no_grad()(model.encode_image)) for round_ in carry_once()]
     words = [[piece for piece in lesson.pieces if isinstance(piece, int)] for lesson in lessons]
     for read in map(model.language.tokenizer.decode, words):
         assert "Segment the liver." in read
@@ -207,3 +208,12 @@ def test_a_plane_rendered_otherwise_than_the_model_saw_is_left_out(project):
 def test_a_picture_says_nothing_of_its_patient(project):
     journal, session = project
     assert patient_at(journal, session.case) == ""
+
+
+def test_a_mask_that_was_changed_or_renamed_in_words_teaches_nothing(project):
+    journal, session = project
+    for text in ("the liver, the spleen and the pancreas", "merge [1] and [2]", "rename [3] to left kidney"):
+        list(follow(session, text, Screen(0)))
+    session.accept(1, 2, 3)
+    rounds, _ = read(journal)
+    assert [mask.structure for round_ in rounds for mask in round_.masks] == ["spleen"]

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from napari_mediround import resources
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.model.prompt import compose_answer
-from napari_mediround.training.dialogues.draw import Dialogue, Turn, make_dialogue, make_text_dialogue
+from napari_mediround.training.dialogues.draw import (
+    Dialogue,
+    DialogueSettings,
+    Turn,
+    make_dialogue,
+    make_text_dialogue,
+)
 
 ANATOMY = load_anatomy()
 NAMES = {
@@ -46,7 +52,8 @@ def abdomen() -> np.ndarray:
 
 def tell(seed: int, **options) -> Dialogue:
     options = {"oriented": True, "known": frozenset(NAMES.values()), "rounds": (4, 6)} | options
-    return make_dialogue(abdomen(), NAMES, rng=np.random.default_rng(seed), anatomy=ANATOMY, **options)
+    oriented, rng = options.pop("oriented"), np.random.default_rng(seed)
+    return make_dialogue(abdomen(), NAMES, oriented, rng, ANATOMY, DialogueSettings(**options))
 
 
 def turns(count: int = 300, **options) -> list[Turn]:
@@ -121,9 +128,8 @@ def test_a_structure_of_a_few_pixels_is_neither_asked_for_nor_absent():
     plane = abdomen()
     plane[0, :5] = 7
     for seed in range(100):
-        dialogue = make_dialogue(
-            plane, NAMES, True, np.random.default_rng(seed), ANATOMY, known=frozenset(NAMES.values())
-        )
+        like = DialogueSettings(known=frozenset(NAMES.values()))
+        dialogue = make_dialogue(plane, NAMES, True, np.random.default_rng(seed), ANATOMY, like)
         assert not any("pancreas" in t.answer for t in dialogue.turns)
 
 

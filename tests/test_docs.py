@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
+
+from napari_mediround.questions import request
 
 ROOT = Path(__file__).parent.parent
 CLI = (ROOT / "docs/cli.md").read_text("utf-8")
@@ -99,3 +102,21 @@ def test_a_file_that_is_named_exists(document: Path) -> None:
     ]
     assert [name for name in named if not any(str(file).endswith(f"/{name}") for file in files)] == []
     assert len(named) > 10
+
+
+def test_the_page_what_you_can_say_is_what_the_grammar_reads() -> None:
+    page = runpy.run_path(str(ROOT / "docs/make_what_you_can_say.py"))
+    assert (ROOT / "docs/what-you-can-say.md").read_text("utf-8") == page["make_page"]()
+    read, parts = page["read"], page["read_parts"]()
+    done = [step for p in parts for line in p["lines"] for step in read(line, p.get("masks", [])).all_steps]
+    asked = {"ask_back", "refuse", "answer"}
+    for part in parts:
+        actions = {read(line, part.get("masks", [])).action for line in part["lines"]}
+        assert actions <= asked if part["title"] == "What is not done" else not actions & asked, part["title"]
+    for field, known in (
+        ("operation", set(request.OPERATIONS) - {"between", "exchange"}),  # what checks offer, by a button
+        ("measure", request.MEASURES),
+        ("verdict", request.VERDICTS),
+        ("export", request.FORMATS),
+    ):
+        assert set(known) <= {getattr(step, field) for step in done}, f"no example of every {field}"

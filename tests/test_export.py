@@ -22,6 +22,7 @@ from exports import (
 )
 from hypothesis import HealthCheck, given, settings
 from pydicom.datadict import dictionary_VR
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from tifffile import TiffFile
 
 from napari_mediround.domain.anatomy import load_anatomy
@@ -43,6 +44,7 @@ from napari_mediround.errors import (
 from napari_mediround.io import export as exporting
 from napari_mediround.io import read_study
 from napari_mediround.io.export import FORMATS, Options, export, guess_format
+from napari_mediround.io.export.rtstruct_back import read_back_rtstruct
 from napari_mediround.io.masks import read_masks
 
 few = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
@@ -273,6 +275,28 @@ def test_headers_with_odd_values_get_their_segmentation(tmp_path, keyword, odd, 
         dataset.save_as(path)
     export(make_discs(), tmp_path / "a.dcm", options=Options(dicom=series))
     assert str(pydicom.dcmread(tmp_path / "a.dcm")[keyword].value or "") == kept
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_structure_without_contours_is_read_back_in_any_syntax(tmp_path, syntax):
+    """GDCM hands out null for a sequence without items, and items that end with their sequence."""
+    volume = make_discs(overlapping=False)
+    empty = (Segment(11, "spleen"), np.zeros(GRID.shape, bool))
+    masks = [(segment, volume.mask(segment)) for segment in volume.segments]
+    volume, path = LabelledVolume.from_masks(GRID, [*masks, empty]), tmp_path / "a.dcm"
+    receipt = export(volume, path, "rtstruct", Options(dicom=write_series(tmp_path / "series", GRID)))
+    assert receipt.ok
+    dataset = pydicom.dcmread(path)
+    assert "ContourSequence" not in dataset.ROIContourSequence[-1]
+    dataset.ROIContourSequence[-1].ContourSequence = []
+    dataset.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(
+        path, dataset, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True, overwrite=True
+    )
+    again = read_back_rtstruct(path, GRID)
+    assert [s.name for s in again.segments] == [s.name for s in volume.segments]
+    for one, other in zip(again.segments, volume.segments, strict=True):
+        assert np.array_equal(again.mask(one), volume.mask(other))
 
 
 @pytest.mark.parametrize("form", ["dicom-seg", "rtstruct"])

@@ -14,7 +14,7 @@ from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, FINDER, load_trained, save_trained
 from napari_mediround.model.finder import Finder, fold_norms
 from napari_mediround.model.mediround import CorrectionSettings
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 from napari_mediround.model.sam import CERTAIN
 
 NAMES = ("liver", "left kidney", "right kidney")
@@ -94,7 +94,7 @@ def test_of_two_masks_the_one_judged_better_stays_and_a_new_structure_is_the_fin
     vectors = torch.randn(4, model.channels)
     model.finder = tiny_finder().eval()
     model.finder.query.weight[:, -1] = 3.0  # something is there
-    model.landmarks = Landmarks(("liver", "left kidney"), torch.randn(2, model.channels))
+    model.landmarks = Prototypes(("liver", "left kidney"), torch.randn(2, model.channels))
     model.correction = CorrectionSettings(enabled=False)
     features = model.encode_image(plane)
     without, unknown = (model.segment(features, vectors, names) for names in ((), ("spleen",) * 4))
@@ -123,7 +123,7 @@ def test_what_the_finder_does_not_see_is_nothing_where_it_alone_knows_it() -> No
     model.finder = tiny_finder().eval()
     model.finder.query.weight[:, :-1] = 0
     model.finder.query.weight[:, -1] = torch.tensor([-3.0, 0.0, -3.0])  # liver, left kidney, right kidney
-    model.landmarks = Landmarks(("right kidney",), torch.randn(1, model.channels))
+    model.landmarks = Prototypes(("right kidney",), torch.randn(1, model.channels))
     features, vectors = model.encode_image(make_plane()), torch.randn(3, model.channels)
     without = model.segment(features, vectors)
     found = model.segment(features, vectors, ("liver", "left kidney", "right kidney"))

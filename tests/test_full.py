@@ -17,6 +17,7 @@ from napari_mediround.cli import loading as loading
 from napari_mediround.cli import main
 from napari_mediround.errors import SettingsError
 from napari_mediround.inference.predictor import Predictor
+from napari_mediround.inference.question import Said
 from napari_mediround.training.data.sets import LabelledPlane
 from napari_mediround.training.evaluation.evaluate import Settings, evaluate_dataset
 from napari_mediround.training.evaluation.full import (
@@ -36,16 +37,16 @@ def talker() -> Predictor:
     language, width = predictor.model.language, predictor.model.channels
     names = "left kidney|right kidney|kidney|liver|spleen|aorta"
 
-    def answer(pieces, raw, *_) -> tuple[str, torch.Tensor]:
-        ids = [piece for piece in pieces if isinstance(piece, int)]
+    def answer(located, prompt, *_) -> Said:
+        ids = [piece for piece in prompt.pieces if isinstance(piece, int)]
         question = language.tokenizer.decode(ids).rpartition("Round")[2].lower()
         if "about" in question or "what" in question:
-            return "", torch.zeros(0, width)
+            return Said((), (), torch.zeros(0, width))
         found = re.findall(names, question)[-1:] or ["liver"]
         vector = torch.randn(1, width, generator=torch.Generator().manual_seed(len(question) + 1))
-        return f"The {found[0]} [SEG].", vector
+        return Said((found[0],), (), vector)
 
-    predictor._reader.answer = answer
+    predictor.reader.answer = answer
     return predictor
 
 

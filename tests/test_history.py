@@ -55,7 +55,7 @@ class Drawer(FakeSegmenter):
         targets = tuple(Target(f"part {k}", rectangle(box), k / 7) for k, box in enumerate(found))
         return Answer(f"{len(found)} parts", targets)
 
-    def carry(self, mask, image):
+    def propagate(self, mask, image, structure=""):
         """Return the mask a row lower."""
         return Mask.from_array(np.roll(mask.to_array(), 1, 0)), 0.8
 
@@ -106,9 +106,13 @@ class Desk:
     def _retry(self, number, box):
         rounds = self.session.conversation.rounds
         if not rounds:
-            raise MediRoundError("nothing to retry")
+            raise MediRoundError("nothing to ask again")
         locked = self._locked()
-        self.session.retry(number % len(rounds) + 1, words([box]))
+        before = number % len(rounds)
+        again = self.session.answer(
+            words([box]), rounds[before].plane, window=rounds[before].window, after=before
+        )
+        self.session.add(again, branch=True)
         assert self._locked() == locked
 
     def _carry(self, number, step):

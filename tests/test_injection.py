@@ -23,11 +23,15 @@ from pydicom.uid import UID
 from test_dicom import add_pixels, header
 
 from napari_mediround.domain.anatomy import load_anatomy
+from napari_mediround.domain.rounds import Imported
 from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.question import Question
 from napari_mediround.io import list_series, read_study
-from napari_mediround.io.masks import read_masks, volume_to_rounds
+from napari_mediround.io.masks import read_masks
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.session import Session
+from napari_mediround.session.importing import import_taken, take_masks
+from napari_mediround.session.naming import name_segments
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (3, 20, 24)).astype(np.int16)
 DISC = np.zeros_like(VOXELS)
@@ -162,9 +166,8 @@ class Listener(FakeSegmenter):
 
     def ask(self, text, conversation, references, cancelled=None, **named):
         """Compose, then answer as the fake does."""
-        self.prompts.append(
-            repr(self._reader.compose(text, conversation, references, "image", {}, lambda *_: (0, 0)))
-        )
+        question = Question(text, conversation, references, "image")
+        self.prompts.append(repr(self._reader.compose(question, None, lambda *_: (0, 0)).pieces))
         return super().ask(text, conversation, references, cancelled)
 
 
@@ -178,8 +181,10 @@ def act(path: Path, log: pytest.LogCaptureFixture) -> list:
         for mask in sorted(path.parent.glob("mask.*n*")):
             if not mask.name.endswith((".json", ".tsv")):
                 volume = read_masks(mask, study.source_geometry, load_anatomy())
-                for round_ in volume_to_rounds(volume, study):
-                    session.add(round_)
+                namings = name_segments(volume.segments, load_anatomy())
+                names = {n.segment.value: n.structure or f"structure {n.segment.value}" for n in namings}
+                source = Imported("0" * 64, "nifti", "MANUAL")
+                import_taken(session, take_masks(volume, study, names, lambda segment, source=source: source))
         for text in ("Segment the liver.", "Segment the vessel behind [1].", "The kidney, please."):
             session.ask(text, study.planes // 2)
     rounds = [(r.text, r.plane, str(r.references), r.answer) for r in session.conversation.rounds]

@@ -14,7 +14,7 @@ from scripted import make_plane
 from test_adapter import compute
 
 from napari_mediround.domain.anatomy import load_anatomy
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.journal import Journal
 from napari_mediround.session import Session
 
@@ -47,7 +47,7 @@ def test_an_earlier_project_opens_with_its_rounds_verdicts_and_labels(tmp_path) 
 
 
 def test_an_earlier_adapter_computes_the_same(tmp_path) -> None:
-    predictor = AdaptedPredictor.from_preset("tiny", "cpu")
+    predictor = Predictor.from_preset("tiny", "cpu")
     predictor.set_image(make_plane())
     predictor.use_adapter(KEPT / "adapter")
     sums = [float(tensor.double().sum()) for tensor in compute(predictor.model)]
@@ -56,7 +56,7 @@ def test_an_earlier_adapter_computes_the_same(tmp_path) -> None:
 
 def test_an_earlier_cache_saves_the_encoding(tmp_path, monkeypatch) -> None:
     shutil.copytree(KEPT / "cache", tmp_path / "cache")
-    predictor = AdaptedPredictor.from_preset("tiny", "cpu", cache_dir=tmp_path / "cache")
+    predictor = Predictor.from_preset("tiny", "cpu", cache_dir=tmp_path / "cache")
     monkeypatch.setattr(
         predictor.model, "encode_image", lambda *_: pytest.fail("the plane was encoded again")
     )

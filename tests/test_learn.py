@@ -9,7 +9,7 @@ from filelock import FileLock
 from lessons import carry, make_rounds
 
 from napari_mediround.errors import CancelledError, MediRoundError, SettingsError, TooFewCorrectionsError
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.journal import Journal
 from napari_mediround.model.build import build_mediround
 from napari_mediround.training.learning import learn
@@ -30,7 +30,7 @@ def few_bundled(monkeypatch):
 @pytest.fixture
 def run(tmp_path):
     """Return a call that learns from four rounds and tests on one."""
-    predictor = AdaptedPredictor(build_mediround("tiny"), "cpu", preset="tiny")
+    predictor = Predictor(build_mediround("tiny"), "cpu", preset="tiny")
     rounds = make_rounds(5)
 
     def call(**options):
@@ -124,7 +124,7 @@ def test_what_cannot_be_measured_is_kept_and_not_live(run, tmp_path, monkeypatch
 
 
 def test_carried_masks_are_learned_beside_what_was_asked(tmp_path):
-    predictor, rounds = AdaptedPredictor(build_mediround("tiny"), "cpu", preset="tiny"), make_rounds(3)
+    predictor, rounds = Predictor(build_mediround("tiny"), "cpu", preset="tiny"), make_rounds(3)
     found = Corrections([rounds[0], *map(carry, rounds[:2])], rounds[2:], [])
     outcome = learn_from_corrections(tmp_path, Journal.in_memory(), predictor, QUICK, corrections=found)
     assert outcome.finished
@@ -168,7 +168,7 @@ def test_cancelled_while_reading_or_measuring_nothing_goes_live(run, tmp_path):
 
 def test_a_project_learns_once_at_a_time(run, tmp_path):
     (tmp_path / "learning").mkdir()
-    with FileLock(tmp_path / "learning/lock"), pytest.raises(SettingsError, match="learns already"):
+    with FileLock(tmp_path / "learning/lock"), pytest.raises(SettingsError, match="already learning"):
         run()
 
 

@@ -15,7 +15,7 @@ import torch
 import napari_mediround.resources
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.errors import MissingWeightsError
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import load_trained_state, trained_state
@@ -153,7 +153,7 @@ def test_a_predictor_that_answers_can_learn_when_asked_to(folder, tmp_path):
     ]
     assert [type(model.language) for model in models] == [AnsweringLanguage, LanguageModel]
     load_trained_state(models[0], trained_state(models[1]))
-    predictors = [AdaptedPredictor(model, "cpu") for model in models]
+    predictors = [Predictor(model, "cpu") for model in models]
     image = np.random.default_rng(0).integers(0, 255, (48, 40, 3), np.uint8)
     answers = []
     for predictor in predictors:

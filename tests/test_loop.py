@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_mediround.training.stages.loop import Loop
+from napari_mediround.training.stages.loop import Loop, Memory, Schedule
 
 STEPS = 8
 
@@ -25,7 +25,7 @@ def run(folder, stop_after: int = STEPS, fits: bool = True) -> nn.Linear:
 
     groups = [{"params": list(line.parameters()), "lr": 0.1}]
     keep = lambda: {"line": line.state_dict()}  # noqa: E731
-    loop = Loop(folder / "fit", groups, STEPS, 2, (7,), keep, recall, save_every=3, log_every=2)
+    loop = Loop(folder / "fit", groups, Schedule(STEPS, 2), (7,), Memory(keep, recall, 3), log_every=2)
     for step, rng in loop:
         if step == stop_after:
             return line
@@ -60,7 +60,7 @@ def test_a_checkpoint_of_something_else_is_left_alone(tmp_path) -> None:
 def test_the_rate_warms_up_and_ends_at_nothing(tmp_path) -> None:
     line = nn.Linear(1, 1)
     groups = [{"params": list(line.parameters()), "lr": 0.4}]
-    loop = Loop(tmp_path / "rate", groups, 10, 4, (0,), dict, bool)
+    loop = Loop(tmp_path / "rate", groups, Schedule(10, 4), (0,), Memory(dict, bool))
     rates = []
     for _ in loop:
         rates.append(loop.optimiser.param_groups[0]["lr"])

@@ -10,23 +10,20 @@ import nibabel
 import numpy as np
 import pytest
 from exports import write_series
-from fakes import make_volume
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from test_export import GRID, make_discs
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.geometry import Geometry
-from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.segments import AUTOMATIC, MANUAL, LabelledVolume, make_segment
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io.export import Options, export
 from napari_mediround.io.export.deidentify import remap_volume
 from napari_mediround.io.labels import save_grid
-from napari_mediround.io.masks import read_masks, volume_to_rounds
+from napari_mediround.io.masks import read_masks
 from napari_mediround.io.masks.monai import read_monai, read_monai_masks
 from napari_mediround.io.masks.rtstruct_reader import STRUCTURE_SET
-from napari_mediround.questions.references import resolve_references
 
 
 def make_boxes(grid: Geometry) -> LabelledVolume:
@@ -40,22 +37,18 @@ def make_boxes(grid: Geometry) -> LabelledVolume:
     )
 
 
-def test_imported_masks_are_rounds_that_a_question_can_point_at():
-    study = make_volume()
-    rounds = volume_to_rounds(make_boxes(study.source_geometry), study)
-    conversation = Conversation(rounds)
-    assert [(r.plane, [t.structure for t in r.targets]) for r in rounds] == [(1, ["spleen"]), (2, ["liver"])]
-    (reference,) = resolve_references("the vessel behind the liver", conversation, load_anatomy())
-    mask = conversation.target(reference).mask
-    assert (mask.area, mask.box_xyxy) == (36, (2, 2, 8, 8))
-
-
-def test_one_plane_gives_one_round_with_all_that_shows_on_it():
-    study = make_volume()
-    (round_,) = volume_to_rounds(make_boxes(study.source_geometry), study, first=4, plane=1)
-    assert (round_.index, round_.plane) == (4, 1)
-    assert [(t.structure, t.mask.area) for t in round_.targets] == [("liver", 4), ("spleen", 8)]
-    assert volume_to_rounds(LabelledVolume.from_masks(study.source_geometry, []), study) == ()
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"labels": {"1": "1 liver", "5": "spleen", "9": "aorta"}},
+        {"1": "liver", "5": "spleen", "9": "aorta"},
+        {"labels": {"background": 0, "liver": 1, "spleen": 5, "aorta": 9}, "channel_names": {"0": "CT"}},
+    ],
+)
+def test_names_beside_a_label_map_are_read_in_each_common_form(tmp_path, said):
+    save_grid(tmp_path / "a.nii.gz", make_discs().flatten()[0].layers[0], GRID)
+    (tmp_path / "a.json").write_text(json.dumps(said))
+    assert [s.name for s in read_masks(tmp_path / "a.nii.gz", GRID).segments] == ["liver", "spleen", "aorta"]
 
 
 def test_a_plain_label_map_has_numbers_for_names(tmp_path):

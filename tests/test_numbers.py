@@ -15,6 +15,7 @@ from napari_mediround.domain.geometry import Geometry
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round
 from napari_mediround.domain.segments import LabelledVolume, Segment
 from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.question import Question
 from napari_mediround.journal import Journal
 from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.session import Session
@@ -117,7 +118,8 @@ class Composing(FakeSegmenter):
 
     def ask(self, text, conversation, references, cancelled=None, **named):
         """Compose the dialogue, then answer as the fake does."""
-        pieces = self.reader.compose(text, conversation, references, "image", {}, lambda *_: (0, 0))
+        question = Question(text, conversation, references, "image")
+        pieces = self.reader.compose(question, None, lambda *_: (0, 0)).pieces
         self.read = "|".join(piece for piece in pieces if isinstance(piece, str))
         return super().ask(text, conversation, references, cancelled)
 

@@ -53,7 +53,7 @@ def test_the_list_of_masks_shows_names_as_they_are(qtbot, text):
 def test_labels_of_the_export_dock_are_plain(make_napari_viewer, qtbot):
     dock = ExportDock(make_napari_viewer())
     qtbot.addWidget(dock)
-    dock._show_busy("<b>x</b>")
+    dock.view.show_busy("<b>x</b>")
     dynamic = [label for label in dock.findChildren(QLabel) if "<" in label.text()]
     assert [label.textFormat() for label in dynamic] == [Qt.TextFormat.PlainText]
     dock.worker.stop()
@@ -61,7 +61,7 @@ def test_labels_of_the_export_dock_are_plain(make_napari_viewer, qtbot):
 
 def test_labels_with_text_of_others_come_from_one_place():
     """A bare QLabel guesses whether its text is HTML: only words of ours, written there, may stand in one."""
-    allowed = {"wrapping.py", "export_dock.py"}
+    allowed = {"wrapping.py", "export_panel.py"}
     for path in Path(widget.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "QLabel" and path.name not in allowed:

@@ -13,12 +13,11 @@ from scripted import ask, make_plane, script_answers
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.errors import CancelledError, MediRoundError
-from napari_mediround.inference import dialogue
-from napari_mediround.inference import predictor as predicting
+from napari_mediround.inference import dialogue, pipeline
 from napari_mediround.inference.predictor import Predictor
-from napari_mediround.inference.refinement import CARRY_GROWTH, main_parts, parts_carried
+from napari_mediround.inference.refinement import BOX_GROWTH, main_parts, parts_propagated
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 FIRST, SECOND = Reference(1, 1, "[1]"), Reference(2, 1, "[2]")
 ANSWERS = "The liver [SEG].", "The spleen [SEG].", "The aorta [SEG] and the stomach [SEG]."
@@ -95,7 +94,7 @@ def test_the_other_side_is_read_as_if_the_model_had_said_it(predictor):
 
 
 def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypatch):
-    predictor.model.landmarks = Landmarks(("stomach", "spleen"), torch.zeros(2, predictor.model.channels))
+    predictor.model.landmarks = Prototypes(("stomach", "spleen"), torch.zeros(2, predictor.model.channels))
     for wanted in ("stomach", "spleen"):
         looks = {name: 1e3 * (name == wanted) for name in ("stomach", "spleen")}
         told = []
@@ -105,7 +104,7 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
             predictor.set_image(make_plane())
             with monkeypatch.context() as patched:
                 patched.setattr(
-                    "napari_mediround.inference.predictor.see_structures", lambda *_, looks=looks: looks
+                    "napari_mediround.inference.pipeline.see_structures", lambda *_, looks=looks: looks
                 )
                 patched.setattr(dialogue, "SURE", sure)
                 patched.setattr(dialogue, "KNOWN", 1e-99)  # of a random model
@@ -118,8 +117,8 @@ def test_what_an_unsure_answer_means_is_rather_what_is_seen(predictor, monkeypat
 
 @pytest.mark.parametrize("question", ["Segment the ovary.", "the bag that holds lunch"])
 def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, monkeypatch, question):
-    predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
-    monkeypatch.setattr(predicting, "see_structures", lambda *_: {"stomach": 8.0})
+    predictor.model.landmarks = Prototypes(("stomach",), torch.zeros(1, predictor.model.channels))
+    monkeypatch.setattr(pipeline, "see_structures", lambda *_: {"stomach": 8.0})
     monkeypatch.setattr(dialogue, "KNOWN", 1e-99 if "ovary" in question else dialogue.KNOWN)
     predictor.set_image(make_plane())
     script_answers(predictor, "The ovary [SEG].")
@@ -131,7 +130,7 @@ def test_what_was_named_and_what_fits_nothing_known_is_not_guessed(predictor, mo
 def test_what_lies_where_a_question_asks_is_seen_and_not_guessed(predictor, monkeypatch):
     monkeypatch.setattr(dialogue, "SURE", 1e-99)
     script_answers(predictor, "The liver [SEG] and the spleen [SEG].", "The aorta [SEG].")
-    predictor.model.landmarks = Landmarks(("stomach",), torch.zeros(1, predictor.model.channels))
+    predictor.model.landmarks = Prototypes(("stomach",), torch.zeros(1, predictor.model.channels))
     predictor.set_image(make_plane(), "axial")
     conversation = ask(predictor, Conversation(), "a")
     first, second = conversation.rounds[0].targets
@@ -291,7 +290,7 @@ def test_no_memory_at_all_is_an_error_and_the_next_question_works(predictor):
 
 
 def test_a_chat_turn_is_the_base_models_answer(predictor):
-    predictor._reader.chat_limit = 12
+    predictor.reader.chat_limit = 12
     script_answers(predictor, "Hello.", *ANSWERS)
     predictor.set_image(make_plane())
     reply = predictor.ask("hello", Conversation())
@@ -352,21 +351,21 @@ def test_a_mask_is_carried_by_its_words_in_its_box(predictor):
     mask = ask(predictor, Conversation(), "The liver?").rounds[0].targets[0].mask
     vector = predictor._origins[image, mask].vector
     x0, y0, x1, y1 = main = Mask.from_array(main_parts(mask.to_array())).box_xyxy
-    grown = CARRY_GROWTH * np.array([x0 - x1, y0 - y1, x1 - x0, y1 - y0]) + main
+    grown = BOX_GROWTH * np.array([x0 - x1, y0 - y1, x1 - x0, y1 - y0]) + main
     other = predictor.set_image(make_plane(1))
-    carried, quality = predictor.carry(mask, image)
+    carried, quality = predictor.propagate(mask, image)
     assert torch.equal(predictor._origins[other, carried].vector, vector)
     predictor._origins[other, mask] = replace(predictor._origins[image, mask], logits=None)
     box = np.clip(grown, 0, [64, 48, 64, 48])
     whole, judged = predictor.refine(box_xyxy=box, previous=mask)
-    assert np.array_equal(parts_carried(whole.to_array(), mask), carried.to_array())
+    assert np.array_equal(parts_propagated(whole.to_array(), mask), carried.to_array())
     words = predictor.model.segment(predictor._looked_at(predictor.features()), vector).quality.item()
     assert quality == pytest.approx((judged + words) / 2)
     assert predictor.refine(box_xyxy=box)[0] != carried, "the words count"
 
 
 def test_errors_name_their_remedy(predictor):
-    with pytest.raises(MediRoundError, match="Open one"):
+    with pytest.raises(MediRoundError, match="Open an image"):
         predictor.ask("The liver?", Conversation())
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
         predictor.set_image(np.zeros((4, 4), np.uint8))
@@ -396,8 +395,8 @@ def test_only_the_latest_masks_keep_their_origin(predictor, monkeypatch):
 
 
 def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
-    settled = iter([["not quite there"], []])
-    monkeypatch.setattr(predicting, "settle_references", lambda *args: (args[2], next(settled)))
+    notes = iter([("not quite there",), ()])
+    monkeypatch.setattr(pipeline, "recheck_references", lambda *args: (args[2].conversation, next(notes)))
     script_answers(predictor, "The liver [SEG].", "The liver [SEG].")
     predictor.set_image(make_plane())
     with pytest.raises(CancelledError):
@@ -409,10 +408,10 @@ def test_notes_of_a_cancelled_question_stay_with_it(predictor, monkeypatch):
     ("sees", "meant"), [("malignant breast lesion", "breast lesion"), ("polyp", "polyp")]
 )
 def test_of_a_kind_what_is_seen_best_is_meant(predictor, monkeypatch, sees, meant):
-    predictor.model.landmarks = Landmarks((sees,), torch.zeros(1, predictor.model.channels))
+    predictor.model.landmarks = Prototypes((sees,), torch.zeros(1, predictor.model.channels))
     for logit, said in ((5.0, meant), (-5.0, "tumour")):
         monkeypatch.setattr(
-            "napari_mediround.inference.predictor.see_structures", lambda *_, n=logit: {sees: n}
+            "napari_mediround.inference.pipeline.see_structures", lambda *_, n=logit: {sees: n}
         )
         predictor.forget()
         predictor.set_image(make_plane())

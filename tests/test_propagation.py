@@ -1,146 +1,278 @@
-"""Dialogues in several ways: what is asked, with which masks before it, how often the model runs."""
+"""Structures followed through the stack: joined, in one loop, taken up again, and taken back in one step."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from fakes import FakeSegmenter, make_volume
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Answer, Conversation, Reference, Round, Target
-from napari_mediround.model.mediround import CorrectionSettings
-from napari_mediround.training.dialogues.turns import Dialogue, Turn
-from napari_mediround.training.evaluation.reference_errors import (
-    Scenery,
-    ask_in_ways,
-    exchange,
-    follow_dialogue,
-    match_targets,
-    misplace,
-)
+from napari_mediround.domain.rounds import Reference
+from napari_mediround.errors import AlreadyThereError
+from napari_mediround.journal import Journal
+from napari_mediround.journal.entries import StackBegun
+from napari_mediround.session import Manner, Propagation, Session
+from napari_mediround.session.stack.shape_between import shape_between
 
-LABELS = np.repeat([[1, 0, 2]], 4, 0).repeat(4, 1)
-SCENERY = Scenery("set/case/7", "set/s", "CT", 7, LABELS, {1: "right kidney", 2: "left kidney"})
+ASK = Manner(again="ask")
 
 
-def turn(question: str, value: int, references=(), kind: str = "name") -> Turn:
-    """Return a turn that asks for one kidney."""
-    name = SCENERY.names[value]
-    return Turn(question, references, f"The {name} [SEG].", (value,), (name,), kind)
+class Everywhere(FakeSegmenter):
+    """Finds a structure again where it was; on some planes with doubt."""
+
+    def __init__(self, **doubted: float) -> None:
+        super().__init__()
+        self.doubted = {int(plane.strip("p")): quality for plane, quality in doubted.items()}
+
+    def propagate(self, mask, image, structure=""):
+        """Return the mask as it is, on the plane last set."""
+        self.carried.append((structure, self.plane))
+        return mask, self.doubted.get(self.plane, 0.9)
+
+    def set_image(self, image, *rest):
+        """Know the plane by its image."""
+        key = super().set_image(image, *rest)
+        self.plane = self.planes.setdefault(key, len(self.planes))
+        return key
+
+    planes: dict
 
 
-DIALOGUE = Dialogue((turn("Right kidney", 1), turn("Mirror of [1]", 2, ((1, 1),), "mirror")))
+def open_session(study=None, **doubted) -> Session:
+    """Return a session whose segmenter knows the planes by their numbers."""
+    segmenter = Everywhere(**doubted)
+    segmenter.planes = {}
+    session = Session(segmenter, study or make_volume())
+    for plane in range(session.study.planes):
+        session.prepare(plane)
+    return session
 
 
-class Scripted:
-    """A segmenter whose masks depend on the way of correction; it remembers everything it was asked."""
-
-    def __init__(self, quality: float = 0.3) -> None:
-        self.model = SimpleNamespace(correction=CorrectionSettings(threshold=0.5))
-        self.quality, self.asked = quality, []
-
-    def ask(self, text, conversation, references) -> Answer:
-        """Answer right; with correction the judged quality tells so."""
-        settings = self.model.correction
-        self.asked.append((text, len(conversation), references, settings.enabled, settings.keep_better))
-        value = 1 if "Right" in text else 2
-        if not references and "Mirror" in text:
-            return Answer("No.")
-        corrected = settings.enabled and self.quality <= settings.threshold
-        mask = Mask.from_array(value == LABELS)
-        return Answer("", (Target(SCENERY.names[value], mask, self.quality + 0.1 * corrected, corrected),))
+def follow(session: Session, plan: StackBegun) -> Propagation:
+    """Return a run that has been done to its end."""
+    run = Propagation.begin(session, plan)
+    while (found := run.find()) is not None:
+        run.take(found)
+    session.end_stack()
+    return run
 
 
-def test_each_way_is_asked_with_its_own_correction_and_the_settings_come_back() -> None:
-    segmenter = Scripted()
-    asked = {way: (Conversation(), ()) for way in ("on", "off", "replaced")}
-    answers = ask_in_ways(segmenter, "Right kidney", asked)
-    assert [row[3:] for row in segmenter.asked] == [(False, True), (True, True), (True, False)]
-    assert [answers[way].targets[0].corrected for way in ("off", "on", "replaced")] == [False, True, True]
-    assert segmenter.model.correction == CorrectionSettings(threshold=0.5)
+def planes_of(session: Session, number: int) -> list[int]:
+    """Return the planes that show a structure."""
+    return sorted(label.plane for label in session.state.shown if label.drawn == number and label.mask.area)
 
 
-def test_ways_that_cannot_differ_are_asked_once() -> None:
-    segmenter = Scripted(quality=0.9)
-    other = Conversation((Round(1, 0, "Hello", (), Answer("Hello.")),))
-    asked = {"off": (Conversation(), ()), "on": (Conversation(), ()), "replaced": (other, ())}
-    ask_in_ways(segmenter, "Right kidney", asked)
-    assert [row[1] for row in segmenter.asked] == [0, 1]
+def test_a_structure_asked_on_another_plane_joins_the_one_that_is_there():
+    session = open_session()
+    session.ask("the liver", 1)
+    session.ask("the spleen", 1)
+    session.ask("the liver", 3)
+    assert session.label_names() == {1: "1 liver", 2: "2 spleen"}
+    assert session.label(3).name == "1 liver"
+    assert session.conversation.numbers[3, 1] == 1
+    assert set(np.unique(session.label_volume()[3])) == {0, 1}
+    assert [r.round for r in session.resolve("next to [1]", 3)] == [3]
+    assert [r.round for r in session.resolve("the vessel behind the liver", 0)] == [3]
 
 
-def test_a_dialogue_is_led_in_every_way() -> None:
-    segmenter = Scripted()
-    outcomes = list(follow_dialogue(segmenter, DIALOGUE, SCENERY, [0]))
-    ways = {o.way for o in outcomes if o.question.endswith("#2.1")}
-    bad = {f"{harm}/{way}" for harm in ("corrupted", "misplaced") for way in ("off", "on")}
-    assert ways == {"off", "on", "replaced", "no masks", "alone", "labels", "named"} | bad
-    dices = {o.way: o.score.dice for o in outcomes if o.kind == "mirror"}
-    assert (dices["on"], dices["no masks"], dices["alone"]) == (1, 0, 0)
-    assert {(o.refers, o.needs) for o in outcomes if o.kind == "mirror"} == {(True, True)}
-    assert (segmenter.asked[-1][0], segmenter.asked[-1][1]) == ("Segment the left kidney.", 0)
-    assert {o.wrong_side for o in outcomes if o.way == "on"} == {False}
-    lone = [row for row in segmenter.asked if row[0].startswith("Mirror") and not row[1]]
-    assert [row[2] for row in lone] == [()]
-    referring = [row for row in segmenter.asked if row[2]]
-    assert {row[2] for row in referring} == {(Reference(1, 1),)}
+def test_the_volume_of_a_joined_structure_counts_all_its_planes_and_a_lone_plane_says_so():
+    session = open_session()
+    session.ask("the liver", 1)
+    assert "one plane" in session.ask("the volume of the liver", 1).answer.text
+    session.ask("the liver", 3)
+    assert "in the 2 planes" in session.ask("the volume of the liver", 1).answer.text
 
 
-def test_a_round_without_a_mask_is_referred_to_by_nobody() -> None:
-    silent = Scripted()
-    silent.ask = lambda text, conversation, references: silent.asked.append(references) or Answer("No.")
-    outcomes = list(follow_dialogue(silent, DIALOGUE, SCENERY, [0]))
-    assert set(silent.asked) == {()}
-    assert not any("/" in o.way or o.score.answered for o in outcomes)
+def test_a_structure_asked_again_on_its_plane_is_asked_back_before_the_model_runs():
+    session = open_session()
+    session.ask("the liver", 1)
+    asked = len(session.segmenter.asked)
+    with pytest.raises(AlreadyThereError) as caught:
+        session.answer("segment the liver", 1, manner=ASK)
+    assert caught.value.masks == (Reference(1),)
+    assert len(session.segmenter.asked) == asked
+    both = session.answer("segment the liver", 1, manner=Manner("both"))
+    assert both.joins == ()
+    session.add(session.answer("segment the liver", 1, manner=Manner("replace")))
+    assert (session.label(2).drawn, [label.value for label in session.state.shown]) == (1, [2])
 
 
-def test_a_later_round_is_asked_alone_too_and_with_the_labels_as_references() -> None:
-    dialogue = Dialogue((*DIALOGUE.turns, turn("Right kidney once more", 1)))
-    segmenter, seen = Scripted(), []
-    ask = segmenter.ask
-
-    def wrong(text, conversation, references) -> Answer:
-        seen.append([conversation.target(r).mask.to_array() for r in references])
-        answer = ask(text, conversation, references)
-        moved = tuple(Target(t.structure, Mask.from_array(LABELS == 0), t.quality) for t in answer.targets)
-        return Answer("", moved)
-
-    segmenter.ask = wrong
-    outcomes = list(follow_dialogue(segmenter, dialogue, SCENERY, [0]))
-    alone = [o.question for o in outcomes if o.way == "alone"]
-    assert alone == ["set/case/7#2.1", "set/case/7#3.1"]
-    assert any(masks and np.array_equal(masks[0], LABELS == 1) for masks in seen)
+def test_of_several_structures_only_what_is_missing_is_drawn():
+    session = open_session()
+    session.ask("the liver", 1)
+    session.add(session.answer("the liver and the spleen", 1, manner=ASK))
+    assert [t.structure for t in session.conversation.rounds[-1].targets] == ["spleen"]
 
 
-def test_only_the_referenced_mask_is_exchanged() -> None:
-    targets = tuple(Target(n, Mask.from_array(v == LABELS), 0.9) for v, n in SCENERY.names.items())
-    before = Conversation((Round(1, 0, "Both kidneys", (), Answer("", targets)),))
-    after = exchange(before, (Reference(1, 2),), [misplace(LABELS == 2)])
-    assert after.target(Reference(1, 1)) == before.target(Reference(1, 1))
-    moved = after.target(Reference(1, 2)).mask.to_array()
-    assert moved.sum() == (LABELS == 2).sum()
-    assert np.array_equal(moved, np.roll(LABELS == 2, (2, 6), (0, 1)))
+def test_a_replaced_mask_that_was_accepted_gives_way_and_comes_back_with_undo_or_a_reject():
+    session = open_session()
+    session.ask("the liver", 1)
+    session.accept(1)
+    session.add(session.answer("the liver", 1, manner=Manner("replace")))
+    assert [label.value for label in session.state.shown] == [2]
+    assert session.overlaps(2) == {}
+    session.reject(2)
+    assert [label.value for label in session.state.shown] == [1]
 
 
-@pytest.mark.parametrize(
-    ("said", "wanted", "found"),
-    [
-        (("left kidney", "liver"), ("liver", "left kidney"), [1, 0]),
-        (("kidney_left",), ("left kidney",), [0]),
-        (("spleen", "liver"), ("liver", "aorta"), [1, 0]),
-        (("liver",), ("liver", "liver"), [0, None]),
-        ((), ("liver",), [None]),
-    ],
-)
-def test_masks_are_matched_by_name_then_by_order(said, wanted, found) -> None:
-    empty = Mask.from_array(np.zeros((2, 2)))
-    assert match_targets(Answer("", tuple(Target(n, empty, 0.5) for n in said)), wanted) == found
+def test_several_structures_go_both_ways_on_one_look_at_each_plane():
+    session = open_session()
+    round_ = session.answer("segment the liver and the spleen in the whole stack", 2)
+    session.add(round_)
+    plan = session.plan_stack(round_)
+    assert plan == StackBegun((1, 2), 2, 0, 4)
+    images = len(session.segmenter.images)
+    run = follow(session, plan)
+    assert [planes_of(session, n) for n in (1, 2)] == [[0, 1, 2, 3, 4]] * 2
+    assert [r.plane for r in session.conversation.rounds] == [2, 3, 4, 1, 0]
+    assert (run.done, run.steps, run.why(1)) == (4, 4, "the stack ends")
+    assert len(session.segmenter.images) - images <= 8
+    assert session.stack is None
 
 
-def test_a_side_is_wrong_when_more_of_the_mask_lies_on_the_mirror() -> None:
-    assert SCENERY.on_wrong_side("left kidney", LABELS == 1) is True
-    assert SCENERY.on_wrong_side("left kidney", LABELS == 2) is False
-    assert SCENERY.on_wrong_side("left kidney", np.zeros_like(LABELS, bool)) is False
-    assert SCENERY.on_wrong_side("liver", LABELS == 1) is None
-    one = Scenery("", "", "", 0, np.where(LABELS == 1, 1, 0), SCENERY.names)
-    assert one.on_wrong_side("left kidney", LABELS == 1) is None
+def test_a_range_is_kept_to_and_the_switch_means_the_stack():
+    session = open_session()
+    ranged = session.answer("the liver from plane 1 to 3", 2)
+    assert ranged.through == (1, 3)
+    assert session.answer("the liver", 2, manner=Manner(stack=True)).through == (0, 4)
+    session.add(ranged)
+    assert session.answer("how large is it", 2, manner=Manner(stack=True)).through is None
+    follow(session, session.plan_stack(ranged))
+    assert planes_of(session, 1) == [1, 2, 3]
+
+
+def test_all_that_a_run_found_is_taken_back_and_done_again_in_one_step():
+    session = open_session()
+    session.ask("the liver", 2)
+    follow(session, StackBegun((1,), 2, 0, 4))
+    assert session.undoable == "liver through the stack"
+    session.undo()
+    assert planes_of(session, 1) == [2]
+    assert "liver" in session.redoable
+    session.redo()
+    assert planes_of(session, 1) == [0, 1, 2, 3, 4]
+
+
+def test_a_run_goes_on_after_a_restart_and_asks_no_plane_twice(tmp_path):
+    study = make_volume()
+    with Journal.open(tmp_path) as journal:
+        session = Session(open_session().segmenter, study, journal=journal)
+        session.ask("the liver", 2)
+        run = Propagation.begin(session, StackBegun((1,), 2, 0, 4))
+        run.take(run.find())
+    with Journal.open(tmp_path) as journal:
+        session = Session(open_session().segmenter, study, journal=journal)
+        run = Propagation.resume(session)
+        assert (run.done, run.steps) == (1, 4)
+        asked = []
+        while (found := run.find()) is not None:
+            asked.append(found.plane)
+            run.take(found)
+        session.end_stack()
+        assert asked == [4, 1, 0]
+        assert Propagation.resume(session) is None
+        session.undo()
+        assert planes_of(session, 1) == [2]
+
+
+def test_it_stops_where_the_judge_doubts_and_says_where():
+    session = open_session(p3=0.2)
+    session.ask("the liver", 2)
+    run = follow(session, StackBegun((1,), 2, 0, 4))
+    assert planes_of(session, 1) == [0, 1, 2]
+    assert run.why(1) == "the judge doubts it (0.20) on plane 3 and the stack ends"
+
+
+def test_planes_that_have_a_mask_are_kept_and_the_nearer_one_decides_between_two():
+    session = open_session(make_volume((9, 24, 32)))
+    session.ask("the liver", 0)
+    session.ask("the liver", 8)
+    session.accept(1)
+    session.accept(2)
+    run = Propagation.begin(session, StackBegun((1,), 0, 0, 8))
+    ways = []
+    while (found := run.find()) is not None:
+        ways.append((found.step, found.plane))
+        run.take(found)
+    assert ways == [(1, 1), (1, 2), (1, 3), (1, 4), (-1, 7), (-1, 6), (-1, 5)]
+
+
+def test_only_the_planes_named_are_made_anew_and_no_verdict_is_touched():
+    session = open_session()
+    session.ask("the liver", 0)
+    follow(session, StackBegun((1,), 0, 0, 4))
+    session.accept(4)  # plane 3
+    before = {label.plane: label.value for label in session.state.shown}
+    follow(session, StackBegun((1,), 0, 0, 4, planes=(1, 3)))
+    after = {label.plane: label.value for label in session.state.shown}
+    assert {plane for plane in after if after[plane] != before[plane]} == {1}
+    session.undo()
+    assert {label.plane: label.value for label in session.state.shown} == before
+
+
+def test_a_structure_that_is_not_on_the_plane_at_hand_is_looked_for_by_its_name():
+    session = open_session()
+    session.segmenter.absent.add("liver")
+    session.ask("the liver", 4)
+    session.segmenter.absent.clear()
+    run = Propagation.begin(session, StackBegun((1,), 4, 0, 4))
+    assert run.find().step == 0
+    follow(session, run.plan)
+    assert planes_of(session, 1) == [0, 1, 2, 3, 4]
+
+
+def test_what_is_nowhere_is_told(tmp_path):
+    session = open_session()
+    session.segmenter.absent.add("liver")
+    session.ask("the liver", 2)
+    run = follow(session, StackBegun((1,), 2, 0, 4))
+    assert planes_of(session, 1) == []
+    assert run.why(1) == "it was not found"
+
+
+def test_a_mask_drawn_meanwhile_stays():
+    session = open_session()
+    session.ask("the liver", 2)
+    run = Propagation.begin(session, StackBegun((1,), 2, 0, 4))
+    found = run.find()
+    session.ask("the liver", 3)
+    assert session.label(2).drawn == 1
+    run.take(found)
+    assert [label.value for label in session.state.shown if label.plane == 3] == [2]
+
+
+def test_two_lesions_on_distant_planes_stay_two():
+    session = open_session()
+    session.ask("segment the liver tumour", 0)
+    other = session.segmenter.disc("liver tumour").to_array()
+    session.segmenter.disc = lambda name: Mask.from_array(np.roll(other, 12, 1))
+    session.ask("segment the liver tumour", 4)
+    assert len(session.label_names()) == 2
+
+
+@pytest.fixture(scope="module")
+def block() -> tuple[Mask, Mask]:
+    """Return a square and a square that is two pixels larger all round."""
+    arrays = np.zeros((2, 24, 32), bool)
+    arrays[0, 10:14, 10:14] = arrays[1, 6:18, 6:18] = True
+    return Mask.from_array(arrays[0]), Mask.from_array(arrays[1])
+
+
+def test_between_two_masks_a_shape_in_between_is_filled_in(block):
+    middle = shape_between(*block, 0.5, (1.0, 1.0))
+    assert block[0].area < middle.area < block[1].area
+    assert shape_between(*block, 0.0, (1.0, 1.0)) == block[0]
+    assert shape_between(*block, 1.0, (1.0, 1.0)) == block[1]
+
+
+def test_a_gap_between_two_accepted_planes_is_filled_whatever_the_model_finds():
+    session = open_session(make_volume((9, 24, 32)), **{f"p{plane}": 0.1 for plane in range(9)})
+    for plane in (0, 4):
+        session.ask("the liver", plane)
+    session.accept(1)
+    session.accept(2)
+    run = follow(session, StackBegun((1,), 0, 0, 4, planes=(1, 2, 3), fills=True))
+    assert planes_of(session, 1) == [0, 1, 2, 3, 4]
+    assert run.stops == {}
+    session.undo()
+    assert planes_of(session, 1) == [0, 4]

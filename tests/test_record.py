@@ -147,16 +147,18 @@ def test_a_branch_keeps_locked_masks_and_hides_the_proposals_it_leaves(session):
     assert {r.parent for r in session.rounds.values()} == {0, first, first + 1}
 
 
-def test_retry_asks_again_in_place_and_the_old_round_stays_on_its_branch():
+def test_a_question_asked_again_takes_its_place_and_the_old_round_stays_on_its_branch():
     session = open_session()
     session.ask("segment the liver", 1)
     old = session.ask("segment the spleen", 1)
     session.ask("segment the stomach", 2)
-    new = session.retry(2, references=())
+    session.add(session.answer("segment the spleen", 1, references=(), after=1), branch=True)
+    new = session.conversation.rounds[-1]
     assert (new.index, new.parent, new.references) == (2, old.parent, ())
     assert len(session.conversation) == 2
     assert session.rounds[old.id].text == old.text
-    assert session.retry(2, "segment the aorta").text == "segment the aorta"
+    session.add(session.answer("segment the aorta", 1, after=1), branch=True)
+    assert [r.text for r in session.conversation.rounds] == ["segment the liver", "segment the aorta"]
 
 
 def test_an_answer_to_a_conversation_that_has_changed_is_refused(session):

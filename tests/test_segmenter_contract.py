@@ -62,7 +62,7 @@ def test_a_mask_goes_to_the_next_plane(segmenter) -> None:
     before = segmenter.set_image(make_plane(0))
     answer = segmenter.ask("the liver", Conversation(), ())
     segmenter.set_image(make_plane(1))
-    mask, quality = segmenter.carry(answer.targets[0].mask, before)
+    mask, quality = segmenter.propagate(answer.targets[0].mask, before)
     assert mask.shape == (48, 64)
     assert 0 <= quality <= 1
 
@@ -81,7 +81,7 @@ def test_a_segmenter_says_what_it_is(segmenter) -> None:
 
 def test_nothing_is_answered_before_an_image_is_set() -> None:
     fresh = Predictor.from_preset("tiny", "cpu")
-    with pytest.raises(MediRoundError, match="no image yet"):
+    with pytest.raises(MediRoundError, match="No image is open"):
         fresh.ask("the liver", Conversation(), ())
-    with pytest.raises(MediRoundError, match="no image yet"):
+    with pytest.raises(MediRoundError, match="No image is open"):
         fresh.refine(np.array([[1.5, 1.5]]), np.array([True]))

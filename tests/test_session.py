@@ -122,8 +122,7 @@ def test_among_masks_of_one_name_that_on_the_plane_is_meant(session):
     session.ask("segment the liver", 3)
     assert session.resolve("the vessel behind the liver", 3)[0].round == 2
     assert session.ask("the vessel behind the liver", 1).references[0].round == 1
-    with pytest.raises(DanglingReferenceError):
-        session.ask("the vessel behind the liver", 2)
+    assert session.resolve("the vessel behind the liver", 2)[0].round == 2, "planes of one structure"
 
 
 def test_sizes_are_measured_and_not_asked_of_the_model(session):
@@ -135,7 +134,7 @@ def test_sizes_are_measured_and_not_asked_of_the_model(session):
     both = session.ask("what is the area of the liver and the spleen?", 2).answer.text
     assert both.splitlines()[0] == f"1 liver: {area_in_words(area[0])} on axial plane 2."
     assert len(both.splitlines()) == 2
-    assert "press N" in session.ask("remove [1.1]", 2).answer.text
+    assert "Nothing was changed" in session.ask("remove [1.1]", 2).answer.text
     assert len(session.segmenter.asked) == asked
     assert len(session.conversation) == 4
     session.ask("the vessel behind [1.1]", 2)
@@ -175,8 +174,8 @@ def test_sizes_know_synonyms_verdicts_and_planes():
     session = Session(FakeSegmenter(), make_volume(), load_anatomy())
     session.ask("segment the liver", 1)
     session.ask("segment the liver", 3)
-    assert session.ask("How large is the hepar?", 1).answer.text.endswith("plane 1.")
-    assert session.ask("How large is the liver?", 2).answer.text.endswith("plane 3.")
+    assert "on axial plane 1; " in session.ask("How large is the hepar?", 1).answer.text
+    assert "on axial plane 3; " in session.ask("How large is the liver?", 2).answer.text
     session.reject(1, 2)
     assert "Segment it first" in session.ask("How large is the liver?", 1).answer.text
 
@@ -204,7 +203,6 @@ def test_a_first_class_request_is_read_the_same_after_forty_rounds():
         "is the liver enlarged?",
         "qwertz",
         "not the liver",
-        "the liver on all slices",
         "SMA",
     ],
 )

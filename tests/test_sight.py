@@ -57,6 +57,53 @@ def test_a_hidden_layer_is_not_seen_either(desk):
     assert verdicts(desk) == ["accepted"]
 
 
+def test_a_transparent_layer_is_not_seen_either(desk):
+    desk.ask("segment the liver")
+    desk.mask_layer.opacity = 0
+    desk.press("J")
+    assert verdicts(desk) == [""]
+    assert desk.mask_layer.opacity > 0
+    desk.press("J")
+    assert verdicts(desk) == ["accepted"]
+
+
+@pytest.mark.parametrize(("key", "verdict"), [("J", "accepted"), ("N", "rejected")])
+@pytest.mark.parametrize("move", [(0, 5000), (-5000, 0), (3000, -3000)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
+def test_a_key_judges_no_mask_beside_the_canvas_but_moves_there(desk, key, verdict, move, order):
+    desk.viewer.dims.order = order
+    desk.ask("segment the liver")
+    camera = desk.viewer.scene.camera
+    camera.center = (0, *np.add(camera.center[-2:], move))
+    desk.press(key)
+    assert verdicts(desk) == [""]
+    mask = desk.session.label(desk.replies[0].masks[0].value).mask.to_array()
+    rows, columns = np.nonzero(mask)
+    middle = [(axis.min() + axis.max()) / 2 for axis in (rows, columns)]
+    spacing = desk.controller._place.case.grid.geometry.spacing_mm[1:]
+    expected = np.multiply(middle, spacing)[list(np.argsort(order[1:]))]
+    assert camera.center[-2:] == pytest.approx(expected, abs=1e-6)
+    desk.press(key)
+    assert verdicts(desk) == [verdict]
+
+
+def test_a_mask_is_seen_while_a_pixel_of_it_is_on_the_canvas(desk):
+    desk.ask("segment the liver")
+    mask = desk.session.label(desk.replies[0].masks[0].value).mask.to_array()
+    row, column = np.argwhere(mask)[0]
+    spacing = desk.controller._place.case.grid.geometry.spacing_mm[1:]
+    height, width = desk.viewer.canvas.size
+    camera = desk.viewer.scene.camera
+    camera.zoom = 50
+    corner = np.multiply((row, column), spacing)
+    camera.center = (0, *(corner - np.array((height, width)) / 2 / 50 - 0.01))
+    desk.press("J")
+    assert verdicts(desk) == [""]
+    camera.center = (0, *(corner - np.array((height, width)) / 2 / 50 + 0.01))
+    desk.press("J")
+    assert verdicts(desk) == ["accepted"]
+
+
 def test_a_mask_that_is_chosen_is_gone_to_and_outlined(desk):
     desk.ask("segment the liver")
     first, value = shown(desk), desk.replies[0].masks[0].value

@@ -51,10 +51,10 @@ def test_a_case_keeps_its_patient_when_its_image_is_gone(tmp_path):
 
 def test_a_damaged_file_is_refused_and_kept(tmp_path):
     (tmp_path / FILE).write_text("{")
-    with pytest.raises(SettingsError, match="Put it back from a copy"):
+    with pytest.raises(SettingsError, match="Restore it from a copy"):
         Split(tmp_path)
     (tmp_path / FILE).write_text(json.dumps({"salt": "1", "cases": {}, "patients": {"p": "both"}}))
-    with pytest.raises(SettingsError, match="learn and test"):
+    with pytest.raises(SettingsError, match="neither to learn nor to test"):
         Split(tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_a_look_writes_nothing(tmp_path):
 
 def test_many_masks_of_one_patient_are_too_few(tmp_path):
     rounds = [dataclasses.replace(round_, subject="p") for round_ in make_rounds(20)]
-    with pytest.raises(TooFewCorrectionsError, match="of 1 patients"):
+    with pytest.raises(TooFewCorrectionsError, match="from 1 patients"):
         divide(rounds, Split(tmp_path))
 
 

@@ -202,3 +202,58 @@ def test_the_value_is_valid_on_construction() -> None:
         "action": "segment",
         "targets": [{"structure": "liver", "side": None}],
     }
+
+
+CAREFUL = Situation(
+    (
+        Drawn(1, 1, "left kidney", 10, "accepted", 1),
+        Drawn(2, 1, "right kidney", 10, "proposed", 2),
+        Drawn(3, 1, "spleen", 10, "proposed", 3),
+        Drawn(4, 1, "aorta", 14, "proposed", 4),
+    ),
+    "CT",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "expand [1] 3 mm, [2] excluded",  # a mask in a second clause
+        "grow the right kidney 2 mm and the left one 3 mm",  # two amounts
+        "grow [2] 2 mm superiorly",  # a direction
+        "grow [1] by a third",
+        "accept the left one",  # the last mask has no side
+        "smooth both",  # there is one in the last round
+        "grow both kidneys except the left",
+        "accept [1] after you fill the holes",  # a condition
+        "accept [2] instead of [1]",
+        "export [1] not [2] as nifti",
+        "the kidney next to the spleen",  # the spleen only says where
+        "tumour of the spleen",
+        "stent in the aorta",
+        "lower half of the spleen",
+        "hide left",
+        "move [2] 3 mm to the left",
+        "just a hair smaller than [9]",
+    ],
+)
+def test_what_says_more_than_is_understood_is_asked_back(text):
+    request = understand_in(text, CAREFUL)
+    assert request.action in ("ask_back", "refuse"), request.to_dict()
+
+
+def test_exceptions_and_negated_orders_are_kept():
+    assert understand_in("shrink everything but the spleen", CAREFUL).references == ((1, 1), (2, 1), (4, 1))
+    assert understand_in("don't undo", CAREFUL).action == "answer"
+    assert understand_in("don't accept [2] yet", CAREFUL).action == "answer"
+    spared = understand_in("expand [1] by 3 mm without running into [2] or [4]", CAREFUL)
+    assert (spared.operation, spared.not_into) == ("grow", ((2, 1), (4, 1)))
+    assert understand_in("clip [2] to [4]", CAREFUL).references == ((2, 1), (4, 1))
+    assert [str(w) for w in understand_in("spleen is not needed, liver is", CAREFUL).targets] == ["liver"]
+    assert [str(w) for w in understand_in("liver yes, spleen no", CAREFUL).targets] == ["liver"]
+    assert understand_in("all but the liver: the spleen", CAREFUL).action == "answer"
+    told = understand_in("patient with liver tumour, outline the spleen", CAREFUL)
+    assert [str(w) for w in told.targets] == ["spleen"]
+    assert understand_in("the penultimate one: accept", CAREFUL).then[0].references == ((3, 1),)
+    assert understand_in("L1 to L4 vertebrae", CAREFUL).targets[-1].structure == "L4 vertebra"
+    assert understand_in("tumour in the left kidney", CAREFUL).targets[0].structure == "kidney tumour"

@@ -45,9 +45,9 @@ def dock(make_napari_viewer, qtbot):
 
 def run(dock, qtbot, path, form):
     """Ask for an export and wait for the receipt."""
-    dock._formats.setCurrentIndex(dock._formats.findData(form))
-    dock._path.setText(str(path))
-    dock._start.click()
+    dock.view.formats.setCurrentIndex(dock.view.formats.findData(form))
+    dock.view.path.setText(str(path))
+    dock.view.start.click()
     qtbot.waitUntil(lambda: dock.is_idle, timeout=60000)
     return dock.receipt_text()
 
@@ -86,36 +86,36 @@ def test_a_file_that_is_there_stays_until_the_box_is_ticked(dock, qtbot, tmp_pat
     (tmp_path / "out.nii.gz").write_text("mine")
     assert "exists already" in run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
     assert (tmp_path / "out.nii.gz").read_text() == "mine"
-    dock._overwrite.setChecked(True)
+    dock.view.options.overwrite.value = True
     assert "Read back and equal" in run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
 
 
 def test_the_suffix_follows_the_format_and_images_go_with_dicom_only(dock, qtbot, tmp_path):
     dock, _ = dock
-    dock._path.setText("a.nii.gz")
-    dock._leaves.setChecked(True)
-    dock._formats.setCurrentIndex(dock._formats.findData("rtstruct"))
-    assert dock._path.text() == "a.dcm"
-    assert dock._with_images.isEnabled()
-    dock._formats.setCurrentIndex(dock._formats.findData("csv"))
-    assert dock._path.text() == "a.csv"
-    assert not dock._with_images.isEnabled()
-    assert not dock._start.isEnabled()
+    dock.view.path.setText("a.nii.gz")
+    dock.view.options.leaves_site.value = True
+    dock.view.formats.setCurrentIndex(dock.view.formats.findData("rtstruct"))
+    assert dock.view.path.text() == "a.dcm"
+    assert dock.view.options.with_images.enabled
+    dock.view.formats.setCurrentIndex(dock.view.formats.findData("csv"))
+    assert dock.view.path.text() == "a.csv"
+    assert not dock.view.options.with_images.enabled
+    assert not dock.view.start.isEnabled()
 
 
 def test_cancelling_leaves_no_file_and_another_export_can_start(dock, qtbot, tmp_path, monkeypatch):
     import threading
 
-    from napari_mediround.widget.export import export_dock as module
+    from napari_mediround.widget.export import export_controller as module
 
     dock, viewer = dock
     add_case(viewer, tmp_path)
     gate, real = threading.Event(), module.collect_masks
     monkeypatch.setattr(module, "collect_masks", lambda *layers: gate.wait(10) and real(*layers))
-    dock._path.setText(str(tmp_path / "out.nii.gz"))
-    dock._start.click()
-    assert not dock._start.isEnabled()
-    dock._cancel.click()
+    dock.view.path.setText(str(tmp_path / "out.nii.gz"))
+    dock.view.start.click()
+    assert not dock.view.start.isEnabled()
+    dock.view.stop.click()
     assert dock.is_idle
     gate.set()
     assert "Read back and equal" in run(dock, qtbot, tmp_path / "b.nii.gz", "nifti")
@@ -144,12 +144,12 @@ def test_masks_go_out_on_their_own_image_also_where_another_has_the_same_shape(d
     on_second.data[1, 3:9, 4:12] = 1
     viewer.add_layer(on_second)
     for masks, image, origin in ((labels, first, study), (on_second, second, other)):
-        dock._masks.setCurrentText(masks.name)
-        assert dock._images.currentText() == image.name
+        dock.view.masks.setCurrentText(masks.name)
+        assert dock.view.images.currentText() == image.name
         assert "Read back and equal" in run(dock, qtbot, tmp_path / f"{image.name}.nii.gz", "nifti")
         written = read_study(tmp_path / f"{image.name}.nii.gz")
         assert np.allclose(written.source_geometry.affine, origin.source_geometry.affine)
-    dock._images.setCurrentText(first.name)
+    dock.view.images.setCurrentText(first.name)
     assert "choose its own image" in run(dock, qtbot, tmp_path / "no.nii.gz", "nifti")
     viewer.layers.remove(second)
     assert "Read back and equal" in run(dock, qtbot, tmp_path / "closed.nii.gz", "nifti")
@@ -190,8 +190,8 @@ def test_layers_of_other_readers_are_told_apart_too(dock, qtbot, tmp_path):
     labels = make_labels(second)
     labels.data[1, 3:9, 4:12] = 1
     viewer.add_layer(labels)
-    assert dock._images.currentText() == "second"
+    assert dock.view.images.currentText() == "second"
     assert "Read back and equal" in run(dock, qtbot, tmp_path / "out.nii.gz", "nifti")
     assert read_study(tmp_path / "out.nii.gz").geometry.spacing_mm == pytest.approx((5, 2, 2))
-    dock._images.setCurrentText("first")
+    dock.view.images.setCurrentText("first")
     assert "choose its own image" in run(dock, qtbot, tmp_path / "no.nii.gz", "nifti")

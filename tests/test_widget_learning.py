@@ -14,8 +14,8 @@ from napari.utils._proxies import PublicOnlyProxy
 from PIL import Image
 from qtpy.QtCore import Qt
 
-from napari_mediround.inference.adapting import AdaptedPredictor
 from napari_mediround.inference.cache import hash_image
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.io import read_study
 from napari_mediround.journal import Journal, remember_image
 from napari_mediround.model.build import build_mediround
@@ -27,7 +27,7 @@ from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.widget.chat.chat_dock import ChatDock
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.learning.learning_dock import LearningDock
-from napari_mediround.widget.learning.learning_view import Curve
+from napari_mediround.widget.learning.learning_panel import Curve
 from napari_mediround.widget.plugin.layer_reader import read_layers
 
 QUICK = LearningSettings(words_steps=1, steps=4, coarse=4, masks=2, rehearsed=1, check_every=2)
@@ -75,14 +75,14 @@ def open_docks(make_napari_viewer, qtbot):
         viewer = make_napari_viewer(show=True)
         chat = ChatDock(
             PublicOnlyProxy(viewer),
-            lambda: AdaptedPredictor(build_mediround("tiny"), "cpu", preset="tiny"),
+            lambda: Predictor(build_mediround("tiny"), "cpu", preset="tiny"),
             Project(project),
         )
         viewer.window.add_dock_widget(chat, name="MediRound chat")
         dock = LearningDock(PublicOnlyProxy(viewer), settings=QUICK)
         viewer.window.add_dock_widget(dock, name="MediRound learning")
         opened.append((chat, dock))
-        qtbot.waitUntil(lambda: dock.is_idle and dock._folder == project, timeout=LONG)
+        qtbot.waitUntil(lambda: dock.is_idle and dock.controller.folder == project, timeout=LONG)
         return viewer, chat, dock
 
     yield open_
@@ -226,7 +226,7 @@ def test_another_project_ends_learning_and_shows_its_own(open_docks, qtbot, tmp_
     dock.view.start.click()
     qtbot.waitUntil(lambda: len(dock.view.loss.lines["Loss"]) == 3, timeout=LONG)
     chat.panel.project_chosen.emit(str(tmp_path / "other"))
-    qtbot.waitUntil(lambda: dock._folder == tmp_path / "other", timeout=LONG)
+    qtbot.waitUntil(lambda: dock.controller.folder == tmp_path / "other", timeout=LONG)
     hold.set()
     wait(qtbot, dock)
     assert [bar.value() for bar in dock.view.needs.bars] == [0, 0, 0]

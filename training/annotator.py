@@ -1,4 +1,4 @@
-"""Simulated clicks: where a reader would click next, and what each click brings. Knows no words.
+"""The simulated annotator: where a person would click next. Knows no words.
 
 References
 ----------
@@ -91,5 +91,5 @@ def dices_by_clicks(
 
 
 def count_clicks(dices: tuple[float, ...], goal: float = GOAL) -> int:
-    """Return after how many clicks Dice first reaches `goal`; all of them where it never does (NoC)."""
+    """Return the number of clicks until Dice first reaches `goal` (NoC); all clicks if it never does."""
     return next((k for k, value in enumerate(dices) if value >= goal), len(dices) - 1)

@@ -1,5 +1,5 @@
-"""The import path that scripts used before `inference` was a room; new code imports `inference.adapting`."""
+"""The import path and name that scripts used when adapters had a predictor of their own."""
 
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor as AdaptedPredictor
 
 __all__ = ["AdaptedPredictor"]

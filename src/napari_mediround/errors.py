@@ -32,6 +32,15 @@ class UnreadableFileError(MediRoundError):
         self.path, self.cause, self.remedy = str(path), cause, remedy
 
 
+class OtherGridError(UnreadableFileError):
+    """Masks lie on another grid than their image; they can be resampled where a person says so."""
+
+    def __init__(self, path, difference: str, cause: str) -> None:
+        remedy = "Open the image that they were drawn on, or let them be resampled (--resample)."
+        super().__init__(path, f"{cause}: {difference}", remedy)
+        self.difference = difference
+
+
 class VolumeChoiceError(UnreadableFileError):
     """A file or series holds several volumes and the caller chose none; ``count`` is their number."""
 
@@ -72,6 +81,14 @@ class DanglingReferenceError(MediRoundError):
     def __init__(self, message: str, choices: tuple = ()) -> None:
         super().__init__(message)
         self.choices = tuple(choices)
+
+
+class AlreadyThereError(MediRoundError):
+    """What a question asks for has a mask on this plane; ``masks`` refers to what there is."""
+
+    def __init__(self, message: str, masks: tuple = ()) -> None:
+        super().__init__(message)
+        self.masks = tuple(masks)
 
 
 class MissingWeightsError(MediRoundError):

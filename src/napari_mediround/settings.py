@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -27,6 +27,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read ({error}). Give a .toml file.") from error
 
 
+def check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Raise `SettingsError` if something is not a table, or has keys that are not known; `where` names it."""
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"{where}: this is not a table. Begin a section with its name in brackets.")
+    if unknown := sorted(set(table) - set(known)):
+        raise SettingsError(f"{where}: {', '.join(unknown)} is not known. Known keys: {', '.join(known)}.")
+
+
 def to_settings(kind: type[Settings], table: Mapping[str, Any], where: str) -> Settings:
     """Return a dataclass filled from a table of a settings file.
 
@@ -46,11 +54,7 @@ def to_settings(kind: type[Settings], table: Mapping[str, Any], where: str) -> S
     """
     from pydantic import TypeAdapter, ValidationError
 
-    if not isinstance(table, Mapping):
-        raise SettingsError(f"{where}: this is not a table. Begin a section with its name in brackets.")
-    known = [field.name for field in fields(kind)]
-    if unknown := sorted(set(table) - set(known)):
-        raise SettingsError(f"{where}: {', '.join(unknown)} is not known. Known keys: {', '.join(known)}.")
+    check_keys(table, [field.name for field in fields(kind)], where)
     hints, values = get_type_hints(kind), {}
     for key, value in table.items():
         value = tuple(value) if isinstance(value, list) else value

@@ -38,7 +38,7 @@ from napari_mediround.widget.lazy_model import get_ready
 from napari_mediround.widget.plugin.sample import open_ct_abdomen
 
 if TYPE_CHECKING:
-    from napari_mediround.inference.adapting import AdaptedPredictor
+    from napari_mediround.inference.predictor import Predictor
 
 FOLDER = Path(os.environ["NAPARI_CONFIG"]).parent
 LINE_MS = 100.0
@@ -78,10 +78,10 @@ class Ticks:
 
 def build():
     """Return the `lite` predictor; where the answer has no mask, one is decoded for a box all the same."""
-    from napari_mediround.inference.adapting import AdaptedPredictor
+    from napari_mediround.inference.predictor import Predictor
     from napari_mediround.model.build import build_mediround
 
-    class Masking(AdaptedPredictor):
+    class Masking(Predictor):
         def ask(self, *question) -> Answer:
             answer = super().ask(*question)
             if answer.targets:
@@ -95,20 +95,20 @@ def build():
         return Masking(build_mediround("lite", untrained=True), "cpu", preset="lite, untrained head")
 
 
-def learn(predictor: AdaptedPredictor) -> None:
+def learn(predictor: Predictor) -> None:
     """Copy the predictor and learn a little of the bundled planes, as the learning dock's thread does."""
     import torch
 
     from napari_mediround.training.learning.recipe import LearningSettings
     from napari_mediround.training.learning.rehearsal import load_rehearsal
-    from napari_mediround.training.learning.routine import Learner
-    from napari_mediround.training.learning.samples import write_lesson
+    from napari_mediround.training.learning.routine import Learner, Samples
+    from napari_mediround.training.learning.samples import write_sample
 
     model = predictor.copy().model
     with torch.no_grad():
-        lessons = [write_lesson(model, round_, model.encode_image) for round_ in load_rehearsal()[0][:4]]
+        lessons = [write_sample(model, round_, model.encode_image) for round_ in load_rehearsal()[0][:4]]
     settings = LearningSettings(words_steps=4, steps=8)
-    Learner(model, lessons, lessons[:1], lessons[1:], settings, FOLDER / "learning").run()
+    Learner(model, Samples(lessons, lessons[:1], lessons[1:]), settings, FOLDER / "learning").run()
 
 
 class Bench:
@@ -130,7 +130,7 @@ class Bench:
 
     def idle(self) -> bool:
         """Whether nothing is being done."""
-        return self.dock.panel.is_idle and not self.place._tasks
+        return self.dock.panel.is_idle and not len(self.place.tasks)
 
     def on_worker(self, work: Callable[[], object]) -> Callable[[], None]:
         """Return a function that lets the dock's worker do something."""

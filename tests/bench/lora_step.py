@@ -31,8 +31,8 @@ from napari_mediround.model.features import ImageFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.recipe import LearningSettings
 from napari_mediround.training.learning.rehearsal import load_rehearsal
-from napari_mediround.training.learning.routine import Learner
-from napari_mediround.training.learning.samples import JudgedMask, JudgedRound, Lesson, write_lesson
+from napari_mediround.training.learning.routine import Learner, Samples
+from napari_mediround.training.learning.samples import JudgedMask, JudgedRound, Sample, write_sample
 from napari_mediround.training.learning.steps import Item, Stage
 from napari_mediround.weights import check
 
@@ -71,7 +71,7 @@ def seconds_of(work) -> float:
     return median(taken)
 
 
-def time_steps(model: MediRound, lesson: Lesson, image: np.ndarray, coarse: bool) -> tuple[float, float]:
+def time_steps(model: MediRound, lesson: Sample, image: np.ndarray, coarse: bool) -> tuple[float, float]:
     """Return the seconds of a step from kept features and of one with everything in the loop."""
     adapter, stage = Adapter(model), Stage(model)
     model.requires_grad_(False)
@@ -114,8 +114,8 @@ def main() -> int:
             store.put(key, model.encode_image(image))
         return store.get(key)
 
-    lessons = [write_lesson(model, round_, encode) for round_ in rounds]
-    rehearsed = [write_lesson(model, round_, encode) for round_ in load_rehearsal()[0]]
+    lessons = [write_sample(model, round_, encode) for round_ in rounds]
+    rehearsed = [write_sample(model, round_, encode) for round_ in load_rehearsal()[0]]
     image, ratios = next(iter(rounds[0].images.values())), {}
     for coarse in (False, True):
         kept, loop = time_steps(model, lessons[0], image, coarse)
@@ -126,7 +126,7 @@ def main() -> int:
     ratio = ratios[settings.coarse == settings.steps]
     print(f"on the full grid {ratios[False]:.1f} times\nratio={ratio:.1f}")
     with tempfile.TemporaryDirectory() as folder:
-        learned = Learner(model, lessons[:16], lessons[16:], rehearsed, settings, Path(folder)).run()
+        learned = Learner(model, Samples(lessons[:16], lessons[16:], rehearsed), settings, Path(folder)).run()
     steps = {phase: sum(line["phase"] == phase for line in learned.log) for phase in ("words", "masks")}
     print(f"20 corrections: {steps['words']} steps of words, {steps['masks']} of masks, best {learned.step}")
     print(f"seconds={learned.seconds:.1f}")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.errors import MediRoundError
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.io import read_study
 from napari_mediround.session import Session
 
@@ -76,7 +76,7 @@ def record(session: Session, plane: int, texts: tuple[str, ...], name: str) -> d
 
 def ask_all(folder: Path | None) -> dict[str, list]:
     """Ask every question; return the answers by name."""
-    predictor, answers = AdaptedPredictor.from_preset("lite", "cpu"), {}
+    predictor, answers = Predictor.from_preset("lite", "cpu"), {}
     study = read_study(ROOT / "resources" / "sample" / "ct_abdomen" / "image.nii.gz")
     for plane in PLANES:
         for k, texts in enumerate(DIALOGUES):

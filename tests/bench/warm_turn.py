@@ -40,7 +40,7 @@ def run_dialogue(
     """Return the rounds and the seconds of each; `published` drops every cache before each round."""
     conversation, seconds = Conversation(), []
     predictor.forget()
-    predictor._reader.drafting = not published
+    predictor.reader.drafting = not published
     for index, text in enumerate(QUESTIONS, 1):
         began = time.perf_counter()
         if published:

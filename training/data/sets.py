@@ -20,7 +20,7 @@ from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import render_plane
 from napari_mediround.errors import UnreadableFileError
 from napari_mediround.io import read_study
-from napari_mediround.model.crop import find_aspect, find_frame
+from napari_mediround.model.crop import find_aspect, find_crop
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def read_cases(folder: Path, split: str | None = None, view: str | None = None) 
             if label_pixels.shape != study.pixels.shape[:3]:
                 raise UnreadableFileError(
                     folder / case["label"],
-                    "the label map has another grid than its image",
+                    "the grid of the label map differs from that of its image",
                     "Resample it to the image.",
                 )
         pixels = label.pixels[..., 0] if label.is_rgb else label.pixels
@@ -179,7 +179,7 @@ def case_planes(case: Case, planes: int, min_px: int = 20) -> Iterator[LabelledP
 
 def frame_plane(plane: LabelledPlane) -> LabelledPlane:
     """Return the part of a plane that the model looks at."""
-    frame = find_frame(plane.image, find_aspect(plane.spacing_mm))
+    frame = find_crop(plane.image, find_aspect(plane.spacing_mm))
     image, labels = frame.cut(plane.image), frame.cut(plane.labels)
     return replace(plane, image=image, labels=labels, spacing_mm=(1.0, 1.0))
 

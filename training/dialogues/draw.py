@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +26,43 @@ from napari_mediround.training.dialogues.writer import Scene, Script
 __all__ = ["Dialogue", "Turn", "make_dialogue", "make_text_dialogue"]
 
 
+@dataclass(frozen=True)
+class DialogueSettings:
+    """What a dialogue about a plane is like.
+
+    Parameters
+    ----------
+    rounds : tuple of int
+        Fewest and most rounds.
+    min_px : int
+        A structure with fewer pixels is neither asked for nor called absent.
+    absent_rate, chat_rate : float
+        Chance of such a turn, each.
+    held_out : bool
+        Use only wordings that training never sees.
+    known : frozenset of str
+        Names that the set labels wherever they are visible. These structures, and structures that cannot lie
+        in the same image, may be called absent.
+    plane : {"axial", "coronal", "sagittal", ""}
+        The view, which says what the directions of an oriented image mean.
+    """
+
+    rounds: tuple[int, int] = (2, 6)
+    min_px: int = 20
+    absent_rate: float = 0.08
+    chat_rate: float = 0.04
+    held_out: bool = False
+    known: frozenset[str] = frozenset()
+    plane: str = "axial"
+
+
 def make_dialogue(
     label_map: NDArray[np.integer],
     names: dict[int, str],
     oriented: bool,
     rng: np.random.Generator,
     anatomy: Anatomy,
-    *,
-    rounds: tuple[int, int] = (2, 6),
-    min_px: int = 20,
-    absent_rate: float = 0.08,
-    chat_rate: float = 0.04,
-    held_out: bool = False,
-    known: frozenset[str] = frozenset(),
-    plane: str = "axial",
+    settings: DialogueSettings | None = None,
 ) -> Dialogue:
     """Make a dialogue about one labelled plane.
 
@@ -53,37 +77,26 @@ def make_dialogue(
     rng : numpy.random.Generator
         The only source of chance: the same state gives the same dialogue.
     anatomy : Anatomy
-    rounds : tuple of int
-        Fewest and most rounds.
-    min_px : int
-        A structure with fewer pixels is neither asked for nor called absent.
-    absent_rate, chat_rate : float
-        Chance of such a turn, each.
-    held_out : bool
-        Use only wordings that training never sees.
-    known : frozenset of str
-        Names that the set labels wherever they show. Of these, and of structures that cannot lie in the
-        same image, it may be said that they are absent.
-    plane : {"axial", "coronal", "sagittal"}
-        What the directions of the image mean when it is oriented.
+    settings : DialogueSettings, optional
 
     Raises
     ------
     ValueError
         When two labels have one name.
     """
+    settings = settings or DialogueSettings()
     named = {value: anatomy.normalise(name) for value, name in names.items()}
     if len(set(named.values())) < len(named):
         raise ValueError(f"two labels have one name: {sorted(named.values())}")
     areas = relations.count_areas(label_map)
-    visible = {v: n for v, n in named.items() if areas.get(v, 0) >= min_px}
+    visible = {v: n for v, n in named.items() if areas.get(v, 0) >= settings.min_px}
     shown = {n for v, n in named.items() if v in areas}
-    absent = absent_names(shown, {anatomy.normalise(n) for n in known}, anatomy)
+    absent = absent_names(shown, {anatomy.normalise(n) for n in settings.known}, anatomy)
     foreign = foreign_names(named.values(), anatomy)
-    scene = Scene(
-        visible, absent, foreign, label_map, relations.DIRECTIONS[plane if oriented else ""], oriented
-    )
-    return Script(scene, anatomy, rng, held_out).write(rounds, absent_rate, chat_rate)
+    directions = relations.DIRECTIONS[settings.plane if oriented else ""]
+    scene = Scene(visible, absent, foreign, label_map, directions, oriented)
+    script = Script(scene, anatomy, rng, settings.held_out)
+    return script.write(settings.rounds, settings.absent_rate, settings.chat_rate)
 
 
 def make_text_dialogue(
@@ -115,7 +128,7 @@ def make_text_dialogue(
 
 
 def absent_names(shown: set[str], known: set[str], anatomy: Anatomy) -> tuple[str, ...]:
-    """Return what is labelled wherever it shows and has no pixel here, nor a part or a whole that has."""
+    """Return known structures without a pixel on this plane, none of whose parts or wholes has one."""
     kin = {a for n in shown for a in (n, *anatomy.ancestors(n))}
     return tuple(sorted(n for n in known - kin if not kin & set(anatomy.ancestors(n))))
 

@@ -205,7 +205,7 @@ class Script:
         return None
 
     def _function(self) -> Turn | None:
-        """Ask by what a structure does; where that mentions an earlier mask, mostly point at the mask."""
+        """Ask for a structure by its function; if that mentions an earlier mask, mostly point at the mask."""
         options = []
         for value in self._fresh():
             structure = self._structure(value)
@@ -304,7 +304,7 @@ class Script:
         return None
 
     def _part(self) -> Turn | None:
-        """Ask for all parts of a whole, or for the one beside a part that is there already."""
+        """Ask for all parts of a whole, or for the part beside one that has a mask already."""
         latest = {m[2]: m for m in self._masks()}
         for value in self._fresh():
             parent = self.anatomy.ancestors(self.scene.visible[value])[:1]

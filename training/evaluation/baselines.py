@@ -1,4 +1,4 @@
-"""What a mask is worth when the true box is given away: fill it, or threshold in it. Knows no model.
+"""Baselines that know the true box: fill it, or threshold inside it. Knows no model.
 
 They are floors that use more than a question does: a model that is asked in words and beats them has seen
 the structure, one that does not may only have found the place.

@@ -1,4 +1,4 @@
-"""LiteMedSAM as released, told where to look: its own prompt encoder and decoder, and the true box.
+"""LiteMedSAM as released, with its own prompt encoder and decoder and the true box as prompt.
 
 A baseline. Our decoder is trained on; this one is not. The image encoder is shared, as it stays frozen.
 Knows no language.

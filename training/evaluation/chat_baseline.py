@@ -42,7 +42,7 @@ def load_base(preset: str | Path, seed: int = 0) -> tuple[nn.Module, object]:
 def compare_chat(
     predictor: Predictor, base: tuple[nn.Module, object], question: str, answer: str, limit: int = 96
 ) -> tuple[bool, bool]:
-    """Compare the chat answer to a first question with what the base model says to it.
+    """Compare the chat answer to a first question with the base model's answer.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ Knows no session; draws no picture (docs/make_sheets.py does).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from napari_mediround.training.evaluation.questioning import MAX_ROUNDS, Setting
 if TYPE_CHECKING:
     from napari_mediround.inference.predictor import Predictor
 
-__all__ = ["Evaluation", "Settings", "evaluate_dataset", "evaluate_sets", "format_table"]
+__all__ = ["Evaluation", "Settings", "evaluate_dataset"]
 
 Progress = Callable[[int, int, str], None]
 """Called with cases done, cases in all, and what is being read."""
@@ -91,7 +91,7 @@ class Evaluation:
             self._add([a.score(subject) for a in answers if a.truth.sum() >= self.settings.min_px])
 
     def _entries(self, folder: Path) -> list[int]:
-        """Return which of the cases that `read_cases` gives are asked about; note what is left out."""
+        """Choose the cases to ask about from those of `read_cases`; note the ones left out."""
         cases, split = read_table(folder)["cases"], self.settings.split
         if any("split" in case for case in cases):
             cases = [case for case in cases if case.get("split") == split]
@@ -206,29 +206,3 @@ def evaluate_dataset(
         raise UnreadableFileError(dataset, "there is no set.json in it", remedy)
     run.run_sets(folders)
     return run.report()
-
-
-def evaluate_sets(
-    segmenter: Predictor, folders: Iterable[Path], out: Path | None = None, settings: Settings | None = None
-) -> str:
-    """Evaluate several sets and return one Markdown table; `out` is a folder for the report of each."""
-    reports = {}
-    for folder in map(Path, folders):
-        file = Path(out) / f"{folder.name}.json" if out else None
-        reports[folder.name] = evaluate_dataset(segmenter, folder, out=file, settings=settings)
-    return format_table(reports)
-
-
-def format_table(reports: dict[str, dict]) -> str:
-    """Return a Markdown table, one row a set and structure, of reports by name of the set."""
-    lines = [
-        "| set | structure | n | Dice (95 %, by subject) | IoU | box filled | Otsu in box | seg rate |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for name, report in reports.items():
-        for structure, row in report["per_structure"].items():
-            low, high = row["dice_low"], row["dice_high"]
-            interval = "" if low is None else f" ({low:.2f}–{high:.2f})"
-            rest = " | ".join(f"{row[k]:.2f}" for k in ("giou", "box_fill_dice", "otsu_dice", "seg_rate"))
-            lines.append(f"| {name} | {structure} | {row['n']} | {row['dice']:.2f}{interval} | {rest} |")
-    return "\n".join(lines) + "\n"

@@ -160,7 +160,7 @@ def _by_set(group: Group) -> dict[str, list[Outcome]]:
 
 
 def _balance(group: Group, value: Callable[[Outcome], float]) -> float | None:
-    """Return a mean in which every set weighs the same, however many masks it has."""
+    """Return the mean over sets: each set weighs the same, however many masks it has."""
     means = [np.mean([value(o) for o in own]) for own in _by_set(group).values()]
     return _round(np.mean(means)) if means else None
 
@@ -246,7 +246,7 @@ def find_kinds(told: Group, seed: int) -> dict:
 
 
 def find_correction(talked: Group, seed: int) -> dict:
-    """Return what correction changes over whole dialogues, both ways of it, against none."""
+    """Compare whole dialogues with correction, in both ways, with dialogues without correction."""
     return {
         way: compare(pair(talked, way, OFF), _difference, seed)
         | {"corrected": sum(o.corrected for o in talked if o.way == way)}
@@ -279,7 +279,7 @@ def find_references(talked: Group, seed: int) -> dict:
 
 
 def find_conversation(talked: Group, seed: int) -> dict:
-    """Return what keeps a later round from being as good as it could be, question by question.
+    """Report, question by question, why later rounds score less than they could.
 
     "length": a question that points at no mask, in its round against asked first. "propagation": one that
     does, with the masks that the model gave against with the labels.

@@ -20,7 +20,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import SettingsError
 from napari_mediround.training.annotator import dices_by_clicks
 from napari_mediround.training.data.sets import Case, LabelledPlane, choose_planes
-from napari_mediround.training.dialogues.draw import Dialogue, make_dialogue
+from napari_mediround.training.dialogues.draw import Dialogue, DialogueSettings, make_dialogue
 from napari_mediround.training.evaluation.box_baseline import BoxedLiteMedSam, find_boxed
 from napari_mediround.training.evaluation.chat_baseline import compare_chat, load_base
 from napari_mediround.training.evaluation.evaluate import Evaluation, spread
@@ -71,14 +71,14 @@ class FullEvaluation(Evaluation):
             outcomes_path(self.out).unlink(missing_ok=True)
 
     def run_dialogues(self, file: Path, root: Path) -> None:
-        """Refuse: an MR-MedSeg file says nothing of what else an image shows.
+        """Refuse a file of MR-MedSeg: it does not say which other structures an image shows.
 
         Raises
         ------
         SettingsError
             Always.
         """
-        raise SettingsError(f"{file.name} holds dialogues. --full needs labelled sets; leave it out.")
+        raise SettingsError(f"{file.name} holds dialogues, but --full needs labelled sets. Leave --full out.")
 
     def report(self) -> dict:
         """Return the report of `Evaluation`, and "findings" of a complete run."""
@@ -184,18 +184,9 @@ class FullEvaluation(Evaluation):
 
 def write_dialogue(scenery: Scenery, plane: LabelledPlane, rng: np.random.Generator, min_px: int) -> Dialogue:
     """Write six rounds about a plane, in trained wordings, every one with a mask to find."""
-    return make_dialogue(
-        scenery.labels,
-        scenery.names,
-        plane.oriented,
-        rng,
-        load_anatomy(),
-        rounds=(MAX_ROUNDS, MAX_ROUNDS),
-        min_px=min_px,
-        absent_rate=0.0,
-        chat_rate=0.0,
-        plane=plane.view,
-    )
+    rounds = (MAX_ROUNDS, MAX_ROUNDS)
+    settings = DialogueSettings(rounds, min_px, absent_rate=0.0, chat_rate=0.0, plane=plane.view)
+    return make_dialogue(scenery.labels, scenery.names, plane.oriented, rng, load_anatomy(), settings)
 
 
 def describe_plane(plane: LabelledPlane, subject: str) -> Scenery:
@@ -212,5 +203,5 @@ def describe_plane(plane: LabelledPlane, subject: str) -> Scenery:
 
 
 def outcomes_path(report: Path) -> Path:
-    """Return where the outcomes of a report stand: beside it, with the ending ``.jsonl``."""
+    """Return the path of a report's outcomes: beside the report, ending in ``.jsonl``."""
     return Path(report).expanduser().with_suffix(".jsonl")

@@ -17,7 +17,7 @@ from napari_mediround.training.evaluation.metrics import Score
 
 @dataclass(frozen=True)
 class Outcome:
-    """One question and what came of it.
+    """One question and the score of its answer.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Answer, Conversation
-from napari_mediround.training.dialogues.draw import make_dialogue
+from napari_mediround.training.dialogues.draw import DialogueSettings, make_dialogue
 from napari_mediround.training.dialogues.turns import Turn
 from napari_mediround.training.evaluation.metrics import Score
 from napari_mediround.training.evaluation.outcomes import Outcome
@@ -34,11 +34,16 @@ def draw_turn(
 ) -> Turn | None:
     """Draw first questions about a plane until one is wanted; None when none of 30 is.
 
-    `options` are those of `make_dialogue`; sides are not spoken of beyond the names.
+    `options` are those of `DialogueSettings`; sides are not spoken of beyond the names.
     """
     for _ in range(_TRIES):
         dialogue = make_dialogue(
-            scenery.labels, scenery.names, False, rng, load_anatomy(), rounds=(1, 1), **options
+            scenery.labels,
+            scenery.names,
+            False,
+            rng,
+            load_anatomy(),
+            DialogueSettings(rounds=(1, 1), **options),
         )
         if wanted(dialogue.turns[0]):
             return dialogue.turns[0]
@@ -103,7 +108,7 @@ def ask_chat(segmenter: Predictor, scenery: Scenery, seed: list[int]) -> tuple[s
 def _count_masks(
     part: str, way: str, scenery: Scenery, turn: Turn, structure: str, answer: Answer
 ) -> Outcome:
-    """Score an answer that should show nothing: `kind` says what came instead of a mask."""
+    """Score an answer that should contain no mask; `kind` says which kind of answer came."""
     shown = [target.mask.area for target in answer.targets if target.mask.area]
     said = "mask" if shown else "absent" if answer.absent else "empty" if answer.targets else "chat"
     score = Score(structure, scenery.subject, 1, 0, sum(shown), 0, answered=bool(shown))

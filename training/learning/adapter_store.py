@@ -65,9 +65,9 @@ class AdapterStore:
         self.folder = Path(project) / FOLDER
 
     def names(self) -> list[str]:
-        """Return the names of the adapters, oldest first."""
-        there = [p for p in self.folder.glob("*") if is_adapter(p)] if self.folder.exists() else []
-        return [p.name for p in sorted(there, key=lambda p: (self.card(p.name).get("made", ""), p.name))]
+        """Return the names of the adapters, oldest first. One whose card is not written yet is not there."""
+        whole = [p.name for p in self.folder.glob("*") if is_adapter(p) and (p / CARD).is_file()]
+        return sorted(whole, key=lambda name: (self.card(name).get("made", ""), name))
 
     def path(self, name: str) -> Path:
         """Return the folder of an adapter.
@@ -79,7 +79,7 @@ class AdapterStore:
         """
         if not _NAME.fullmatch(name) or not is_adapter(self.folder / name):
             known = ", ".join(self.names()) or "none yet; learn from corrections first"
-            raise AdapterError(f"There is no adapter {name!r} in this project. There are: {known}.")
+            raise AdapterError(f"This project has no adapter {name!r}. It has: {known}.")
         return self.folder / name
 
     def card(self, name: str) -> dict:
@@ -149,7 +149,7 @@ class AdapterStore:
             if not card.get("gate", {}).get("wins") and not reason.strip():
                 says = card.get("gate", {}).get("words", "It was not measured.")
                 raise AdapterError(
-                    f"{name} may not go live by itself: {says} Give a reason to use it all the same."
+                    f"{name} does not go live by itself: {says} To use it anyway, give a reason."
                 )
         self._switch(name, reason.strip() or ("won" if name else "none chosen"))
 
@@ -163,7 +163,7 @@ class AdapterStore:
         """
         switches = self.history()
         if not switches:
-            raise AdapterError("No adapter was live yet, so there is nothing to go back to.")
+            raise AdapterError("No adapter has been live yet, so there is nothing to go back to.")
         before = _before(switches)
         if before:
             read_adapter(self.path(before))
@@ -183,7 +183,7 @@ class AdapterStore:
         """
         shares = list(shares or [1 / len(names)] * len(names))
         if len(names) < 2 or len(shares) != len(names):
-            raise AdapterError("Name at least two adapters, and as many shares as adapters.")
+            raise AdapterError("Name at least two adapters, and one share for each.")
         parts = [read_adapter(self.path(name)) for name in names]
         cards = [card for _, _, card in parts]
         shapes = [shape for _, shape, _ in parts]
@@ -192,7 +192,7 @@ class AdapterStore:
         }
         if len(places) > 1:
             raise AdapterError(
-                "These adapters were learned on different weights or places and cannot be merged."
+                "These adapters were learned on different weights or layers and cannot be merged."
             )
         merged = {key: _merge(key, [state[key] for state, _, _ in parts], shares) for key in parts[0][0]}
         ranks = sum(s.language_rank for s in shapes), sum(s.head_rank for s in shapes)

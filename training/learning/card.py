@@ -19,12 +19,12 @@ def card_to_html(card: dict) -> str:
         head.append("merged from " + escape(", ".join(card["merged"])))
     head += [escape(f"{share} of {whole}") for whole, share in card.get("share", {}).items()]
     if card.get("imported"):
-        head.append("from elsewhere")
+        head.append("imported")
     if not card.get("finished", True):
         head.append("cancelled at its last good step")
     words = escape(gate.get("words", "Not measured on this project's held-out patients."))
     if seconds := gate.get("seconds_saved"):
-        words += f" About {seconds:+.0f} s of your time saved a mask."
+        words += f" About {seconds:+.0f} s of your time saved per mask."
     rows = "".join(
         f"<tr><td>{escape(name)}</td>{_cells(before, after)}</tr>" for name, before, after in _measured(gate)
     )

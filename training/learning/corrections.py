@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,9 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.verdicts import Prompts
-from napari_mediround.domain.windows import choose_window, render_plane
-from napari_mediround.inference.cache import hash_image
+from napari_mediround.domain.windows import choose_window, hash_image, render_plane
 from napari_mediround.journal import Event, History, Journal, State
-from napari_mediround.journal.entries import RoundAsked, VerdictGiven
+from napari_mediround.journal.entries import MasksImported, RoundAsked, VerdictGiven
 from napari_mediround.training.learning.samples import JudgedMask, JudgedRound
 
 FindStudy = Callable[[str], Study | None]
@@ -69,27 +69,49 @@ def read_rounds(
 
 
 def judged_rounds(history: History) -> Iterator[tuple[Event, Conversation, tuple[JudgedMask, ...]]]:
-    """Yield each round with a verdict, the conversation before it as it then was, and its masks now."""
+    """Yield each round with a verdict, the conversation before the round at that time, and its masks now."""
     given: dict[int, list[VerdictGiven]] = {}
     for event in history.standing:
         for mark in event.entry.marks if isinstance(event.entry, VerdictGiven) else ():
             given.setdefault(mark.label, []).append(event.entry)
     labels, state = history.state.labels, State()
     for event in history.standing:
-        if isinstance(event.entry, RoundAsked):
-            values = range(event.entry.first_label, event.entry.first_label + len(event.entry.round.targets))
+        after = state.after(event.entry, event.seq)
+        for asked, before in _asked(event, state, after):
+            first, targets = asked.entry.first_label, asked.entry.round.targets
+            values = range(first, first + len(targets))
             if any(value in given for value in values):
-                before = replace(state, head=event.entry.round.parent or 0).conversation
-                targets = zip(values, event.entry.round.targets, strict=True)
-                masks = [_make_mask(t.structure, t.mask, labels[v], given.get(v, [])) for v, t in targets]
-                absent = event.entry.round.answer.absent
+                pairs = zip(values, targets, strict=True)
+                masks = [
+                    _make_mask(t.structure, t.mask, labels[v], given.get(v, []))
+                    for v, t in pairs
+                    # A margin in words, or another name, says nothing of where what was asked for ends.
+                    if not labels[v].recipes and labels[v].structure == t.structure
+                ]
+                absent = asked.entry.round.answer.absent
                 if found := tuple(mask for mask in masks if not _is_absent(mask, absent)):
-                    yield event, before, found
-        state = state.after(event.entry, event.seq)
+                    yield asked, before(), found
+        state = after
+
+
+def _asked(event: Event, state: State, after: State) -> Iterator[tuple[Event, Callable[[], Conversation]]]:
+    """Yield each round of an event as if it was asked for alone, and what returns the conversation before.
+
+    Those of an import follow each other: a mask on a further plane points at the one that it goes on from.
+    """
+    entry = event.entry
+    if isinstance(entry, RoundAsked):
+        yield event, lambda: replace(state, head=entry.round.parent or 0).conversation
+    elif isinstance(entry, MasksImported):
+        rounds = after.conversation.rounds
+        for drafted in entry.rounds:
+            first = rounds[drafted.index - 1].first_number
+            before = partial(Conversation, rounds[: drafted.index - 1])
+            yield replace(event, entry=RoundAsked(drafted, first, entry.model)), before
 
 
 def _is_absent(mask: JudgedMask, absent: tuple[str, ...]) -> bool:
-    """Whether an empty mask says that its structure is not on the plane: there is no mask to learn."""
+    """Whether an empty mask means that its structure is not on the plane: nothing to learn."""
     said = mask.verdict == "accepted" or (not mask.verdict and mask.structure in absent)
     return said and not mask.after.area
 
@@ -114,7 +136,7 @@ def _make_mask(structure: str, before: Mask, label, verdicts: list[VerdictGiven]
 def _make_round(
     event: Event, before: Conversation, masks: tuple[JudgedMask, ...], study: Study, subject: str
 ) -> JudgedRound | None:
-    """Return the round with the planes it speaks of; None when one is not what the model saw."""
+    """Return the round with its planes; None if a plane differs from the one that the model saw."""
     asked: Round = event.entry.round
     sources = [asked, *(before.rounds[reference.round - 1] for reference in asked.references)]
     images: dict[str, NDArray[np.uint8]] = {}

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.errors import CancelledError
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.training.annotator import dices_by_clicks
 from napari_mediround.training.evaluation.metrics import dice
 from napari_mediround.training.evaluation.questioning import choose_target
-from napari_mediround.training.learning.samples import JudgedRound, Lesson, write_lesson
+from napari_mediround.training.learning.samples import JudgedRound, Sample, write_sample
 from napari_mediround.training.learning.steps import Stage
 
 TARGET, MOST_CLICKS = 0.85, 10
@@ -59,7 +59,7 @@ class Measured:
     reached: bool
 
 
-def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Measured]:
+def measure_round(predictor: Predictor, round_: JudgedRound) -> list[Measured]:
     """Ask a round again, click until each mask is good, and compare with the masks that the person left."""
     for key, image in round_.images.items():
         if key != round_.image:
@@ -78,28 +78,26 @@ def measure_round(predictor: AdaptedPredictor, round_: JudgedRound) -> list[Meas
     return found
 
 
-def count_clicks(
-    predictor: AdaptedPredictor, mask: Mask | None, truth: NDArray[np.bool_]
-) -> tuple[int, bool]:
+def count_clicks(predictor: Predictor, mask: Mask | None, truth: NDArray[np.bool_]) -> tuple[int, bool]:
     """Return the number of simulated clicks until a mask reaches `TARGET`, and whether it does."""
     dices = dices_by_clicks(predictor, mask, truth, MOST_CLICKS, TARGET)
     return len(dices) - 1, dices[-1] >= TARGET
 
 
 @torch.no_grad()
-def measure_bundled(predictor: AdaptedPredictor, lessons: Sequence[Lesson]) -> dict[str, float]:
+def measure_bundled(predictor: Predictor, samples: Sequence[Sample]) -> dict[str, float]:
     """Return mean Dice on bundled planes, and the share of right tokens in the answers."""
     stage, overlaps, words = Stage(predictor.model), [], []
-    for lesson in lessons:
-        read = stage.read(lesson)
+    for sample in samples:
+        read = stage.read(sample)
         words.append(read.right)
-        masks = (stage.decode(lesson, read.states)[0].logits > 0).cpu().numpy()
-        overlaps += [dice(mask, truth) for mask, truth in zip(masks, lesson.masks, strict=True)]
+        masks = (stage.decode(sample, read.states)[0].logits > 0).cpu().numpy()
+        overlaps += [dice(mask, truth) for mask, truth in zip(masks, sample.masks, strict=True)]
     return {"dice": float(np.mean(overlaps)), "words": float(np.mean(words)), "n": len(overlaps)}
 
 
 def measure(
-    predictor: AdaptedPredictor,
+    predictor: Predictor,
     adapter: Path | None,
     rounds: Sequence[JudgedRound],
     touched: frozenset[str],
@@ -111,7 +109,7 @@ def measure(
 
     Parameters
     ----------
-    predictor : AdaptedPredictor
+    predictor : Predictor
         Its adapter is changed.
     adapter : Path or None
         Adapter to measure; None for the model without adapter.
@@ -136,12 +134,12 @@ def measure(
             raise CancelledError("Cancelled.")
         progress(done, len(rounds))
         found += measure_round(predictor, round_)
-    lessons = [write_lesson(predictor.model, round_, predictor.encode) for round_ in bundled]
+    samples = [write_sample(predictor.model, round_, predictor.encode) for round_ in bundled]
     result = {
         "touched": summarise([m for m in found if m.structure in touched]),
         "untouched": summarise([m for m in found if m.structure not in touched]),
     }
-    return result | ({"bundled": measure_bundled(predictor, lessons)} if lessons else {})
+    return result | ({"bundled": measure_bundled(predictor, samples)} if samples else {})
 
 
 def summarise(found: Sequence[Measured], parts: bool = True) -> dict:
@@ -175,7 +173,7 @@ def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
         Mean time of a click at this site; None if nobody clicked.
     """
     if not new["touched"]["n"]:
-        words = "No held-out patient shows a structure that was corrected. It does not win."
+        words = "No held-out patient has a corrected structure. It does not win."
         return {"wins": False, "better": False, "words": words, "old": old, "new": new}
     gain = new["touched"]["dice"] - old["touched"]["dice"]
     saved = old["touched"]["clicks"] - new["touched"]["clicks"]
@@ -186,7 +184,7 @@ def decide(old: dict, new: dict, seconds_a_click: float | None = None) -> dict:
     }
     better = (gain >= GAIN and saved > -CLICKS_GAIN) or (gain >= 0 and saved >= CLICKS_GAIN)
     forgotten = [f"{what} fell by {fall:.3f}" for what, fall in lost.items() if fall > LOSS]
-    words = f"Dice {gain:+.3f}, {saved:+.2f} clicks saved a mask on {new['touched']['n']} held-out masks"
+    words = f"Dice {gain:+.3f}, {saved:+.2f} clicks saved per mask on {new['touched']['n']} held-out masks"
     words += "; " + " and ".join(forgotten) if forgotten else ""
     verdict = "It wins." if better and not forgotten else "It does not win."
     return {

@@ -22,7 +22,7 @@ from napari_mediround.errors import (
     SettingsError,
     TooFewCorrectionsError,
 )
-from napari_mediround.inference.adapting import AdaptedPredictor
+from napari_mediround.inference.predictor import Predictor
 from napari_mediround.journal import Journal
 from napari_mediround.model.adapter import hash_base
 from napari_mediround.training.evaluation.evaluate import spread
@@ -33,12 +33,12 @@ from napari_mediround.training.learning.gate import decide, measure
 from napari_mediround.training.learning.plot import Panel, draw_panels
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
 from napari_mediround.training.learning.rehearsal import load_rehearsal
-from napari_mediround.training.learning.routine import Learner
+from napari_mediround.training.learning.routine import Learner, Samples
 from napari_mediround.training.learning.samples import (
     JudgedRound,
     shown_structures,
     touched_structures,
-    write_lesson,
+    write_sample,
 )
 from napari_mediround.training.learning.split import Split, choose_checks, choose_latest, divide
 
@@ -95,11 +95,14 @@ class Corrections:
         Rounds of patients that teach, and of patients that test.
     notes : list of str
         What was left out, and why.
+    most_tested : int
+        Largest number of testing rounds that are asked, evenly spaced.
     """
 
     learn: list[JudgedRound]
     test: list[JudgedRound]
     notes: list[str]
+    most_tested: int = MOST_TESTED
 
     @property
     def touched(self) -> frozenset[str]:
@@ -108,7 +111,7 @@ class Corrections:
 
     @property
     def compared(self) -> frozenset[str]:
-        """Those of them that a patient kept apart shows too: without one nothing can be decided."""
+        """Those of them that a test patient has too; without one, nothing can be decided."""
         return self.touched & shown_structures(self.test)
 
 
@@ -132,34 +135,27 @@ def read_corrections(project: Path, journal: Journal) -> Corrections:
 def learn_from_corrections(
     project: Path,
     journal: Journal,
-    predictor: AdaptedPredictor,
+    predictor: Predictor,
     settings: LearningSettings | None = None,
     report: Report | None = None,
     cancelled: Cancelled | None = None,
     corrections: Corrections | None = None,
-    most_tested: int = MOST_TESTED,
 ) -> Outcome:
     """Learn an adapter from a project's corrections and make it live if it wins.
 
     Parameters
     ----------
-    project : Path
-        Its folder.
-    journal : Journal
-        Journal of the project, open for reading at least.
-    predictor : AdaptedPredictor
+    project, journal : Path, Journal
+        Folder of the project, and its journal, open for reading at least.
+    predictor : Predictor
         Is copied, so that it can answer meanwhile. If `live` of the result is true, give it the new adapter:
         ``predictor.use_adapter(AdapterStore(project).live_path)``.
     settings : LearningSettings, optional
         The recipe.
-    report : callable, optional
-        Called with a `Progress` after each step, on the calling thread.
-    cancelled : callable, optional
-        Asked after each step.
+    report, cancelled : callable, optional
+        Called with a `Progress` after each step, on the calling thread; asked after each step.
     corrections : Corrections, optional
         Rounds that were read and divided before.
-    most_tested : int
-        Of the rounds that test so many are asked, evenly spaced.
 
     Raises
     ------
@@ -180,7 +176,7 @@ def learn_from_corrections(
     learn, checked = choose_checks(choose_latest(found.learn, MOST_LEARNED))
     rehearsed = load_rehearsal()[0]
     parts = _write_lessons(own, (learn, checked, rehearsed), report, cancelled)
-    learner = Learner(own.model, *parts, settings, project / FOLDER, report, cancelled)
+    learner = Learner(own.model, Samples(*parts), settings, project / FOLDER, report, cancelled)
     if not learner.accelerator.is_main_process:  # it helps, and keeps nothing
         return Outcome("", False, learner.run().finished, "", {})
     with _alone(project):
@@ -189,19 +185,18 @@ def learn_from_corrections(
             words = "Nothing was better than before." if learned.finished else "Cancelled before a good step."
             return Outcome("", False, learned.finished, words, {}, tuple(found.notes))
         store = AdapterStore(project)
-        card = _make_card(own, journal, found, settings, learned)
-        name = store.add(learned.state, settings.shape, card)
+        name = store.add(learned.state, settings.shape, _make_card(own, journal, found, settings, learned))
         _plot(learned, store.path(name) / "learning.png")
         if not learned.finished:
             words = f"Cancelled; {name} is the last good step, and was not measured."
             return Outcome(name, False, False, words, store.card(name), tuple(found.notes))
-        return _use_the_winner(_Gate(project, found, own, report, cancelled, most_tested), name)
+        return _use_the_winner(_Gate(project, found, own, report, cancelled), name)
 
 
 def measure_adapter(
     project: Path,
     journal: Journal,
-    predictor: AdaptedPredictor,
+    predictor: Predictor,
     name: str,
     report: Report | None = None,
     cancelled: Cancelled | None = None,
@@ -232,22 +227,22 @@ def _alone(project: Path):
             yield
     except Timeout as error:
         raise SettingsError(
-            "This project learns already, in this or another window. Wait for it, or cancel it there."
+            "This project is already learning, here or in another window. Wait for it, or cancel it there."
         ) from error
 
 
-def _write_lessons(own: AdaptedPredictor, parts: Sequence[Sequence[JudgedRound]], report: Report, cancelled):
+def _write_lessons(own: Predictor, parts: Sequence[Sequence[JudgedRound]], report: Report, cancelled):
     """Return the samples of each part; planes without a cached embedding are encoded."""
     total, done, written = sum(map(len, parts)), 0, []
     for part in parts:
-        lessons = []
+        samples = []
         for round_ in part:
             if cancelled():
                 raise CancelledError("Cancelled.")
             report(Progress("reading", done, total, 0.0, None, None, 0.0, 0.0))
-            lessons.append(write_lesson(own.model, round_, own.encode))
+            samples.append(write_sample(own.model, round_, own.encode))
             done += 1
-        written.append(lessons)
+        written.append(samples)
     return written
 
 
@@ -258,27 +253,24 @@ class _Gate:
     ----------
     project : Path
     found : Corrections
-    own : AdaptedPredictor
+    own : Predictor
         Its adapter is changed meanwhile.
     report, cancelled : callable or None
         As of `learn_from_corrections`.
-    most_tested : int
-        Of the rounds that test so many are asked, evenly spaced.
     """
 
     def __init__(
         self,
         project: Path,
         found: Corrections,
-        own: AdaptedPredictor,
+        own: Predictor,
         report: Report | None,
         cancelled: Cancelled | None,
-        most_tested: int = MOST_TESTED,
     ) -> None:
         self.store, self.found = AdapterStore(project), found
         self._own, self._bundled = own, load_rehearsal()[1]
         self._report, self._cancelled = report or (lambda p: None), cancelled or (lambda: False)
-        self._rounds = spread(found.test, most_tested)
+        self._rounds = spread(found.test, found.most_tested)
 
     @cached_property
     def _before(self) -> tuple[str, dict]:

@@ -125,7 +125,7 @@ class Learned:
 
     @property
     def is_new(self) -> bool:
-        """Whether it says or draws anything else than before."""
+        """Whether the adapter changes words or masks at all."""
         return self.step > 0 or any((value != 0).any() for n, value in self.state.items() if "lora_B" in n)
 
 
@@ -140,5 +140,7 @@ def read_learning(path: Path) -> LearningSettings:
     table = read_toml(path)
     values = table.pop("learning", {})
     if table:
-        raise SettingsError(f"{path}: {', '.join(table)} is not known. Settings stand in [learning].")
+        raise SettingsError(
+            f"{path}: {', '.join(table)} is not known. Settings belong in the section [learning]."
+        )
     return to_settings(LearningSettings, values, f"{path}, [learning]")

@@ -26,7 +26,7 @@ from napari_mediround.model.adapter import Adapter, hash_base
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.learning.calibration import Judgement, fit_calibration
 from napari_mediround.training.learning.recipe import Learned, LearningSettings, Progress
-from napari_mediround.training.learning.samples import Lesson, bend_lesson
+from napari_mediround.training.learning.samples import Sample, bend_sample
 from napari_mediround.training.learning.steps import Item, Stage
 from napari_mediround.training.stages.loop import save_checkpoint
 from napari_mediround.training.stages.losses import cosine_schedule, iou
@@ -53,6 +53,23 @@ class _Memory:
     log: list[dict] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What one run learns from.
+
+    Parameters
+    ----------
+    taught, checked : sequence of Sample
+        Samples to learn from, and samples to stop by, of other patients if there are enough.
+    bundled : sequence of Sample
+        Bundled samples against forgetting; some of them are drawn.
+    """
+
+    taught: Sequence[Sample]
+    checked: Sequence[Sample]
+    bundled: Sequence[Sample]
+
+
 class Learner:
     """One run of learning.
 
@@ -60,10 +77,8 @@ class Learner:
     ----------
     model : MediRound
         Model without an adapter, before and after.
-    lessons, checked : sequence of Lesson
-        Samples to learn from, and samples to stop by, of other patients if there are enough.
-    rehearsal : sequence of Lesson
-        Bundled samples against forgetting; some of them are drawn.
+    samples : Samples
+        What there is to learn from.
     settings : LearningSettings
         The recipe.
     folder : Path
@@ -82,9 +97,7 @@ class Learner:
     def __init__(
         self,
         model: MediRound,
-        lessons: Sequence[Lesson],
-        checked: Sequence[Lesson],
-        rehearsal: Sequence[Lesson],
+        samples: Samples,
         settings: LearningSettings,
         folder: Path,
         progress: Callable[[Progress], None] | None = None,
@@ -94,11 +107,13 @@ class Learner:
             from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.settings, self.folder = settings, folder
-        self.lessons, self.checked = list(lessons), list(checked)
-        drawn = np.random.default_rng([settings.seed, 4]).permutation(len(rehearsal))[: settings.bundled]
-        self.rehearsal = [rehearsal[k] for k in sorted(drawn)]
+        self.samples, self.checked = list(samples.taught), list(samples.checked)
+        drawn = np.random.default_rng([settings.seed, 4]).permutation(len(samples.bundled))
+        self.rehearsal = [samples.bundled[k] for k in sorted(drawn[: settings.bundled])]
         self._progress, self._cancelled = progress or (lambda _: None), cancelled or (lambda: False)
-        self._key = _fingerprint(hash_base(model), [*lessons, *checked, *rehearsal], settings)
+        self._key = _fingerprint(
+            hash_base(model), [*samples.taught, *samples.checked, *samples.bundled], settings
+        )
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step of clicks has no words
         self.accelerator = Accelerator(device_placement=False, kwargs_handlers=[unused])
         if min(settings.masks, settings.words_lessons) < self.accelerator.num_processes:
@@ -157,26 +172,26 @@ class Learner:
     @torch.no_grad()
     def _look_before(self) -> tuple[list[Tensor], dict[bool, list[list[Tensor]]]]:
         """Return the SEG vectors of each sample, and the masks of bundled samples, both before learning."""
-        reads = [self._stage("read", lesson) for lesson in self._everything]
-        self._fluent = all(read.right == 1.0 for read in reads[: len(self.lessons)])
+        reads = [self._stage("read", sample) for sample in self._everything]
+        self._fluent = all(read.right == 1.0 for read in reads[: len(self.samples)])
         self._states = [read.states for read in reads]
         aims = [read.vectors for read in reads]
         kept: dict[bool, list[list[Tensor]]] = {}
         for coarse in (True, False) if self.settings.coarse < self.settings.steps else (True,):
             kept[coarse] = [
-                list(self._stage("decode", lesson, read.states, coarse)[0].logits.sigmoid())
-                for lesson, read in zip(self.rehearsal, reads[len(self.lessons) :], strict=False)
+                list(self._stage("decode", sample, read.states, coarse)[0].logits.sigmoid())
+                for sample, read in zip(self.rehearsal, reads[len(self.samples) :], strict=False)
             ]
         return aims, kept
 
     @property
-    def _everything(self) -> list[Lesson]:
-        return [*self.lessons, *self.rehearsal, *self.checked]
+    def _everything(self) -> list[Sample]:
+        return [*self.samples, *self.rehearsal, *self.checked]
 
     @torch.no_grad()
     def _read_again(self) -> None:
         """Read all samples with the current language model."""
-        self._states = [self._stage("read", lesson).states for lesson in self._everything]
+        self._states = [self._stage("read", sample).states for sample in self._everything]
 
     @torch.no_grad()
     def _judgements(self) -> list[Judgement]:
@@ -185,18 +200,18 @@ class Learner:
         Uses samples that were not learned, as masks of learned ones are better than those to come.
         """
         found = []
-        for number, (lesson, states) in enumerate(zip(self._everything, self._states, strict=True)):
-            if number < len(self.lessons) and not lesson.refused.any():
+        for number, (sample, states) in enumerate(zip(self._everything, self._states, strict=True)):
+            if number < len(self.samples) and not sample.refused.any():
                 continue
-            decoded, judged = self._stage("decode", lesson, states)
+            decoded, judged = self._stage("decode", sample, states)
             masks = (decoded.logits > 0).cpu().float()
-            worth = iou(masks, torch.from_numpy(lesson.masks))
-            again = iou(masks, torch.from_numpy(lesson.refused))
+            worth = iou(masks, torch.from_numpy(sample.masks))
+            again = iou(masks, torch.from_numpy(sample.refused))
             for i, score in enumerate(judged.tolist()):
-                if lesson.refused[i].any():
+                if sample.refused[i].any():
                     if again[i] > 0.5:
                         found.append(Judgement(score, 0.0))
-                elif lesson.weights[i]:
+                elif sample.weights[i]:
                     found.append(Judgement(score, worth[i].item()))
         return found
 
@@ -205,12 +220,12 @@ class Learner:
     def _learn_words(self, memory: _Memory) -> bool:
         """Train the language model; return False if cancelled."""
         settings = self.settings
-        sure = [k for k, lesson in enumerate(self.lessons) if lesson.supervised]
+        sure = [k for k, sample in enumerate(self.samples) if sample.supervised]
         if memory.phase != "words" or self._fluent or not sure:
             memory.phase = "masks"
             return True
-        others = list(range(len(self.lessons), len(self.lessons) + len(self.rehearsal)))
-        everything = [*self.lessons, *self.rehearsal]
+        others = list(range(len(self.samples), len(self.samples) + len(self.rehearsal)))
+        everything = [*self.samples, *self.rehearsal]
         self._start = time.monotonic(), memory.step
         for step in range(memory.step, settings.words_steps):
             rng = np.random.default_rng([settings.seed, 0, step])
@@ -234,16 +249,16 @@ class Learner:
         settings, rank = self.settings, self.accelerator.process_index
         if not self._fluent:
             self._read_again()
-        everything, states, first = self._everything, self._states, len(self.lessons)
-        own = [(k, i) for k, lesson in enumerate(self.lessons) for i in np.flatnonzero(lesson.weights)]
-        chance = np.array([self.lessons[k].weights[i] for k, i in own])
-        others = [(first + k, i) for k, lesson in enumerate(self.rehearsal) for i in range(len(lesson.segs))]
+        everything, states, first = self._everything, self._states, len(self.samples)
+        own = [(k, i) for k, sample in enumerate(self.samples) for i in np.flatnonzero(sample.weights)]
+        chance = np.array([self.samples[k].weights[i] for k, i in own])
+        others = [(first + k, i) for k, sample in enumerate(self.rehearsal) for i in range(len(sample.segs))]
 
         @cache  # bent when drawn, as a run sees some lessons only; the stage knows each by its identity
-        def view(k: int, n: int) -> Lesson:
+        def view(k: int, n: int) -> Sample:
             if n == 0:
-                return self.lessons[k]
-            return bend_lesson(self.lessons[k], np.random.default_rng([settings.seed, 3, k, n - 1]))
+                return self.samples[k]
+            return bend_sample(self.samples[k], np.random.default_rng([settings.seed, 3, k, n - 1]))
 
         if memory.before == float("inf"):
             memory.before, memory.checked_dice = self._check(self._adapter.state())
@@ -284,16 +299,16 @@ class Learner:
         """
         learned = self._adapter.state()
         self._adapter.load(live)
-        states, first = self._states, len(self.lessons)
+        states, first = self._states, len(self.samples)
         last = first + len(self.rehearsal)
         items = [
-            Item(lesson, i, states[last + k][i])
-            for k, lesson in enumerate(self.checked)
-            for i in np.flatnonzero(lesson.weights)
+            Item(sample, i, states[last + k][i])
+            for k, sample in enumerate(self.checked)
+            for i in np.flatnonzero(sample.weights)
         ]
         kept = [
-            Item(lesson, 0, states[first + k][0], True, None, self._kept[True][k][0])
-            for k, lesson in enumerate(self.rehearsal)
+            Item(sample, 0, states[first + k][0], True, None, self._kept[True][k][0])
+            for k, sample in enumerate(self.rehearsal)
         ]
         means = [[x.mean().item() for x in self._stage("masks", part)] for part in (items, kept) if part]
         self._adapter.load(learned)
@@ -364,10 +379,10 @@ class Learner:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _fingerprint(base: str, lessons: Sequence[Lesson], settings: LearningSettings) -> str:
+def _fingerprint(base: str, samples: Sequence[Sample], settings: LearningSettings) -> str:
     """Return a hash of everything that a run depends on."""
     digest = hashlib.sha256(json.dumps([base, asdict(settings)]).encode())
-    for lesson in lessons:
-        digest.update(repr((lesson.pieces, lesson.weights.tolist())).encode())
-        digest.update(np.packbits(lesson.masks).tobytes())
+    for sample in samples:
+        digest.update(repr((sample.pieces, sample.weights.tolist())).encode())
+        digest.update(np.packbits(sample.masks).tobytes())
     return digest.hexdigest()

@@ -19,6 +19,7 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.question import Question
 from napari_mediround.model.features import ImageFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import SEG, compose_answer
@@ -157,7 +158,7 @@ class JudgedRound:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Sample:
     """A round as tensors.
 
     Parameters
@@ -219,7 +220,7 @@ def fit_mask(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
 
 
 @torch.no_grad()
-def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesson:
+def write_sample(model: MediRound, round_: JudgedRound, encode: Encode) -> Sample:
     """Turn a judged round into a sample.
 
     A propagated mask teaches no words: only its name is read, because its SEG vector came from the
@@ -236,18 +237,17 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     """
     features = {key: encode(image) for key, image in round_.images.items()}
     reader, own = DialogueReader(model, 1, 1), features[round_.image]
-    raw = {("image", round_.image): own.tokens}
 
     def describe(key: str, mask: Mask) -> tuple[Tensor, Tensor]:
         on_device = features[key].to(model.device, torch.float32)
         return model.describe_reference(on_device, mask.to_array())
 
     names = [mask.spoken for mask in round_.masks]
-    asked = round_.text, round_.conversation, round_.references
-    by_name = ask_by_name(names), Conversation(), ()
-    pieces = reader.compose(*(by_name if round_.carried else asked), round_.image, raw, describe)
+    asked = Question(round_.text, round_.conversation, round_.references, round_.image)
+    by_name = Question(ask_by_name(names), image=round_.image)
+    prompt = reader.compose(by_name if round_.carried else asked, own.tokens, describe)
     answer = model.template.answer(model.language.encode, compose_answer(names, list(round_.absent)))
-    start, seg = len(pieces), model.language.new_ids[SEG]
+    start, seg = len(prompt.pieces), model.language.new_ids[SEG]
     segs = [start + i - 1 for i, piece in enumerate(answer) if piece == seg]
     right = [m.verdict in ("accepted", "corrected") and m.reason != "wrong reference" for m in round_.masks]
     sure = all(right) and not round_.carried
@@ -258,11 +258,11 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
 
     before, after = squares(m.before for m in round_.masks), squares(m.after for m in round_.masks)
     rejected = np.array([m.verdict == "rejected" for m in round_.masks])
-    return Lesson(
+    return Sample(
         own.embedding[0].half().cpu(),
         model.fit_pixels(own.part)[0].half().cpu(),
-        pieces + answer,
-        {name: value.cpu() for name, value in raw.items()},
+        prompt.pieces + answer,
+        {name: value.cpu() for name, value in prompt.raw.items()},
         list(range(start - 1, start + len(answer) - 1)) if sure else [],
         segs,
         names,
@@ -274,13 +274,13 @@ def write_lesson(model: MediRound, round_: JudgedRound, encode: Encode) -> Lesso
     )
 
 
-def bend_lesson(lesson: Lesson, rng: np.random.Generator) -> Lesson:
+def bend_sample(sample: Sample, rng: np.random.Generator) -> Sample:
     """Return a sample with plane and masks bent alike and the same words."""
-    shown = np.stack([lesson.masks, lesson.emphasis > 1])
-    view = warp(View(lesson.embedding.float().numpy(), lesson.pixels.float().numpy(), shown), rng, 1.0)
+    shown = np.stack([sample.masks, sample.emphasis > 1])
+    view = warp(View(sample.embedding.float().numpy(), sample.pixels.float().numpy(), shown), rng, 1.0)
     masks, wrong = view.labels
     return replace(
-        lesson,
+        sample,
         embedding=torch.from_numpy(view.embedding).half(),
         pixels=torch.from_numpy(view.pixels).half(),
         masks=masks,

@@ -48,11 +48,11 @@ class Split:
             self.sides = {str(k): str(v) for k, v in table["patients"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SettingsError(
-                f"{self._path} is damaged ({error}). Put it back from a copy: without it no test would be "
-                "fair. To begin anew with new patients, delete it and the project's adapters."
+                f"{self._path} is damaged ({error}). Restore it from a copy: else patients who taught "
+                "could be tested. To begin again with new patients, delete it and the project's adapters."
             ) from error
         if set(self.sides.values()) - {"learn", "test"}:
-            raise SettingsError(f"{self._path}: a patient is on a side other than learn and test.")
+            raise SettingsError(f"{self._path}: a patient belongs neither to learn nor to test.")
 
     def patient_of(self, case: str, patient: str = "") -> str:
         """Return the patient of a case as first recorded; `patient` is the one its image names, or ""."""
@@ -96,9 +96,9 @@ def divide(
     masks, patients = count_lessons(learn, test)
     if masks < FEWEST_MASKS or not test:
         raise TooFewCorrectionsError(
-            f"So far {masks} accepted or corrected masks can teach and {len(test)} rounds can test, of "
+            f"{masks} accepted or corrected masks can teach and {len(test)} rounds can test, from "
             f"{patients} patients. Learning needs at least {FEWEST_MASKS} masks and {FEWEST_PATIENTS} "
-            "patients, one of whom is kept for the test. Accept or correct some more, of further patients."
+            "patients, one of whom is kept for the test. Accept or correct more masks, of more patients."
         )
     return learn, test
 

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mediround.model.context import resize
-from napari_mediround.model.features import Decoded, Seen
+from napari_mediround.model.features import Decoded, DecoderFeatures
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.learning.samples import Lesson
+from napari_mediround.training.learning.samples import Sample
 from napari_mediround.training.stages.losses import dice_loss, iou, mask_loss
 from napari_mediround.training.stages.prompts import decode_prompted
 
@@ -27,7 +27,7 @@ class Item:
 
     Parameters
     ----------
-    lesson : Lesson
+    sample : Sample
         Sample of the mask.
     index : int
         Index of the mask in the sample.
@@ -42,7 +42,7 @@ class Item:
         the sample.
     """
 
-    lesson: Lesson
+    sample: Sample
     index: int
     state: Tensor
     coarse: bool = False
@@ -82,30 +82,30 @@ class Stage(nn.Module):
     def __init__(self, model: MediRound) -> None:
         super().__init__()
         self.model = model
-        self._seen: dict[tuple[int, bool], tuple[Lesson, Seen]] = {}
+        self._seen: dict[tuple[int, bool], tuple[Sample, DecoderFeatures]] = {}
 
     def forward(self, what: str, *arguments):
         """Run "read", "words", "masks" or "decode", the methods of these names."""
         return getattr(self, what)(*arguments)
 
-    def read(self, lesson: Lesson) -> Read:
+    def read(self, sample: Sample) -> Read:
         """Read one sample with its right answer."""
         model, language = self.model, self.model.language
-        hidden = language.hidden(model.embed_pieces(lesson.pieces, lesson.raw))[0]
-        states = hidden[lesson.segs]
+        hidden = language.hidden(model.embed_pieces(sample.pieces, sample.raw))[0]
+        states = hidden[sample.segs]
         vectors = model.project_seg(states)
-        if not lesson.supervised:
+        if not sample.supervised:
             return Read(states, vectors, hidden.sum() * 0, 1.0)
-        wanted = torch.tensor([lesson.pieces[p + 1] for p in lesson.supervised], device=hidden.device)
-        logits = language.logits(hidden[lesson.supervised]).float()
+        wanted = torch.tensor([sample.pieces[p + 1] for p in sample.supervised], device=hidden.device)
+        logits = language.logits(hidden[sample.supervised]).float()
         right = (logits.argmax(1) == wanted).float().mean().item()
         return Read(states, vectors, F.cross_entropy(logits, wanted), right)
 
-    def words(self, lessons: Sequence[Lesson], aims: Sequence[Tensor]) -> Tensor:
+    def words(self, samples: Sequence[Sample], aims: Sequence[Tensor]) -> Tensor:
         """Return the loss (L,) of the words of samples; `aims` are the SEG vectors (N, C) to keep."""
         losses = []
-        for lesson, aim in zip(lessons, aims, strict=True):
-            read = self.read(lesson)
+        for sample, aim in zip(samples, aims, strict=True):
+            read = self.read(sample)
             moved = (read.vectors - aim).pow(2).mean() / aim.var().clamp_min(1e-6)
             losses.append(read.loss + moved)
         return torch.stack(losses)
@@ -116,16 +116,16 @@ class Stage(nn.Module):
         return torch.stack([loss for loss, _ in pairs]), torch.stack([dice for _, dice in pairs])
 
     def _mask(self, item: Item) -> tuple[Tensor, Tensor]:
-        device, lesson = self.model.device, item.lesson
-        masks = lesson.masks[item.index][None]
-        emphasis = torch.from_numpy(lesson.emphasis[item.index])[None].to(device)
-        seen = self._see(lesson, item.coarse)
+        device, sample = self.model.device, item.sample
+        masks = sample.masks[item.index][None]
+        emphasis = torch.from_numpy(sample.emphasis[item.index])[None].to(device)
+        seen = self._see(sample, item.coarse)
         vectors = self.model.project_seg(item.state[None].to(device))
         if item.seed is None:
             decoded = self.model.decode(seen, vectors)
         else:
             rng = np.random.default_rng(item.seed)
-            decoded = decode_prompted(self.model, seen, vectors, masks, lesson.prompts, rng)
+            decoded = decode_prompted(self.model, seen, vectors, masks, sample.prompts, rng)
         truth = torch.from_numpy(masks).to(device)
         logits = resize(decoded.logits[:, None], truth.shape[-2:])[:, 0]
         overlap = iou(logits.detach(), truth)
@@ -136,21 +136,21 @@ class Stage(nn.Module):
         return loss, (2 * overlap / (1 + overlap))[0]
 
     @torch.no_grad()
-    def _see(self, lesson: Lesson, coarse: bool) -> Seen:
+    def _see(self, sample: Sample, coarse: bool) -> DecoderFeatures:
         """Return the decoder features of a sample. They are kept, because learning does not change them."""
-        key = id(lesson), coarse
+        key = id(sample), coarse
         if key not in self._seen:
-            embedding = lesson.embedding[None].to(self.model.device).float()
-            pixels = lesson.pixels[None].to(self.model.device).float()
+            embedding = sample.embedding[None].to(self.model.device).float()
+            pixels = sample.pixels[None].to(self.model.device).float()
             seen = self.model.look(F.avg_pool2d(embedding, 2) if coarse else embedding, pixels)
-            self._seen[key] = lesson, seen  # with the lesson, so that no other gets its id
+            self._seen[key] = sample, seen  # with the sample, so that no other gets its id
         return self._seen[key][1]
 
-    def decode(self, lesson: Lesson, states: Tensor, coarse: bool = False) -> tuple[Decoded, Tensor]:
+    def decode(self, sample: Sample, states: Tensor, coarse: bool = False) -> tuple[Decoded, Tensor]:
         """Decode all masks of a sample by words; return masks and the logits of the judge (N,)."""
-        seen, vectors = self._see(lesson, coarse), self.model.project_seg(states.to(self.model.device))
+        seen, vectors = self._see(sample, coarse), self.model.project_seg(states.to(self.model.device))
         decoded = self.model.decode(seen, vectors)
-        embedding = lesson.embedding[None].to(self.model.device).float()
+        embedding = sample.embedding[None].to(self.model.device).float()
         if coarse:
             embedding = F.avg_pool2d(embedding, 2)
         judged = self.model.judge(vectors, embedding, decoded.logits, decoded.token, decoded.iou)

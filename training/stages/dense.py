@@ -19,7 +19,7 @@ from torch import Tensor
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import View, stack_views
-from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
+from napari_mediround.training.stages.loop import Loop, Memory, Schedule, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou
 from napari_mediround.training.stages.pixels import PixelStage, structure_weights
 
@@ -107,7 +107,9 @@ def train_dense(model: MediRound, folder: Path, out: Path, settings: DenseSettin
     stage = PixelStage(structures, model, settings.seed, ("context", "glance")).to(device)
     groups = stage.groups(settings.rate, vectors=settings.vector_rate)
     seed = (settings.seed, 5)
-    loop = Loop(out / "dense", groups, settings.steps, 100, seed, stage.keep, stage.recall, 0.05)
+    loop = Loop(
+        out / "dense", groups, Schedule(settings.steps, 100, 0.05), seed, Memory(stage.keep, stage.recall)
+    )
     row_of = {name: i for i, name in enumerate(structures)}
     for _, rng in loop:
         rows = [planes.draw(rng) for _ in range(settings.planes)]

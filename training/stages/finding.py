@@ -20,7 +20,7 @@ from napari_mediround.training.data.disguise import disguise
 from napari_mediround.training.data.pictures import Picture, load_shares
 from napari_mediround.training.data.planes import kept_for_judging
 from napari_mediround.training.data.planting import PAINTED
-from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
+from napari_mediround.training.stages.loop import Loop, Memory, Schedule, half_precision, mean_dice
 from napari_mediround.training.stages.losses import dice_loss, iou
 
 PICTURES = "pictures"
@@ -114,7 +114,7 @@ class Album(IterableDataset):
             yield self.draw(pictures[rng.integers(len(pictures))], rng)
 
     def draw(self, picture: Picture, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return one plane, disguised, with what is asked of it; see `__iter__`."""
+        """Return one disguised plane with its questions; see `__iter__`."""
         image, labels, mirrored, known = disguise(picture, rng, self.settings.size)
         shown = set(np.unique(labels).tolist())
         structures = self.called(picture, known, mirrored)
@@ -213,7 +213,13 @@ def train_finder(
         {"params": shared, "lr": settings.rate},
         {"params": [finder.query.weight], "lr": settings.query_rate, "weight_decay": 0.0},
     ]
-    loop = Loop(out / "finder", groups, settings.steps, 100, [settings.seed], keep, recall, settings.decay)
+    loop = Loop(
+        out / "finder",
+        groups,
+        Schedule(settings.steps, 100, settings.decay),
+        [settings.seed],
+        Memory(keep, recall),
+    )
     album.begin = loop.start
     ahead = {"prefetch_factor": 4} if settings.workers else {}
     batches = iter(DataLoader(album, settings.batch, num_workers=settings.workers, **ahead))

@@ -1,4 +1,4 @@
-"""Stage 1c: the decoder and the SEG projection together, on what the language model really says.
+"""Stage 1c: decoder and SEG projection together, on the language model's own states.
 
 The language model's hidden states for every structure it can name are collected once, in a bank. A step then
 runs the decoder only. Knows no text.
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 from napari_mediround.training.data.planes import Planes
-from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
+from napari_mediround.training.stages.loop import Loop, Memory, Schedule, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.pixels import DECODER_PARTS, draw_batch, structure_weights
 from napari_mediround.training.stages.projection import ask_plainly, fit_projection, read_vectors
@@ -77,11 +77,11 @@ def collect_bank(
 
 
 @torch.no_grad()
-def collect_landmarks(model: MediRound, bank: Path) -> Landmarks:
+def collect_landmarks(model: MediRound, bank: Path) -> Prototypes:
     """Return the prototypes: the structures of a bank, each with the mean of its SEG vectors."""
     states = torch.load(bank, map_location=model.device, weights_only=True)
     vectors = [model.project_seg(states[name]).mean(0) for name in states]
-    return Landmarks(tuple(states), torch.stack(vectors))
+    return Prototypes(tuple(states), torch.stack(vectors))
 
 
 def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettings) -> None:
@@ -100,7 +100,7 @@ def train_joint(model: MediRound, folder: Path, out: Path, settings: JointSettin
     groups = [{"params": decoder, "lr": settings.decoder_rate}, {"params": heads, "lr": settings.head_rate}]
     keep, recall = keeping(model)
     seed, device = (settings.seed, 3), model.device
-    loop = Loop(out / "joint", groups, settings.steps, 30, seed, keep, recall, 0.01, save_every=50)
+    loop = Loop(out / "joint", groups, Schedule(settings.steps, 30, 0.01), seed, Memory(keep, recall, 50))
     for _, rng in loop:
         batch = draw_batch(planes, weights, settings.planes, settings.masks, rng, settings.absent_share)
         states = torch.stack([bank[n][rng.integers(len(bank[n]))] for n in batch.names])

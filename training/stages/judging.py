@@ -24,7 +24,7 @@ from torch import Tensor
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import stack_views
-from napari_mediround.training.stages.loop import Descent
+from napari_mediround.training.stages.loop import Descent, Schedule
 from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.pixels import draw_batch, structure_weights
 from napari_mediround.training.stages.prompts import click_through, disturb
@@ -133,7 +133,7 @@ def fit_judge(
     mlp = model.judge.mlp.train()
     batches = -(-len(used) // BATCH)
     group = {"params": list(mlp.parameters()), "lr": settings.rate}
-    descent = Descent([group], settings.epochs * batches, 2 * batches, 0.05)
+    descent = Descent([group], Schedule(settings.epochs * batches, 2 * batches, 0.05))
     best, best_state = float("inf"), None
     for _ in range(settings.epochs):
         for rows in used[torch.randperm(len(used), generator=generator)].split(BATCH):
@@ -161,7 +161,7 @@ def fit_corrector(
     """Fit the corrector on disturbed vectors through the frozen decoder; return IoU before and after."""
     weights = weights_in(planes, bank)
     group = {"params": list(model.corrector.parameters()), "lr": settings.rate}
-    descent = Descent([group], settings.corrector_steps, 20, 0.01)
+    descent = Descent([group], Schedule(settings.corrector_steps, 20, 0.01))
     model.mask_decoder.requires_grad_(False)
     tail = []
     for step in range(settings.corrector_steps):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,42 @@ def save_checkpoint(path: Path, state: dict) -> None:
     write_whole(path, lambda part: torch.save(state, part))
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long a stage learns, and how its learning rates change.
+
+    Parameters
+    ----------
+    steps, warmup : int
+        Number of steps, and of those in which the rates rise.
+    weight_decay : float
+        Weight decay of groups without their own.
+    """
+
+    steps: int
+    warmup: int
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the checkpoints of a stage hold.
+
+    Parameters
+    ----------
+    keep : callable
+        Returns the content of a checkpoint, apart from optimiser and step.
+    recall : callable
+        Loads a checkpoint; returns False if the checkpoint does not fit, and the stage begins anew.
+    every : int
+        Steps from one checkpoint to the next.
+    """
+
+    keep: Callable[[], dict]
+    recall: Callable[[dict], bool]
+    every: int = 100
+
+
 class Descent:
     """AdamW with a linear warm-up, then half a cosine to 0; gradients clipped to norm 1.
 
@@ -32,15 +69,12 @@ class Descent:
     ----------
     groups : sequence of dict
         Parameter groups as torch takes them: "params", "lr" and others.
-    steps, warmup : int
-        Length of the schedule and of its warm-up.
-    weight_decay : float
-        Weight decay of groups without their own.
+    schedule : Schedule
     """
 
-    def __init__(self, groups: Sequence[dict], steps: int, warmup: int, weight_decay: float = 0.0) -> None:
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=weight_decay)
-        self.schedule = get_cosine_schedule_with_warmup(self.optimiser, warmup, steps)
+    def __init__(self, groups: Sequence[dict], schedule: Schedule) -> None:
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
+        self.schedule = get_cosine_schedule_with_warmup(self.optimiser, schedule.warmup, schedule.steps)
 
     def learn(self, loss: Tensor) -> None:
         """Take one optimiser step down the gradient of a loss."""
@@ -55,22 +89,20 @@ class Loop(Descent):
     """The steps of a stage. A new loop on the same path goes on from the last checkpoint.
 
     The loop yields each remaining step with a random generator for that step; its body calls `learn` once.
-    ``<path>.jsonl`` gets the means of every `log_every` steps. ``<path>.pt`` is saved every `save_every`
-    steps and at the end.
+    ``<path>.jsonl`` gets the means of every `log_every` steps. ``<path>.pt`` is saved as `memory` says, and
+    at the end.
 
     Parameters
     ----------
     path : Path
         Folder and name of the stage, without an ending.
-    groups, steps, warmup, weight_decay
+    groups, schedule
         As in `Descent`.
     seed : sequence of int
         Together with the number of the step, the seed of its generator.
-    keep : callable
-        Returns the content of a checkpoint, apart from optimiser and step.
-    recall : callable
-        Loads a checkpoint; returns False if the checkpoint does not fit, and the stage begins anew.
-    save_every, log_every : int
+    memory : Memory
+        What the checkpoints hold.
+    log_every : int
         Steps.
     """
 
@@ -78,25 +110,21 @@ class Loop(Descent):
         self,
         path: Path,
         groups: Sequence[dict],
-        steps: int,
-        warmup: int,
+        schedule: Schedule,
         seed: Sequence[int],
-        keep: Callable[[], dict],
-        recall: Callable[[dict], bool],
-        weight_decay: float = 0.0,
-        save_every: int = 100,
+        memory: Memory,
         log_every: int = 20,
     ) -> None:
-        super().__init__(groups, steps, warmup, weight_decay)
-        self.start, self.steps, self._seed, self._keep = 0, steps, seed, keep
+        super().__init__(groups, schedule)
+        self.start, self.steps, self._seed, self._memory = 0, schedule.steps, seed, memory
         self._log, self._checkpoint = path.with_suffix(".jsonl"), path.with_suffix(".pt")
-        self._save_every, self._log_every = save_every, log_every
+        self._log_every = log_every
         self._measured: list[dict[str, float]] = []
         self._began = time.monotonic()
         if self._checkpoint.exists():
             device = self.optimiser.param_groups[0]["params"][0].device
             saved = torch.load(self._checkpoint, map_location=device, weights_only=True)
-            if recall(saved):
+            if memory.recall(saved):
                 self.optimiser.load_state_dict(saved["optimiser"])
                 self.start = saved["step"]
                 self.schedule.last_epoch = self.start
@@ -107,8 +135,8 @@ class Loop(Descent):
             yield step, np.random.default_rng([*self._seed, step])
             if (step + 1) % self._log_every == 0:
                 self._write_log(step + 1)
-            if (step + 1) % self._save_every == 0 or step + 1 == self.steps:
-                state = {**self._keep(), "optimiser": self.optimiser.state_dict(), "step": step + 1}
+            if (step + 1) % self._memory.every == 0 or step + 1 == self.steps:
+                state = {**self._memory.keep(), "optimiser": self.optimiser.state_dict(), "step": step + 1}
                 save_checkpoint(self._checkpoint, state)
 
     def learn(self, loss: Tensor, **measures: float) -> None:

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_mediround.model.features import Seen
+from napari_mediround.model.features import DecoderFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.training.data.planes import Planes
 from napari_mediround.training.data.warping import View, stack_views
-from napari_mediround.training.stages.loop import Loop, half_precision, mean_dice
+from napari_mediround.training.stages.loop import Loop, Memory, Schedule, half_precision, mean_dice
 from napari_mediround.training.stages.losses import iou, mask_loss
 from napari_mediround.training.stages.prompts import PromptSettings, decode_prompted
 
@@ -134,7 +134,7 @@ class Batch:
     rows: list[int]
 
     @torch.no_grad()
-    def see(self, model: MediRound, coarse: bool = False) -> Seen:
+    def see(self, model: MediRound, coarse: bool = False) -> DecoderFeatures:
         """Return the decoder features of the plane of each mask, on the full or on half the grid."""
         embeddings, pixels = (x.to(model.device) for x in stack_views(self.views))
         return model.look(F.avg_pool2d(embeddings, 2) if coarse else embeddings, pixels).take(self.of)
@@ -193,7 +193,9 @@ def train_pixels(model: MediRound, folder: Path, out: Path, settings: PixelSetti
         begun = torch.load(out / "dense.pt", map_location=device, weights_only=True)["stage"]
         stage.load_state_dict(begun, strict=False)
     seed = (settings.seed,)
-    loop = Loop(out / "pixels", groups, settings.steps, 100, seed, stage.keep, stage.recall, 0.01)
+    loop = Loop(
+        out / "pixels", groups, Schedule(settings.steps, 100, 0.01), seed, Memory(stage.keep, stage.recall)
+    )
     row_of = {name: i for i, name in enumerate(structures)}
     for step, rng in loop:
         if step % 200 == 0:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.training.stages.loop import Descent
+from napari_mediround.training.stages.loop import Descent, Schedule
 from napari_mediround.training.stages.losses import vector_loss
 
 OPENINGS = ("Segment the {}.", "{}", "Where is the {}?", "Outline {} please.")
@@ -84,7 +84,9 @@ def fit_projection(
         first.bias += first.weight @ centre
         first.weight *= scale
     states = (states - centre) / scale
-    descent = Descent([{"params": list(model.seg_projection.parameters()), "lr": rate}], steps, 20, 0.01)
+    descent = Descent(
+        [{"params": list(model.seg_projection.parameters()), "lr": rate}], Schedule(steps, 20, 0.01)
+    )
     for _ in range(steps):
         descent.learn(vector_loss(model.project_seg(states), table, targets).mean())
     with torch.no_grad():

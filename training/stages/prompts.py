@@ -20,7 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_mediround.model.context import resize
-from napari_mediround.model.features import Decoded, Seen
+from napari_mediround.model.features import Decoded, DecoderFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import mask_to_logits
 from napari_mediround.training.annotator import inner_point, place_click
@@ -93,7 +93,7 @@ def jitter_boxes(masks: NDArray[np.bool_], size: int, rng: np.random.Generator) 
 
 def decode_prompted(
     model: MediRound,
-    seen: Seen,
+    seen: DecoderFeatures,
     vectors: Tensor,
     masks: NDArray[np.bool_],
     settings: PromptSettings,
@@ -104,7 +104,7 @@ def decode_prompted(
     Parameters
     ----------
     model : MediRound
-    seen : Seen
+    seen : DecoderFeatures
         Decoder features of the plane of each mask; the embedding is (N, C, g, g) on any grid.
     vectors : Tensor
         (N, C): SEG vectors.
@@ -139,7 +139,7 @@ def decode_prompted(
 
 @torch.no_grad()
 def first_masks(
-    model: MediRound, seen: Seen, vectors: Tensor | None, masks: NDArray, rng: np.random.Generator
+    model: MediRound, seen: DecoderFeatures, vectors: Tensor | None, masks: NDArray, rng: np.random.Generator
 ) -> Tensor:
     """Return logits (N, 1, 4g, 4g) to correct: a damaged true mask, or the mask of disturbed vectors.
 
@@ -158,7 +158,7 @@ def first_masks(
 
 def click_through(
     model: MediRound,
-    seen: Seen,
+    seen: DecoderFeatures,
     vectors: Tensor | None,
     masks: NDArray[np.bool_],
     previous: Tensor | None,

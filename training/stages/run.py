@@ -1,4 +1,4 @@
-"""Train from a recipe: the stages in order; each can be stopped and goes on where it was.
+"""Train from a recipe: the stages in order. A stopped stage continues from its last checkpoint.
 
 ``mediround train RECIPE``. A recipe is a TOML file: ``[run]`` says where and from what, ``[dense]``,
 ``[pixels]``, ``[text]``, ``[joint]``, ``[finding]`` and ``[judging]`` hold the settings of the stages of the
@@ -29,7 +29,7 @@ from napari_mediround.model.checkpoint import (
 )
 from napari_mediround.model.finder import fold_norms
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 from napari_mediround.settings import read_toml, to_settings
 from napari_mediround.training.data.pictures import load_shares
 from napari_mediround.training.data.planes import set_of
@@ -126,7 +126,7 @@ def load_decoder(model: MediRound, checkpoint: Path) -> None:
 
 def snapshot(model: MediRound) -> dict[str, Tensor]:
     """Return a copy of all trained tensors, and of the prototypes by their names."""
-    known = model.landmarks or Landmarks((), torch.zeros(0, model.channels))
+    known = model.landmarks or Prototypes((), torch.zeros(0, model.channels))
     marks = {f"{LANDMARKS}.{n}": v for n, v in zip(known.names, known.vectors, strict=True)}
     return {name: value.detach().clone() for name, value in (trained_state(model) | marks).items()}
 
@@ -142,7 +142,7 @@ def average_with(model: MediRound, before: dict[str, Tensor], share: float) -> N
     with torch.no_grad():
         load_trained_state(model, mean)
     if model.landmarks is not None:
-        model.landmarks = Landmarks(model.landmarks.names, torch.stack(list(marks.values())))
+        model.landmarks = Prototypes(model.landmarks.names, torch.stack(list(marks.values())))
 
 
 def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
@@ -179,6 +179,26 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
             getattr(model, name).load_state_dict(getattr(anew, name).state_dict())
     model.to(choose_device(run.device))
     before = snapshot(model) if run.keep else {}
+    _train_stages(model, recipe, data, out, say)
+    if run.keep:  # before stage 2, as the judge is to know the masks that are given
+        average_with(model, before, run.keep)
+    metrics: dict[str, float] = {}
+    if "judging" in recipe:
+        say("stage 2: judge and corrector")
+        metrics = train_judging(model, data, out, recipe["judging"])
+    folder = out / "weights"
+    card = make_card(Path(path), run, begin, data, metrics)
+    if "finding" in recipe:
+        card["pictures_of_sets"] = Album(data / PICTURES, recipe["finding"]).count()
+        card["data"] |= find_origins(card["pictures_of_sets"])
+    save_trained(model, folder, card)
+    say(f"weights: {folder}")
+    return folder
+
+
+def _train_stages(model: MediRound, recipe: dict, data: Path, out: Path, say: Callable[[str], None]) -> None:
+    """Run the stages that a recipe names, up to the judge; each loads what the one before has learned."""
+    run: RunSettings = recipe["run"]
     if "dense" in recipe:
         say("stage 1a begins: every structure of a plane at once")
         train_dense(model, data, out, recipe["dense"])
@@ -201,20 +221,6 @@ def main(path: Path, say: Callable[[str], None] | None = None) -> Path:
         say("the finder: every plane in ever other clothes")
         finder = train_finder(data / PICTURES, out, recipe["finding"], model.device)
         model.finder = fold_norms(finder).to(model.device)
-    if run.keep:  # before stage 2, as the judge is to know the masks that are given
-        average_with(model, before, run.keep)
-    metrics: dict[str, float] = {}
-    if "judging" in recipe:
-        say("stage 2: judge and corrector")
-        metrics = train_judging(model, data, out, recipe["judging"])
-    folder = out / "weights"
-    card = make_card(Path(path), run, begin, data, metrics)
-    if "finding" in recipe:
-        card["pictures_of_sets"] = Album(data / PICTURES, recipe["finding"]).count()
-        card["data"] |= find_origins(card["pictures_of_sets"])
-    save_trained(model, folder, card)
-    say(f"weights: {folder}")
-    return folder
 
 
 def find_begun(run: RunSettings) -> Path | None:
@@ -229,7 +235,9 @@ def find_begun(run: RunSettings) -> Path | None:
         return Path(run.begin) if run.begin else None
     trained = read_preset(run.preset).get("trained")
     if trained is None:
-        raise SettingsError(f"No weights are bundled for the preset {run.preset}: begin is a folder there.")
+        raise SettingsError(
+            f"No weights are bundled for the preset {run.preset}. Set begin to a folder of weights."
+        )
     return locate(trained["weights"])
 
 
@@ -250,7 +258,7 @@ def find_origins(sets: Iterable[str]) -> dict[str, dict[str, str]]:
 def make_card(
     path: Path, run: RunSettings, begin: Path | None, data: Path, metrics: dict[str, float]
 ) -> dict:
-    """Return the card of a run: recipe, data, bases by hash, metrics, and the card of what it began from."""
+    """Return the card of a run: recipe, data, base hashes, metrics, and the card that it began from."""
     prepared = (data / "planes.json").exists()
     planes = json.loads((data / "planes.json").read_text()) if prepared else []
     table = [planes[row] for row in encoded_rows(data)] if prepared else []

@@ -26,8 +26,13 @@ from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import SEG, ReferenceSlot
 from napari_mediround.model.vision import normalise_box
 from napari_mediround.training.data.planes import Planes
-from napari_mediround.training.dialogues.draw import Dialogue, make_dialogue, make_text_dialogue
-from napari_mediround.training.stages.loop import Loop, half_precision
+from napari_mediround.training.dialogues.draw import (
+    Dialogue,
+    DialogueSettings,
+    make_dialogue,
+    make_text_dialogue,
+)
+from napari_mediround.training.stages.loop import Loop, Memory, Schedule, half_precision
 from napari_mediround.training.stages.losses import vector_loss
 from napari_mediround.training.stages.projection import OPENINGS, ask_plainly, fit_projection, read_vectors
 
@@ -82,7 +87,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A dialogue as the language model reads it, with what it should say and point at.
+    """A dialogue as the language model reads it, with the tokens and masks that it should give.
 
     Parameters
     ----------
@@ -181,16 +186,8 @@ def _draw_dialogue(
     if row is None:
         return make_text_dialogue(rng, planes.anatomy, rounds=settings.rounds)
     entry, names = planes.table[row], planes.names(row)
-    return make_dialogue(
-        planes.labels(row),
-        names,
-        entry["oriented"],
-        rng,
-        planes.anatomy,
-        rounds=settings.rounds,
-        known=frozenset(names.values()),
-        plane=entry.get("view", ""),
-    )
+    like = DialogueSettings(settings.rounds, known=frozenset(names.values()), plane=entry.get("view", ""))
+    return make_dialogue(planes.labels(row), names, entry["oriented"], rng, planes.anatomy, like)
 
 
 def lessons_loss(
@@ -223,7 +220,7 @@ def lessons_loss(
 
 
 def keeping(model: MediRound) -> tuple[Callable[[], dict], Callable[[dict], bool]]:
-    """Return how a `Loop` keeps all that is trained of a model, and takes it again."""
+    """Return the functions with which a `Loop` saves and loads the trained parameters of a model."""
 
     def recall(saved: dict) -> bool:
         load_trained_state(model, saved["model"])
@@ -250,9 +247,7 @@ def train_text(model: MediRound, folder: Path, vectors: Path, out: Path, setting
     ]
     keep, recall = keeping(model)
     seed, recent = (settings.seed, 1), deque(maxlen=settings.refit * 2)
-    loop = Loop(
-        out / "text", groups, settings.steps, 20, seed, keep, recall, save_every=25, log_every=LOG_EVERY
-    )
+    loop = Loop(out / "text", groups, Schedule(settings.steps, 20), seed, Memory(keep, recall, 25), LOG_EVERY)
     table, row_of = read_vectors(vectors, model)
     for step, rng in loop:
         last = step + 1 == settings.steps

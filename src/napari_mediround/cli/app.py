@@ -68,8 +68,9 @@ def ask(
     modality: Annotated[
         str | None, typer.Option(help="What to take the image for (CT, MR, …); without it as the file says.")
     ] = None,
-    carry: Annotated[
-        bool, typer.Option("--carry", help="Carry every mask through the stack, both ways, until it stops.")
+    stack: Annotated[
+        bool,
+        typer.Option("--stack", "--carry", help="Propagate every mask through the stack, both ways."),
     ] = False,
     preset: Preset = "lite",
     device: Device = "auto",
@@ -97,7 +98,7 @@ def ask(
     outputs.refuse_loss(image, study, overwrite)
     chosen_plane = choose_plane(study, plane)
     predictor = load_predictor(preset, device, adapter, weights_dir)
-    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, carry, free_text)
+    run_ask(predictor, study, questions, chosen_plane, chosen_window, outputs, stack, free_text)
 
 
 @app.command()
@@ -187,7 +188,7 @@ def export_masks(
         str,
         typer.Option(
             "--format",
-            help="nifti, dicom-seg, dicom-labelmap, seg-nrrd, rtstruct, png, tiff or csv; "
+            help="nifti, dicom-seg, dicom-labelmap, seg-nrrd, rtstruct, dicom-sr, png, tiff or csv; "
             "without it as the name of the file says.",
         ),
     ] = "",
@@ -209,7 +210,7 @@ def export_masks(
     ] = False,
     proposals: Annotated[
         bool,
-        typer.Option("--include-proposals", help="Also masks that nobody accepted; else they are left out."),
+        typer.Option("--include-proposals", help="Also export masks that were not accepted."),
     ] = False,
 ) -> None:
     """Write masks in another format, read the file back with another library and print the receipt."""
@@ -220,6 +221,46 @@ def export_masks(
     study = read_image(image, series, volume, None)
     wishes = Wishes(form, overwrite, deidentify, key_file, with_images, proposals)
     run_export(masks, image, study, out, wishes)
+
+
+@app.command("import")
+def import_masks(
+    masks: Annotated[
+        Path,
+        typer.Argument(help="Label map, .seg.nrrd, DICOM-SEG, RTSTRUCT, or a MONAI Label folder."),
+    ],
+    image: Annotated[Path, typer.Argument(help="The image that the masks belong to.")],
+    project: Annotated[Path, typer.Option(help="The project folder that the masks become rounds of.")],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help='What a mask is: "3=left kidney"; "3=" leaves it out. May be repeated.'),
+    ] = None,
+    keep_names: Annotated[
+        bool,
+        typer.Option("--keep-names", help="Keep the file's own names where it is not clear what is meant."),
+    ] = False,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Resample masks on another grid, by nearest neighbour.")
+    ] = False,
+    no_judge: Annotated[
+        bool, typer.Option("--no-judge", help="Load no model, so that no mask is judged.")
+    ] = False,
+    series: Annotated[
+        str | None, typer.Option(help="Number or UID of the series, for a folder with several.")
+    ] = None,
+    volume: Annotated[int | None, typer.Option(help="0-based volume of a 4-D image.")] = None,
+    preset: Preset = "lite",
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+) -> None:
+    """Take masks that are there already into a project, as rounds that a dialogue can point at."""
+    from napari_mediround.cli.import_command import Doubts, run_import
+    from napari_mediround.cli.loading import read_image, require_path
+
+    require_path(masks)
+    study = read_image(image, series, volume, None)
+    doubts = Doubts(tuple(name or ()), keep_names, resample)
+    run_import(masks, image, study, project, doubts, None if no_judge else (preset, device, weights_dir))
 
 
 @app.command()

@@ -25,7 +25,9 @@ from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import MediRoundError, SettingsError
 from napari_mediround.files import refuse_existing
 from napari_mediround.io.labels import label_files, write_label_volume, write_overlay
-from napari_mediround.session import Segmenter, Session
+from napari_mediround.journal.entries import StackBegun
+from napari_mediround.session import Propagation, Segmenter, Session
+from napari_mediround.session.commands import Done, Screen, follow
 
 Window = str | tuple[float, float] | None
 
@@ -101,47 +103,50 @@ def choose_plane(study: Study, plane: int | None) -> int:
     return study.planes // 2 if plane is None else plane
 
 
-def ask_rounds(session: Session, texts: Sequence[str], plane: int, window: Window) -> None:
-    """Ask every question in turn, showing which one runs.
+def ask_rounds(
+    session: Session, texts: Sequence[str], plane: int, window: Window, done: list[Done] | None = None
+) -> None:
+    """Do what every text asks for in turn, showing which one runs; `done` takes what was done.
 
     Raises
     ------
     MediRoundError
         What the round raised, with the round's number when there are several.
     """
+    screen, done = Screen(plane, window), [] if done is None else done
     for number, text in enumerate(texts, 1):
         with doing(f"Round {number} of {len(texts)} …"):
             try:
-                session.ask(text, plane, window=window)
+                for step in follow(session, text, screen):
+                    done.append(step)
+                    if step.stack is not None:
+                        propagate(session, step.stack)
             except MediRoundError as error:
                 if len(texts) == 1:
                     raise
                 raise MediRoundError(f"Round {number}: {error}") from error
 
 
-def carry_masks(session: Session) -> None:
-    """Carry every mask of the conversation through the stack, both ways, and say how far each went."""
-    asked = session.conversation.rounds
-    for reference in [Reference(r.index, k) for r in asked for k in range(1, len(r.targets) + 1)]:
-        target = session.conversation.target(reference)
-        if not target.mask.area:
-            continue
-        name = _name_mask(session.conversation, reference)
-        with doing(f"Carrying {name} …"):
-            ways = [_carry_one_way(session, reference, step) for step in (1, -1)]
-        planes = [plane for carried, _ in ways for plane in carried]
-        where = f"{len(planes)} planes, {min(planes)} to {max(planes)}" if planes else "nowhere"
-        say(f"Carried {name} to {where}. It stopped: {' and '.join(why for _, why in ways)}.")
+def propagate(session: Session, plan: StackBegun) -> None:
+    """Follow structures through the stack, and say how far each went."""
+    run = Propagation.begin(session, plan)
+    names = {number: f"[{number}] {session.label(number).structure}" for number in plan.numbers}
+    whole = ", ".join(names.values())
+    with doing(f"Propagating {whole} …") as show:
+        while (found := run.find()) is not None:
+            run.take(found)
+            show(f"Propagating {whole}: plane {found.plane}, {run.done} of {run.steps} …")
+    session.end_stack()
+    for number, name in names.items():
+        say(f"Propagated {name} {run.told(number)}. It stopped: {run.why(number)}.")
 
 
-def _carry_one_way(session: Session, reference: Reference, step: int) -> tuple[list[int], str]:
-    """Add rounds until a carry stops; return the planes and why it stopped."""
-    planes: list[int] = []
-    while not isinstance(found := session.carry(reference, step), str):
-        session.add(found)
-        planes.append(found.plane)
-        reference = Reference(found.index)
-    return planes, found
+def propagate_all(session: Session, plane: int) -> None:
+    """Follow every structure that has a mask through the stack."""
+    masks = [mask for mask in session.conversation.masks() if mask.target.mask.area]
+    numbers = tuple(dict.fromkeys(mask.number for mask in masks))
+    if numbers and session.study.planes > 1:
+        propagate(session, StackBegun(numbers, plane, 0, session.study.planes - 1))
 
 
 def describe_references(round_: Round, conversation: Conversation) -> str:
@@ -160,8 +165,9 @@ def round_rows(session: Session, round_: Round) -> list[tuple[str, ...]]:
     rows = []
     found = [target for target in round_.targets if not _is_absent(round_, target)]
     for target in found:
-        marks = (" corrected" * target.corrected, " check" * (target.quality < LOW_QUALITY))
-        quality = f"{target.quality:.2f}{''.join(marks)}"
+        sure = target.quality
+        marks = (" corrected" * target.corrected, " check" * (sure is not None and sure < LOW_QUALITY))
+        quality = "–" if sure is None else f"{sure:.2f}{''.join(marks)}"
         rows.append((*head, target.structure, area_in_words(*session.area(target.mask)), quality))
         head = ("", "", "")
     for name in round_.answer.absent:
@@ -175,8 +181,8 @@ def _is_absent(round_: Round, target: Target) -> bool:
     return not target.mask.area and target.structure in round_.answer.absent
 
 
-def show_rounds(session: Session) -> None:
-    """Print the table of rounds, then the replies and what the user should know of them."""
+def show_rounds(session: Session, done: Sequence[Done] = ()) -> None:
+    """Print the table of rounds, then the replies, what the user should know, and what was done."""
     columns = ("round", "text", "refers to", "structure", "area", "quality", "s")
     table = make_table("", *columns, right=("round", "area", "s"))
     asked = [round_ for round_ in session.conversation.rounds if not round_.carried]
@@ -189,6 +195,9 @@ def show_rounds(session: Session) -> None:
         answer(f"{round_.index}: {first}", *(f"   {line}" for line in more if line))
         if round_.answer.note:
             answer(f"   {round_.answer.note}")
+    for one in done:
+        if one.round is None:
+            answer(*(f"   {line}" for line in one.words.split("\n")))
 
 
 def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
@@ -207,7 +216,7 @@ def rounds_to_dict(session: Session, segmenter: Segmenter, plane: int) -> dict:
                     "area_px": target.mask.area,
                     "area_mm2": round(area, 3) if unit == "mm²" else None,
                     "box_xyxy": target.mask.box_xyxy,
-                    "quality": round(float(target.quality), 4),
+                    "quality": None if target.quality is None else round(float(target.quality), 4),
                     "corrected": target.corrected,
                 }
             )
@@ -283,10 +292,10 @@ def run_ask(
     plane: int,
     window: Window,
     outputs: Outputs,
-    carry: bool = False,
+    stack: bool = False,
     free_text: bool = False,
 ) -> Session:
-    """Ask a dialogue about one plane, print it, carry its masks if told to, write the outputs.
+    """Ask a dialogue about one plane, print it, propagate its masks if told to, write the outputs.
 
     Rounds that were answered before something stopped the dialogue are printed and written all the same.
 
@@ -300,8 +309,8 @@ def run_ask(
     session = Session(segmenter, study, load_anatomy(), free_text=free_text)
     try:
         _ask_and_show(session, texts, plane, window)
-        if carry:
-            carry_masks(session)
+        if stack:
+            propagate_all(session, plane)
     except KeyboardInterrupt:
         kept = "What was found is kept." if session.conversation.rounds else "No round was answered yet."
         say(f"Stopped. {kept}")
@@ -314,11 +323,14 @@ def run_ask(
 
 def _ask_and_show(session: Session, texts: Sequence[str], plane: int, window: Window) -> None:
     """Ask every question and print the rounds, also those before one that fails."""
+    done: list[Done] = []
+    finished = False
     try:
-        ask_rounds(session, texts, plane, window)
+        ask_rounds(session, texts, plane, window, done)
+        finished = True
     finally:
         answered = len(session.conversation)
         if answered:
-            show_rounds(session)
-        if 0 < answered < len(texts):
+            show_rounds(session, done)
+        if answered and not finished:
             say(f"Kept: the first {answered} of {len(texts)} rounds.")

@@ -17,6 +17,7 @@ from napari_mediround.domain.study import Study
 from napari_mediround.errors import SettingsError
 from napari_mediround.io.export import Options, export
 from napari_mediround.io.masks import read_masks
+from napari_mediround.session.checked import check_volume, describe_checks
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ def run_export(masks: Path, image: Path, study: Study, out: Path, wishes: Wishes
         say(f"Note: {note}")
     show_masks(volume, wishes.proposals)
     volume, left_out = keep_judged(volume, wishes.proposals)
+    findings = check_volume(volume)
+    for finding in findings:
+        say(f"Check: {finding.text}")
     with doing("…") as report:
         options = Options(
             overwrite=wishes.overwrite,
@@ -72,6 +76,7 @@ def run_export(masks: Path, image: Path, study: Study, out: Path, wishes: Wishes
             dicom=image if study.source_geometry.series_uid else None,
             pixels=None if study.is_rgb else study.order.undo(study.pixels),
             left_out=left_out,
+            notes=describe_checks(findings, volume.geometry),
             report=report,
         )
         receipt = export(volume, out, wishes.form, options)
@@ -115,4 +120,4 @@ def show_masks(volume: LabelledVolume, proposals: bool) -> None:
     if not any(s.verdict for s in volume.segments):
         say("The file does not say which masks a person accepted: all are taken.")
     elif any(s.verdict == PROPOSAL for s in volume.segments) and not proposals:
-        say("Masks that nobody accepted are left out; --include-proposals takes them.")
+        say("Masks that were not accepted are left out; --include-proposals exports them too.")

@@ -11,7 +11,7 @@ from napari_mediround.errors import SettingsError, UnreadableFileError
 
 if TYPE_CHECKING:
     from napari_mediround.domain.study import Study
-    from napari_mediround.inference.adapting import AdaptedPredictor
+    from napari_mediround.inference.predictor import Predictor
 
 
 def require_path(path: Path) -> Path:
@@ -98,15 +98,11 @@ def parse_window(text: str | None) -> str | tuple[float, float] | None:
     return level, width
 
 
-def load_predictor(
-    preset: str, device: str, adapter: Path | None, weights_dir: Path | None
-) -> AdaptedPredictor:
-    """Load a preset's model and say where it runs. See `AdaptedPredictor.from_preset` for the errors."""
+def load_predictor(preset: str, device: str, adapter: Path | None, weights_dir: Path | None) -> Predictor:
+    """Load a preset's model and say where it runs. See `Predictor.from_preset` for the errors."""
     with doing(f"Loading the preset {preset} …"):
-        from napari_mediround.inference.adapting import AdaptedPredictor
+        from napari_mediround.inference.predictor import Predictor
 
-        predictor = AdaptedPredictor.from_preset(
-            preset, device=device, adapter=adapter, weights_dir=weights_dir
-        )
+        predictor = Predictor.from_preset(preset, device=device, adapter=adapter, weights_dir=weights_dir)
     say("Model: " + ", ".join(f"{key} {value}" for key, value in predictor.describe().items()))
     return predictor

@@ -264,7 +264,7 @@ def load_anatomy(path: Path | None = None) -> Anatomy:
     """
     path = path or Path(resources.__file__).parent / "anatomy.toml"
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    regions, kinds = tables.pop("regions", {}), tables.pop("kinds", {})
+    regions, kinds, *_ = (tables.pop(key, {}) for key in ("regions", "kinds", "sizes", "size_sources"))
     drafts: list[dict] = []
     for region, structures in tables.items():
         for key, table in structures.items():

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.rounds import Imported
 from napari_mediround.domain.segments import AUTOMATIC, MANUAL, SEMIAUTOMATIC
 
 PROPOSAL = "proposal"
@@ -38,6 +39,8 @@ class JudgedMask:
         What a person said.
     quality : float or None
         Judged by the model, 0…1; None where that is not known.
+    imported : Imported, optional
+        Where it came from, when no model drew it.
     """
 
     value: int
@@ -47,6 +50,7 @@ class JudgedMask:
     origin: str
     verdict: str
     quality: float | None
+    imported: Imported | None = None
 
     @property
     def key(self) -> Key:
@@ -64,6 +68,8 @@ class MaskRow:
         As in `JudgedMask`; the origin of all its planes together, the lowest quality.
     planes : int
         How many planes it is on.
+    imported : Imported, optional
+        Where it came from, when no model drew it.
     """
 
     value: int
@@ -72,6 +78,7 @@ class MaskRow:
     verdict: str
     quality: float | None
     planes: int
+    imported: Imported | None = None
 
     @property
     def key(self) -> Key:
@@ -99,7 +106,7 @@ def _row(masks: list[JudgedMask]) -> MaskRow:
     known = [mask.quality for mask in masks if mask.quality is not None]
     planes = len({mask.plane for mask in masks})
     origin = join_origins(mask.origin for mask in masks)
-    return MaskRow(first.value, first.name, origin, verdict, min(known, default=None), planes)
+    return MaskRow(first.value, first.name, origin, verdict, min(known, default=None), planes, first.imported)
 
 
 def join_origins(origins: Iterable[str]) -> str:

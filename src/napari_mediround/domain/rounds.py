@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +13,47 @@ LOW_QUALITY = 0.6
 
 MENTIONED_SHARE = 0.02
 """From this share on it is said how much of a mask the labels do not show, as it lies under others."""
+
+
+FIRST_PLANE_LABEL = 2**20
+"""Label values from here on are of further planes of an imported mask: nobody sees them as a number."""
+
+IMPORTED_AS = (
+    "nifti", "nrrd", "metaimage", "mgh", "seg-nrrd", "dicom-seg", "rtstruct", "picture", "layer", "shapes",
+)  # fmt: skip
+"""What masks can come as, beside being asked for."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Where a mask came from that no question asked for.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the file; of the pixels, for a layer of the viewer.
+    form : str
+        What it came as: a word of `IMPORTED_AS`.
+    origin : {"AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"}
+        How the mask came to be, as the file says; MANUAL where the file says nothing.
+    code : str
+        SNOMED CT code of the file, without the side; "" for none.
+    side : {"left", "right", ""}
+        The patient's, as the file says.
+    resampled : bool
+        Whether it was brought from another grid, by nearest neighbour.
+    """
+
+    sha256: str
+    form: str
+    origin: str
+    code: str = ""
+    side: str = ""
+    resampled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.form not in IMPORTED_AS:
+            raise ValueError(f"{self.form!r} is none of {', '.join(IMPORTED_AS)}")
 
 
 @dataclass(frozen=True)
@@ -46,8 +88,8 @@ class Target:
         Name as the model says it ("left kidney").
     mask : Mask
         On the plane that was asked about, in display order.
-    quality : float
-        Judged IoU, 0…1.
+    quality : float or None
+        Judged IoU, 0…1; None for a mask that came from elsewhere and was not judged.
     corrected : bool
         Whether the corrector's mask replaced the first one.
     verdict : {"", "accepted", "corrected", "rejected"}
@@ -56,7 +98,7 @@ class Target:
 
     structure: str
     mask: Mask
-    quality: float
+    quality: float | None
     corrected: bool = False
     verdict: str = ""
 
@@ -111,9 +153,22 @@ class Round:
     id : int
         What the record calls it, the same on every branch; 0 until it is recorded.
     carried : bool
-        Nobody asked for it in words: its one mask was carried from the referenced one on the next plane.
+        Nobody asked for it in words: each of its masks was propagated from the reference in the same place,
+        a mask on another plane.
     first_number : int
         Number of its first mask (see `Conversation.numbers`); 0 until it is recorded.
+    joins : tuple of int
+        For each mask the number of the structure that it is another plane of, 0 for a structure of its own;
+        empty where all are. Masks that were propagated join through their references.
+    batch : int
+        Rounds of one batch are taken back together; 0 is a step of its own.
+    imported : Imported, optional
+        Where its one mask came from, when no model drew it.
+    through : tuple of int, optional
+        First and last plane through which its structures, and those of `follows`, are to be followed; None
+        for its plane alone. It is not recorded: what was begun is.
+    follows : tuple of Reference
+        Masks that were there before and are to be followed as well.
     """
 
     index: int
@@ -127,11 +182,38 @@ class Round:
     id: int = 0
     carried: bool = False
     first_number: int = 0
+    joins: tuple[int, ...] = ()
+    batch: int = 0
+    imported: Imported | None = None
+    through: tuple[int, int] | None = None
+    follows: tuple[Reference, ...] = ()
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """The answer's masks."""
         return self.answer.targets
+
+
+@dataclass(frozen=True)
+class NumberedMask:
+    """One mask of a conversation with where it stands.
+
+    Parameters
+    ----------
+    reference : Reference
+        Its round and place.
+    round : Round
+        The round.
+    target : Target
+        The mask.
+    number : int
+        By which people know it; planes of one structure share theirs.
+    """
+
+    reference: Reference
+    round: Round
+    target: Target
+    number: int
 
 
 @dataclass(frozen=True)
@@ -161,19 +243,29 @@ class Conversation:
 
         The same number is on its card, in the Labels layer, in exports and between brackets in a question.
         Masks are counted through all rounds, those on other branches too; a mask that was carried to
-        another plane has the number of the mask that it was carried from.
+        another plane, or asked for there, has the number of the structure that it is of.
         """
         numbers: dict[tuple[int, int], int] = {}
         following = 1
         for round_ in self.rounds:
             first = round_.first_number or following
-            following = first + len(round_.targets)
+            if first < FIRST_PLANE_LABEL:
+                following = first + len(round_.targets)
             for target in range(1, len(round_.targets) + 1):
                 numbers[round_.index, target] = first + target - 1
-            if round_.carried and round_.targets:
-                (source,) = round_.references
-                numbers[round_.index, 1] = numbers[source.round, source.target]
+            for target, number in enumerate(round_.joins, 1):
+                numbers[round_.index, target] = number or numbers[round_.index, target]
+            if round_.carried:
+                for target, source in enumerate(round_.references[: len(round_.targets)], 1):
+                    numbers[round_.index, target] = numbers[source.round, source.target]
         return numbers
+
+    def masks(self) -> Iterator[NumberedMask]:
+        """Yield every mask, rejected and empty ones too, in the order of the rounds."""
+        for round_ in self.rounds:
+            for place, target in enumerate(round_.targets, 1):
+                number = self.numbers[round_.index, place]
+                yield NumberedMask(Reference(round_.index, place), round_, target, number)
 
     def number_of(self, reference: Reference) -> int:
         """Return the number of the mask that `reference` means; `LookupError` where there is none."""

@@ -73,6 +73,8 @@ class Segment:
     tracking_id : str
         Names the tracked thing beside its UID: number and name as people know them, also in a format that
         counts its segments anew.
+    foreign : bool
+        Whether it was taken from elsewhere: no program of ours made it.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class Segment:
     verdict: str = ""
     quality: float | None = None
     tracking_id: str = field(default="", compare=False)
+    foreign: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.value <= MAX_VALUE:

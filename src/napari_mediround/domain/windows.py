@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -140,3 +141,20 @@ def render_plane(
     scaled = (pixels.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
     grey = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
+
+
+def hash_image(image: NDArray[np.uint8]) -> str:
+    """Return 32 hex digits of an image's content and shape.
+
+    Raises
+    ------
+    ValueError
+        When the image is not uint8 (H, W, 3).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
+        )
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()[:32]

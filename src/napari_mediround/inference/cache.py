@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mediround.domain.mask import Mask
+from napari_mediround.domain.windows import hash_image as hash_image
 from napari_mediround.errors import MediRoundError
 from napari_mediround.files import write_whole
-from napari_mediround.model.crop import Frame
+from napari_mediround.model.crop import Crop
 from napari_mediround.model.features import ImageFeatures
 
 
@@ -34,23 +35,6 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def hash_image(image: NDArray[np.uint8]) -> str:
-    """Return 32 hex digits of an image's content and shape.
-
-    Raises
-    ------
-    ValueError
-        When the image is not uint8 (H, W, 3).
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}; render the plane first"
-        )
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).tobytes())
-    return digest.hexdigest()[:32]
-
-
 @dataclass(frozen=True)
 class Origin:
     """The SEG vector and the logits of a decoded mask, from which a fix goes on.
@@ -61,7 +45,7 @@ class Origin:
         (1, C) SEG vector; None for a mask that no question asked for.
     logits : Tensor
         (1, 1, 4h, 4w) mask logits of the decoder.
-    frame : Frame
+    frame : Crop
         The part of the plane that these are on.
     name : str
         Preferred name of the structure; "" where no question was asked.
@@ -69,7 +53,7 @@ class Origin:
 
     vector: Tensor | None
     logits: Tensor
-    frame: Frame
+    frame: Crop
     name: str = ""
 
     @property
@@ -143,7 +127,7 @@ class FeatureStore:
                 kept = (torch.from_numpy(arrays[n]) for n in ("embedding", "tokens"))
                 top, bottom, left, right = arrays["frame"].tolist()
                 aspect = float(arrays["aspect"]) if "aspect" in arrays else 1.0  # older files know none
-                frame = Frame(image.shape[:2], slice(top, bottom), slice(left, right), aspect)
+                frame = Crop(image.shape[:2], slice(top, bottom), slice(left, right), aspect)
                 features = ImageFeatures(*kept, image, frame)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink(missing_ok=True)  # a damaged entry is only a slower start
@@ -165,7 +149,7 @@ class FeatureStore:
             raise MediRoundError(
                 "That image is no longer in memory. Show its plane and ask about it again."
                 if key
-                else "There is no image yet. Open one and choose its layer."
+                else "No image is open. Open an image and choose its layer."
             )
         return features
 
@@ -176,7 +160,7 @@ class FeatureStore:
         encode: Callable[[NDArray[np.uint8]], ImageFeatures],
         aspect: float | None = None,
     ) -> ImageFeatures:
-        """Return the features of an image or of a view of it; encode what is not kept.
+        """Return the features of an image or of a view of it, from the cache or encoded now.
 
         Parameters
         ----------

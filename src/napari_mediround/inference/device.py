@@ -1,15 +1,22 @@
-"""Where a model runs and in which precision. Knows no model."""
+"""Where a model runs, in which precision, and what gives way if memory is short. Knows no model."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from napari_mediround.errors import SettingsError
 
+LOG = logging.getLogger(__name__)
 KINDS = ("cuda", "mps", "cpu")
+MASKS_AT_ONCE = 8
+"""Masks decoded in one batch while there is memory."""
+T = TypeVar("T")
 
 
 def available_devices() -> list[str]:
@@ -30,7 +37,7 @@ def choose_device(wish: str = "auto") -> torch.device:
     if wish == "auto":
         return torch.device(there[0])
     if wish.partition(":")[0] not in there:
-        raise SettingsError(f"There is no device {wish!r} here. Choose auto or one of {', '.join(there)}.")
+        raise SettingsError(f"This machine has no device {wish!r}. Choose auto or one of {', '.join(there)}.")
     return torch.device(wish)
 
 
@@ -68,3 +75,71 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU"
+
+
+class Runner:
+    """Runs a model's steps on a device. A step for which memory is short runs again with less.
+
+    It tries one mask at a time, then bfloat16, then the CPU.
+
+    Parameters
+    ----------
+    device : torch.device
+    move : callable
+        Moves the model and all that belongs to it to another device.
+    forget : callable
+        Drops what a failed step may have left half done.
+
+    Attributes
+    ----------
+    device : torch.device
+    dtype : torch.dtype
+        The precision.
+    masks_at_once : int
+        Masks decoded in one batch.
+    notes : list of str
+        What gave way since the last answer.
+    """
+
+    def __init__(
+        self, device: torch.device, move: Callable[[torch.device], None], forget: Callable[[], None]
+    ) -> None:
+        self._move, self._forget = move, forget
+        self.masks_at_once, self.notes = MASKS_AT_ONCE, []
+        self.use(device)
+
+    def use(self, device: torch.device) -> None:
+        """Move to a device and choose its precision."""
+        self._move(device)
+        self.device, self.dtype = device, default_dtype(device)
+
+    def run(self, step: Callable[[], T]) -> T:
+        """Run a step without gradients and return its result."""
+        while True:
+            try:
+                with torch.no_grad(), precision(self.device, self.dtype):
+                    return step()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self._retreat():
+                    self._forget()
+                    raise
+            self._forget()
+            release_memory()
+
+    def _retreat(self) -> bool:
+        """Take the next step that needs less memory; return False if there is none."""
+        name = describe_device(self.device)
+        if self.masks_at_once > 1:
+            self.masks_at_once = 1
+            note = f"{name} ran out of memory: masks are decoded one by one."
+        elif self.device.type == "cuda" and self.dtype == torch.float32:
+            self.dtype = torch.bfloat16
+            note = f"{name} ran out of memory: computing in bfloat16."
+        elif self.device.type != "cpu":
+            self.use(torch.device("cpu"))
+            note = f"{name} ran out of memory: computing on the CPU."
+        else:
+            return False
+        LOG.warning(note)
+        self.notes.append(note)
+        return True

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Conversation, Reference
+from napari_mediround.domain.rounds import Conversation, Round
 from napari_mediround.inference.drafts import Drafts
 from napari_mediround.inference.laterality import hold_to_side
+from napari_mediround.inference.question import Located, Prompt, Question, Said
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.prompt import (
     SEG,
@@ -31,9 +32,6 @@ from napari_mediround.model.prompt import (
 
 _BRACKETS = re.compile(r"\[[\d.\s]+\]")
 
-NOTHING_FOUND = "I found no {}: it is not visible, or I missed it. If you see it, fix it with a click."
-READ_AS = "I took this to mean the {}, but I am not certain. If you meant something else, please name it."
-"""Notes beside an answer."""
 SURE = 0.6
 """An answer with one mask and at least this probability is taken as the language model gave it."""
 KNOWN = 0.2
@@ -43,8 +41,8 @@ EVIDENCE = 0.3
 WEIGHED = 12
 """Number of names scored to the end: those with the likeliest first token and coarse mask."""
 
-Raw = dict[tuple[str, str], Tensor]
 Describe = Callable[[str, Mask], tuple[Tensor, Tensor]]
+See = Callable[[], Mapping[str, float]]
 
 
 class DialogueReader:
@@ -61,19 +59,17 @@ class DialogueReader:
     ----------
     drafting : bool
         Whether answers are drafted. Drafts save time and do not change an answer.
-    unsure : bool
-        Whether the model was uncertain which structure the last question described.
     """
 
     def __init__(
         self,
         model: MediRound,
-        answer_limit: int,
-        chat_limit: int,
+        answer_limit: int = 64,
+        chat_limit: int = 96,
     ) -> None:
         self.model = model
         self.answer_limit, self.chat_limit = answer_limit, chat_limit
-        self.drafting, self.unsure = True, False
+        self.drafting = True
         self._anatomy = load_anatomy()
         self._drafts = Drafts(model.language.encode, model.template, self._anatomy)
         self.forget()
@@ -84,156 +80,165 @@ class DialogueReader:
         self._keys = None
         self._references: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def compose(
-        self,
-        text: str,
-        conversation: Conversation,
-        references: tuple[Reference, ...],
-        image: str,
-        raw: Raw,
-        describe: Describe,
-    ) -> list[int | Slot]:
-        """Return the sequence of the dialogue up to the new answer; add the features of its slots to `raw`.
+    def compose(self, question: Question, tokens: Tensor, describe: Describe) -> Prompt:
+        """Return what the language model reads: the dialogue up to the new answer.
 
         Parameters
         ----------
-        text : str
-            The new question.
-        conversation : Conversation
-            The rounds before it.
-        references : tuple of Reference
-            What the question points at.
-        image : str
-            Key of the current image, whose features are in `raw` already.
-        raw : dict
-            Features by key; the features of every reference are added.
+        question : Question
+        tokens : Tensor
+            (T, F) raw features of the plane.
         describe : callable
             (image key, mask) to the mask's raw crop feature (F,) and box (4,); called once for each mask.
         """
-        encode, template = self.model.language.encode, self.model.template
-        pieces = template.opening(encode, image)
+        encode, template, conversation = (
+            self.model.language.encode,
+            self.model.template,
+            question.conversation,
+        )
+        pieces = template.opening(encode, question.image)
         for earlier in conversation.rounds:
             if earlier.carried:  # not words, and there may be dozens
                 continue
-            pieces += self._question(
-                earlier.index, earlier.text, earlier.references, conversation, raw, describe
-            )
+            pieces += self._turn(earlier.index, earlier, conversation, describe)
             absent = earlier.answer.absent
             names = [t.structure for t in earlier.targets if t.mask.area or t.structure not in absent]
             absent = [name for name in absent if name not in names]
             pieces += template.answer(encode, compose_answer(names, absent))
-        return pieces + self._question(len(conversation) + 1, text, references, conversation, raw, describe)
+        pieces += self._turn(len(conversation) + 1, question, conversation, describe)
+        raw = {("image", question.image): tokens}
+        for slot in pieces:
+            if isinstance(slot, Slot) and slot.kind != "image":
+                raw[slot.kind, slot.key] = self._references[slot.key][("crop", "box").index(slot.kind)]
+        return Prompt(pieces, raw)
 
-    def _question(
-        self,
-        number: int,
-        text: str,
-        references: tuple[Reference, ...],
-        conversation: Conversation,
-        raw: Raw,
-        describe: Describe,
+    def _turn(
+        self, number: int, asked: Question | Round, conversation: Conversation, describe: Describe
     ) -> list[int | Slot]:
+        """Return the pieces of one question, and have the features of its references ready."""
         slots, places = [], {}
-        for reference in references:
+        for reference in asked.references:
             source = conversation.rounds[reference.round - 1]
             target = conversation.target(reference)
             key = f"{source.answer.image}/{hash(target.mask)}"
             if key not in self._references:
                 self._references[key] = describe(source.answer.image, target.mask)
-            raw["crop", key], raw["box", key] = self._references[key]
             several = f".{reference.target}" if len(source.targets) > 1 else ""
             place = places[reference.phrase] = f"[{reference.round}{several}]"
             slots.append(ReferenceSlot(f"{place} {target.structure}", key))
         # People count masks, the model was taught to count rounds.
-        text = _BRACKETS.sub(lambda match: places.get(match[0], match[0]), text)
+        text = _BRACKETS.sub(lambda match: places.get(match[0], match[0]), asked.text)
         spelled = self._anatomy.spell_out(text)
         return self.model.template.question(self.model.language.encode, number, spelled, slots)
 
     def answer(
-        self,
-        pieces: list[int | Slot],
-        raw: Raw,
-        cancelled: Callable[[], bool] | None = None,
-        text: str = "",
-        pointed_at: Sequence[str] = (),
-        surely: str | Sequence[str] = (),
-        seen: Callable[[], Mapping[str, float]] = dict,
-    ) -> tuple[str, Tensor]:
-        """Generate an answer; return its text and the SEG vectors (N, C), float32.
+        self, located: Located, prompt: Prompt, see: See, cancelled: Callable[[], bool] | None = None
+    ) -> Said:
+        """Generate an answer.
 
-        `text` is the new question, `pointed_at` the structures of its references; with `drafting` they give
-        drafts (`inference.drafts`). `surely` is the structure at the place that the question asks for
-        (`inference.places`), or those that it names; the model reads it as its own answer. If the answer
-        repeats a mask's side although the question asks for the other one, the name is replaced
-        (`inference.laterality`). `seen` returns how clearly each structure appears on the plane; this decides
-        if the model is uncertain.
+        Structures that the question can only mean are read as the model's own answer. If the answer repeats a
+        mask's side although the question asks for the other one, the name is replaced
+        (`inference.laterality`). If the model is uncertain, what the plane shows decides.
+
+        Parameters
+        ----------
+        located : Located
+        prompt : Prompt
+            From `compose`.
+        see : callable
+            Returns how clearly each structure appears on the plane (`inference.places.see_structures`).
+        cancelled : callable, optional
+            Asked between tokens.
         """
-        language = self.model.language
-        seg = language.new_ids[SEG]
-        surely = [surely] if isinstance(surely, str) and surely else list(surely)
-        names, absent, held, self.unsure = [], [], surely, False
-        if not surely:
-            embeddings = self._embed_new(pieces, raw)
-            draft = self._drafts.about(text, pointed_at) if self.drafting else None
-            ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled, draft=draft)
-            self._read = [*pieces, *ids[:-1]]
-            said = language.tokenizer.decode(ids, skip_special_tokens=False)
-            said = said.replace(language.tokenizer.eos_token, "")
-            names, absent = parse_answer(said)
-            held = hold_to_side(names, text, pointed_at, self._anatomy)
-            one = len(names) == 1 and held == names and not absent and seg in ids
-            if one and self._repeats(names[0], text):
-                clear = "" if self._anatomy.find(names[0]) else self._of_kind(names[0], seen)
-                held, self.unsure = [clear or names[0]], bool(clear)
-            elif one:
-                begun = ids[: ids.index(seg) + 1]
-                held = [self._weigh(names[0], pieces, raw, begun, states[: len(begun)], seen)]
+        if located.names:
+            text = compose_answer(located.names)
+            ids = self.model.template.answer(self.model.language.encode, text)
+            return self._said(text, ids, self._say(prompt, ids))
+        text, ids, states = self._generate(located.question, prompt, cancelled)
+        names, absent = parse_answer(text)
+        held, unsure = self._settle(names, absent, located.question, prompt, (ids, states), see)
         if held != names:
-            said = compose_answer(held, absent)
-            ids = self.model.template.answer(language.encode, said)
-            states = self._say(pieces, raw, ids)
+            text = compose_answer(held, absent)
+            ids = self.model.template.answer(self.model.language.encode, text)
+            states = self._say(prompt, ids)
+        return self._said(text, ids, states, unsure)
+
+    def _said(self, text: str, ids: list[int], states: Sequence[Tensor], unsure: bool = False) -> Said:
+        """Return an answer's names with the SEG vectors of its `[SEG]` tokens."""
+        names, absent = parse_answer(text)
+        seg = self.model.language.new_ids[SEG]
         hidden = [state for token, state in zip(ids, states, strict=True) if token == seg]
         if not hidden:
-            return said, torch.zeros(0, self.model.channels)
-        return said, self.model.project_seg(torch.stack(hidden)).float()
+            return Said((), tuple(absent), torch.zeros(0, self.model.channels), unsure)
+        vectors = self.model.project_seg(torch.stack(hidden)).float()
+        # A model may spell "[SEG]" without saying the token: that name has no vector.
+        return Said(tuple(names[: len(vectors)]), tuple(absent), vectors, unsure)
 
-    def _of_kind(self, name: str, seen: Callable[[], Mapping[str, float]]) -> str:
+    def _generate(
+        self, question: Question, prompt: Prompt, cancelled: Callable[[], bool] | None
+    ) -> tuple[str, list[int], list[Tensor]]:
+        """Return the model's own answer, its token ids and the hidden state that predicts each of them."""
+        language = self.model.language
+        embeddings = self._embed_new(prompt)
+        draft = self._drafts.about(question.text, question.pointed_at) if self.drafting else None
+        ids, states = language.generate(embeddings, self._keys, self.answer_limit, cancelled, draft=draft)
+        self._read = [*prompt.pieces, *ids[:-1]]
+        text = language.tokenizer.decode(ids, skip_special_tokens=False)
+        return text.replace(language.tokenizer.eos_token, ""), ids, states
+
+    def _settle(
+        self,
+        names: list[str],
+        absent: list[str],
+        question: Question,
+        prompt: Prompt,
+        generated: tuple[list[int], list[Tensor]],
+        see: See,
+    ) -> tuple[list[str], bool]:
+        """Return the names that an answer means, and whether the model was uncertain."""
+        ids, states = generated
+        seg = self.model.language.new_ids[SEG]
+        held = hold_to_side(names, question.text, question.pointed_at, self._anatomy)
+        if len(names) != 1 or held != names or absent or seg not in ids:
+            return held, False
+        if self._repeats(names[0], question.text):
+            clear = "" if self._anatomy.find(names[0]) else self._of_kind(names[0], see)
+            return [clear or names[0]], bool(clear)
+        begun = ids[: ids.index(seg) + 1]
+        name, unsure = self._weigh(names[0], prompt, begun, states[: len(begun)], see)
+        return [name], unsure
+
+    def _of_kind(self, name: str, see: See) -> str:
         """Return the most visible structure of the kind in a name ("lesion"), "" if none is visible."""
         meant = self._anatomy.meant_by(name)
-        looks = seen() if meant else {}
+        looks = see() if meant else {}
         best = {
             one: max(looks.get(part, 0.0) for part in (one, *self._anatomy[one].children)) for one in meant
         }
         clear = max(sorted(best), key=best.get, default="")
         return clear if clear and best[clear] > 0 else ""
 
-    def _say(self, pieces: list[int | Slot], raw: Raw, ids: list[int]) -> Tensor:
+    def _say(self, prompt: Prompt, ids: list[int]) -> Tensor:
         """Return the hidden states (T, D) that predict T given tokens, and append these to the sequence."""
-        embeddings = torch.cat([self._embed_new(pieces, raw), self.model.embed_pieces(ids[:-1], {})], 1)
+        embeddings = torch.cat([self._embed_new(prompt), self.model.embed_pieces(ids[:-1], {})], 1)
         states = self.model.language.hidden(embeddings, self._keys)[0, -len(ids) :]
-        self._read = [*pieces, *ids[:-1]]
+        self._read = [*prompt.pieces, *ids[:-1]]
         return states
 
     def _weigh(
-        self,
-        name: str,
-        pieces: list[int | Slot],
-        raw: Raw,
-        ids: list[int],
-        states: Sequence[Tensor],
-        seen: Callable[[], Mapping[str, float]],
-    ) -> str:
-        """Return the structure that an answer means; if the model is uncertain, the image may choose another.
+        self, name: str, prompt: Prompt, ids: list[int], states: Sequence[Tensor], see: See
+    ) -> tuple[str, bool]:
+        """Return the structure that an answer means, and whether the model was uncertain.
 
         An unknown description leaves the model with several names, or with a name that does not exist. Of the
-        likely names, those whose structure is visible on this plane are preferred.
+        likely names, those whose structure is visible on this plane are preferred. `ids` are the tokens of
+        the answer up to `[SEG]`, `states` predict them.
         """
         begun = self._scores(torch.stack(list(states)))
         own = _chance(begun, ids)
-        self.unsure = own <= math.log(SURE)
-        if not self.unsure:
-            return name
-        looks, end = seen(), ids[-1]
+        if own > math.log(SURE):
+            return name, False
+        looks, end = see(), ids[-1]
         whole = {name: self._drafts.say((name,)) for name in looks}
         answers = {name: answer[: answer.index(end) + 1] for name, answer in whole.items()}
         chances = {known: own for known, answer in answers.items() if answer == ids}
@@ -247,15 +252,16 @@ class DialogueReader:
         least = max(map(worth, chances), default=-math.inf)
         read = [other for other in sorted(most, key=worth, reverse=True)[:WEIGHED] if worth(other) > least]
         if read:
-            scores = self._scores(self._say_each(pieces, raw, [answers[other] for other in read]))
+            scores = self._scores(self._say_each(prompt, [answers[other] for other in read]))
             chances |= {
                 other: _chance(each, answers[other]) for other, each in zip(read, scores, strict=True)
             }
-        return max(chances, key=worth) if sum(map(math.exp, chances.values())) > KNOWN else name
+        known = sum(map(math.exp, chances.values())) > KNOWN
+        return max(chances, key=worth) if known else name, True
 
-    def _say_each(self, pieces: list[int | Slot], raw: Raw, answers: list[list[int]]) -> Tensor:
+    def _say_each(self, prompt: Prompt, answers: list[list[int]]) -> Tensor:
         """Return the hidden states (N, T, D) that predict N answers of up to T tokens; append nothing."""
-        question = self._embed_new(pieces, raw)
+        question = self._embed_new(prompt)
         keys = copy.deepcopy(self._keys)
         keys.batch_repeat_interleave(len(answers))
         longest = max(map(len, answers))
@@ -273,8 +279,9 @@ class DialogueReader:
         told, said = (set(re.findall(r"\w+", t.casefold())) for t in (self._anatomy.spell_out(text), name))
         return said <= told
 
-    def _embed_new(self, pieces: list[int | Slot], raw: Raw) -> Tensor:
+    def _embed_new(self, prompt: Prompt) -> Tensor:
         """Cut the key-value cache where a new sequence differs, and return the embeddings of the rest."""
+        pieces = prompt.pieces
         # The last piece is always read again: its hidden state says what comes next.
         kept = min(common_prefix(self._read, pieces), len(pieces) - 1)
         if self._keys is None or kept == 0:
@@ -282,7 +289,7 @@ class DialogueReader:
         if kept < len(self._read):
             self._keys.crop(kept - len(self._read))  # negative: how many to remove
         self._read = pieces[:kept]
-        return self.model.embed_pieces(pieces[kept:], raw)
+        return self.model.embed_pieces(pieces[kept:], prompt.raw)
 
     def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
         """Let the frozen base model answer, without image and adapter."""

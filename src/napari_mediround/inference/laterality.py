@@ -13,8 +13,9 @@ import numpy as np
 
 from napari_mediround.domain.anatomy import Anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Conversation, Target
+from napari_mediround.domain.rounds import Target
 from napari_mediround.inference.components import depth_inside
+from napari_mediround.inference.question import Question
 
 MOST_SHARED = 0.5
 """If two sides of a structure share at least this part of a mask, one of the masks must be wrong."""
@@ -28,7 +29,7 @@ _SAME_AGAIN = re.compile(r"\b(again|not|redo|repeat|same side)\b|n['’]t\b", re
 def hold_to_side(
     names: Sequence[str], text: str, pointed_at: Sequence[str], anatomy: Anatomy
 ) -> Sequence[str]:
-    """Return an answer's names; where it repeats a side though the other was asked for, the mirror's name.
+    """Return an answer's names, with the other side's name if the answer repeats a side by mistake.
 
     Parameters
     ----------
@@ -53,16 +54,16 @@ def hold_to_side(
 
 def keep_sides(
     targets: Sequence[Target],
-    conversation: Conversation,
-    image: str,
+    question: Question,
     anatomy: Anatomy,
     refine: Callable[..., tuple[Mask, float]],
 ) -> tuple[Target, ...]:
-    """Return targets on an image (its key) so that none covers the latest mask of its other side."""
+    """Return a question's targets so that none covers the latest mask of its other side on the plane."""
     kept = []
     for target in targets:
         structure = anatomy.find(target.structure)
-        other = structure and structure.mirror and conversation.latest(structure.mirror, image)
+        mirror = structure and structure.mirror
+        other = mirror and question.conversation.latest(mirror, question.image)
         kept.append(leave_other_side(target, other, refine) if other else target)
     return tuple(kept)
 
@@ -79,7 +80,9 @@ def leave_other_side(target: Target, other: Target, refine: Callable[..., tuple[
     """
     mask, taken = target.mask.to_array(), other.mask.to_array()
     shared = mask & taken
-    surer = other.verdict in ("accepted", "corrected") or other.quality >= target.quality
+    surer = (
+        other.verdict in ("accepted", "corrected") or other.quality is None or other.quality >= target.quality
+    )
     if not surer or shared.sum() <= MOST_SHARED * mask.sum():
         return target
     depth = depth_inside(shared)

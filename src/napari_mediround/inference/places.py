@@ -7,6 +7,7 @@ the plane at once, and the anatomy says which neighbours are likely.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 
 from napari_mediround.domain.anatomy import Anatomy, Structure, load_anatomy
 from napari_mediround.domain.relations import DIRECTIONS, find_between, find_neighbour
-from napari_mediround.domain.rounds import Conversation, Reference, Target
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.domain.rounds import Target
+from napari_mediround.inference.question import Question
 from napari_mediround.model.sam import fit_to_square
 from napari_mediround.questions.spatial import BETWEEN, LARGER, SMALLER, asked_kind, asked_place
 
 if TYPE_CHECKING:
-    from napari_mediround.model.features import ImageFeatures, Seen
+    from napari_mediround.model.features import DecoderFeatures, ImageFeatures
     from napari_mediround.model.mediround import MediRound
 
 NEAR, ALIKE, OTHER = 5.0, 2.0, -2.0
@@ -32,42 +33,46 @@ SHARE = 0.3
 """A grid cell belongs to an earlier mask if the mask covers at least this share of the cell."""
 
 
-def find_at_place(
-    model: MediRound,
-    prototypes: Landmarks,
-    seen: Seen,
-    place: str,
-    view: str,
-    masks: Sequence[tuple[str, NDArray[np.bool_]]],
-    count: int,
-    anatomy: Anatomy,
-    kind: Container[str] = (),
-) -> str:
+@dataclass(frozen=True)
+class Place:
+    """A place that a question asks for.
+
+    Parameters
+    ----------
+    name : str
+        From `questions.spatial.asked_place`.
+    view : str
+        View of the plane, a key of `domain.relations.DIRECTIONS`.
+    asked : tuple of (str, ndarray)
+        Structure and mask, bool (h, w) on the crop, of each mask that the question points at.
+    others : tuple of (str, ndarray)
+        The same of the other masks on the plane.
+    kind : container of str
+        Structures that the question may mean; empty for all.
+    """
+
+    name: str
+    view: str
+    asked: tuple[tuple[str, NDArray[np.bool_]], ...]
+    others: tuple[tuple[str, NDArray[np.bool_]], ...] = ()
+    kind: Container[str] = ()
+
+
+def find_at_place(model: MediRound, seen: DecoderFeatures, place: Place) -> str:
     """Return the structure at a place, "" if none is clear.
 
     Parameters
     ----------
     model : MediRound
-    prototypes : Landmarks
-        SEG vectors of the known structures.
-    seen : Seen
+        With prototypes.
+    seen : DecoderFeatures
         Decoder features of the plane.
-    place : str
-        From `questions.spatial.asked_place`.
-    view : str
-        View of the plane, a key of `domain.relations.DIRECTIONS`.
-    masks : sequence of (str, ndarray)
-        Structure and mask, bool (h, w) on the crop, of each earlier mask on the plane.
-    count : int
-        The question points at the first `count` of these masks.
-    anatomy : Anatomy
-    kind : container of str, optional
-        Structures that the question may mean; empty for all.
+    place : Place
     """
-    masks = [*masks[:count], *(m for m in masks[count:] if not kind or m[0] in kind)]
-    asked, first = masks[:count], len(masks) + 1
-    if place in (LARGER, SMALLER):
-        return sorted(asked, key=lambda mask: mask[1].sum())[-1 if place == LARGER else 0][0]
+    prototypes, anatomy, asked, kind = model.landmarks, load_anatomy(), place.asked, place.kind
+    masks = [*asked, *(m for m in place.others if not kind or m[0] in kind)]
+    if place.name in (LARGER, SMALLER):
+        return sorted(asked, key=lambda mask: mask[1].sum())[-1 if place.name == LARGER else 0][0]
     bases = [anatomy.find(name) for name, _ in asked]
     likely = _likely(prototypes.names, bases, anatomy, kind) if all(bases) else {}
     rows = [row for row, name in enumerate(prototypes.names) if name in likely]
@@ -75,20 +80,28 @@ def find_at_place(
         return ""
     looks = model.glance(seen, prototypes.vectors[rows].to(seen.embedding))[:, 0].cpu()
     looks += torch.tensor([likely[prototypes.names[row]] for row in rows])[:, None, None]
+    label_map = _draw_labels(looks, masks)
+    if place.name == BETWEEN:
+        found = find_between(label_map, 1, 2, 0.0, CLEAR)
+    else:
+        step = next(step for step, name in DIRECTIONS[place.view].items() if name == place.name)
+        wide = (1.0, 0.0, 0.0) if kind else (REACH, LEAST, CLEAR)  # what else lies there does not count
+        found = find_neighbour(label_map, 1, step, *wide, further=False)
+    names = ["", *(name for name, _ in masks), *(prototypes.names[row] for row in rows)]
+    return names[found or 0]
+
+
+def _draw_labels(looks: torch.Tensor, masks: Sequence[tuple[str, NDArray[np.bool_]]]) -> NDArray[np.int_]:
+    """Return a map of the masks, numbered from 1, over the surest of the coarse masks, numbered after them.
+
+    `looks` (N, h, w) are the logits of the coarse masks.
+    """
     best = looks.max(0)
-    label_map = torch.where(best.values > 0, best.indices + first, 0).numpy()
+    label_map = torch.where(best.values > 0, best.indices + len(masks) + 1, 0).numpy()
     for value, (_, mask) in reversed([*enumerate(masks, 1)]):  # what is asked about last, over the others
         square = fit_to_square(torch.from_numpy(mask)[None, None].float(), label_map.shape[-1])
         label_map[square[0, 0].numpy() > SHARE] = value
-    if place == BETWEEN:
-        found = find_between(label_map, 1, 2, 0.0, CLEAR)
-    else:
-        step = next(step for step, name in DIRECTIONS[view].items() if name == place)
-        wide = (1.0, 0.0, 0.0) if kind else (REACH, LEAST, CLEAR)  # what else lies there does not count
-        found = find_neighbour(label_map, 1, step, *wide, further=False)
-    if not found:
-        return ""
-    return masks[found - 1][0] if found < first else prototypes.names[rows[found - first]]
+    return label_map
 
 
 def see_structures(
@@ -109,15 +122,7 @@ def see_structures(
     return {name: logit if name in shown or not shown else -8.0 for name, logit in found.items()}
 
 
-def find_asked(
-    model: MediRound,
-    look: Callable[[], ImageFeatures],
-    view: str,
-    text: str,
-    conversation: Conversation,
-    references: Sequence[Reference],
-    image: str,
-) -> str:
+def find_asked(model: MediRound, look: Callable[[], ImageFeatures], question: Question) -> str:
     """Return the structure at the place a question asks for, "" if the language model has to answer.
 
     Parameters
@@ -125,25 +130,21 @@ def find_asked(
     model : MediRound
     look : callable
         Returns the plane with its decoder features.
-    view : str
-        As in `find_at_place`.
-    text, conversation, references
-        The question, the earlier rounds, the masks that the question points at.
-    image : str
-        Key of the plane.
+    question : Question
     """
-    anatomy, landmarks = load_anatomy(), model.landmarks
-    place = asked_place(text, len(references), anatomy, {*DIRECTIONS[view].values()})
-    asked = [conversation.target(reference) for reference in references]
-    here = [t for r in conversation.rounds for t in r.targets if r.answer.image == image and t.mask.area]
-    if not place or landmarks is None or not all(any(t is other for other in here) for t in asked):
+    anatomy, text, view, asked = load_anatomy(), question.text, question.view, question.targets
+    name = asked_place(text, len(asked), anatomy, {*DIRECTIONS[view].values()})
+    rounds = (r for r in question.conversation.rounds if r.answer.image == question.image)
+    here = [target for round_ in rounds for target in round_.targets if target.mask.area]
+    if not name or model.landmarks is None or not all(any(t is other for other in here) for t in asked):
         return ""
     beside = [t for t in here if not any(_is_within(t, other, anatomy) for other in asked)]
-    others = [t for t in beside if t.verdict != "rejected"]
     features = look()
-    masks = [(t.structure, features.frame.cut(t.mask.to_array())) for t in (*asked, *others)]
-    kind = asked_kind(text, anatomy)
-    return find_at_place(model, landmarks, features.seen, place, view, masks, len(asked), anatomy, kind)
+    masks, others = (
+        tuple((t.structure, features.frame.cut(t.mask.to_array())) for t in targets)
+        for targets in (asked, [t for t in beside if t.verdict != "rejected"])
+    )
+    return find_at_place(model, features.seen, Place(name, view, masks, others, asked_kind(text, anatomy)))
 
 
 def _is_within(target: Target, asked: Target, anatomy: Anatomy) -> bool:

@@ -6,9 +6,8 @@ from round to round. The caches do not change the masks. Knows no file format an
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,30 +21,28 @@ from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Answer, Conversation, Reference, Target
 from napari_mediround.errors import MediRoundError, stop_if
 from napari_mediround.inference.cache import FeatureStore, Origin, Origins, hash_image, hash_weights
-from napari_mediround.inference.device import (
-    choose_device,
-    default_dtype,
-    describe_device,
-    is_out_of_memory,
-    precision,
-    release_memory,
+from napari_mediround.inference.device import Runner, choose_device, describe_device
+from napari_mediround.inference.dialogue import DialogueReader
+from napari_mediround.inference.mask_judge import Judging
+from napari_mediround.inference.pipeline import answer_question
+from napari_mediround.inference.propagating import Propagating
+from napari_mediround.inference.question import Question
+from napari_mediround.inference.refinement import (
+    origin_of_drawn,
+    parts_propagated,
+    refine_mask,
+    remove_specks,
 )
-from napari_mediround.inference.dialogue import NOTHING_FOUND, READ_AS, DialogueReader
-from napari_mediround.inference.laterality import keep_sides
-from napari_mediround.inference.places import find_asked, see_structures
-from napari_mediround.inference.recheck import settle_references
-from napari_mediround.inference.refinement import carry_on, mend, origin_of_drawn, parts_carried, tidy
+from napari_mediround.model.adapter import Adapter, attach_folder, copy_model, is_adapter
 from napari_mediround.model.build import build_mediround
-from napari_mediround.model.crop import find_aspect, find_frame, whole_plane
-from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.crop import find_aspect, find_crop, whole_plane
+from napari_mediround.model.features import Decoded, DecoderFeatures, ImageFeatures
+from napari_mediround.model.llama import AnsweringLanguage
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prompt import compose_answer, parse_answer, plain_question, readable
-
-LOG = logging.getLogger(__name__)
 
 
-class Predictor:
-    """A model with its device and caches; a `Segmenter`.
+class Predictor(Judging, Propagating):
+    """A model with its device and caches, and a learned adapter or none; a `Segmenter`.
 
     Parameters
     ----------
@@ -57,10 +54,13 @@ class Predictor:
         Where image embeddings are kept between runs; None keeps them in memory only.
     preset : str
         Name of the preset, for `describe`.
-    answer_limit, chat_limit : int
-        Largest number of tokens of an answer with masks, and of a chat answer.
-    masks_at_once : int
-        Masks decoded in one batch; falls to 1 if memory is short.
+
+    Attributes
+    ----------
+    reader : DialogueReader
+        Reads and answers with the model's language model.
+    runner : Runner
+        Runs the model's steps on the device.
     """
 
     def __init__(
@@ -69,23 +69,22 @@ class Predictor:
         device: str = "auto",
         cache_dir: Path | None = None,
         preset: str = "",
-        answer_limit: int = 64,
-        chat_limit: int = 96,
-        masks_at_once: int = 8,
     ) -> None:
         self.model, self.preset = model, preset
-        self.device = choose_device(device)
-        self.dtype = default_dtype(self.device)
-        self.anatomy = load_anatomy()
-        self.masks_at_once = masks_at_once
-        self._reader = DialogueReader(model, answer_limit, chat_limit)
+        self.anatomy, self.reader = load_anatomy(), DialogueReader(model)
         self._store = FeatureStore(f"{hash_weights(model.image_encoder)}-framed", cache_dir)
         self._current = self._view = self._modality = ""
         self._origins = Origins()
-        self._seen: tuple[ImageFeatures, Seen] | None = None
+        self._seen: tuple[ImageFeatures, DecoderFeatures] | None = None
         self._lock = threading.RLock()
-        self._notes: list[str] = []
-        self._move(self.device)
+        self._adapter: Adapter | None = None
+        self._adapter_name = ""
+        self.runner = Runner(choose_device(device), self._move, self.reader.forget)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model runs on."""
+        return self.runner.device
 
     @classmethod
     def from_preset(
@@ -97,7 +96,7 @@ class Predictor:
         weights_dir: Path | None = None,
         seed: int = 0,
     ) -> Predictor:
-        """Build a model from a preset.
+        """Build a model from a preset; on the CPU, one that only answers until it has to learn.
 
         Parameters
         ----------
@@ -106,7 +105,8 @@ class Predictor:
         device : str
             "auto", "cuda", "mps" or "cpu".
         adapter : Path, optional
-            Folder of trained MediRound weights instead of the bundled ones.
+            Folder of an adapter learned from corrections, or of trained MediRound weights instead of the
+            bundled ones.
         cache_dir : Path, optional
             Where image embeddings are kept between runs.
         weights_dir : Path, optional
@@ -120,26 +120,69 @@ class Predictor:
             When a file is not on this machine.
         SettingsError
             When there is no such preset or device.
+        AdapterError
+            When the adapter is damaged or was learned on other weights.
         """
-        choose_device(device)
-        return cls(build_mediround(preset, seed, adapter, weights_dir=weights_dir), device, cache_dir, preset)
+        learned = adapter is not None and is_adapter(adapter)
+        trained, answering = None if learned else adapter, choose_device(device).type == "cpu"
+        model = build_mediround(preset, seed, trained, weights_dir=weights_dir, answering=answering)
+        predictor = cls(model, device, cache_dir, preset)
+        if learned:
+            predictor.use_adapter(adapter)
+        return predictor
 
     def describe(self) -> dict[str, str]:
-        """Return preset, device and precision in words."""
-        precision = str(self.dtype).removeprefix("torch.")
-        return {"preset": self.preset, "device": describe_device(self.device), "precision": precision}
+        """Return preset, device, precision and, if an adapter is used, its name and hash."""
+        precision = str(self.runner.dtype).removeprefix("torch.")
+        words = {"preset": self.preset, "device": describe_device(self.device), "precision": precision}
+        if self._adapter is None:
+            return words
+        return words | {"adapter": self._adapter_name, "adapter_sha256": self._adapter.sha256}
+
+    def use_adapter(self, folder: Path | None) -> None:
+        """Use a learned adapter from now on, or none. Cached embeddings stay valid.
+
+        Raises
+        ------
+        AdapterError
+            When the adapter is damaged or was learned on other weights; then no adapter is used.
+        """
+        with self._lock:
+            if self._adapter is not None:
+                self._adapter.detach()
+            self._adapter, self._adapter_name = None, ""
+            self.reader.forget()
+            if folder is not None:
+                self._complete()
+                self._adapter, self._adapter_name = attach_folder(self.model, folder), Path(folder).name
+
+    def copy(self, cache_dir: Path | None = None) -> Predictor:
+        """Return a predictor without adapter that shares this one's weights and embeddings.
+
+        After that each of the two may answer, learn, use an adapter or move to another device on its own.
+
+        Parameters
+        ----------
+        cache_dir : Path, optional
+            Folder in which the copy keeps embeddings between runs, if this predictor has none.
+        """
+        with self._lock:
+            self._complete()
+            model = copy_model(self.model, self._adapter)
+            other = Predictor(model, str(self.device), None, self.preset)
+            other._store = self._store.copy(cache_dir)
+            return other
 
     def change_device(self, device: str) -> None:
         """Move the model to another device. Caches stay valid."""
         with self._lock:
-            self._move(choose_device(device))
-            self.dtype = default_dtype(self.device)
+            self.runner.use(choose_device(device))
 
     def forget(self) -> None:
         """Drop what is kept in memory: embeddings, key-value cache, features of references."""
         with self._lock:
             self._store.clear()
-            self._reader.forget()
+            self.reader.forget()
             self._seen = None
 
     def set_image(
@@ -171,9 +214,17 @@ class Predictor:
         with self._lock:
             key, aspect = hash_image(image), spacing_mm and find_aspect(spacing_mm)
             encode = partial(self._encode, aspect=aspect or 1.0)
-            self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
+            self.runner.run(lambda: self._store.get_or_encode(key, image, encode, aspect))
             self._current, self._view, self._modality = key, view, modality
             return key
+
+    def encode(self, image: NDArray[np.uint8]) -> ImageFeatures:
+        """Return the features of a plane, uint8 (H, W, 3). The plane set by `set_image` does not change."""
+        with self._lock:
+            current = self._current, self._view, self._modality
+            key = self.set_image(image)
+            self._current, self._view, self._modality = current
+            return self._store.require(key)
 
     def features(self) -> ImageFeatures:
         """Return the features of the plane last set; raises `MediRoundError` if there is none."""
@@ -212,39 +263,17 @@ class Predictor:
             When no image is set, or a referenced image is no longer known.
         """
         with self._lock:
-            features = self._store.require(self._current)
-            raw, look = {("image", self._current): features.tokens}, partial(self._looked_at, features)
-            asked = conversation, references, self._current
-            read, notes = self._careful(partial(settle_references, self.model, look, *asked))
-            if structures and not references:
-                text, read = plain_question(structures), Conversation()
-            asked = text, read, references
-            pieces = self._reader.compose(*asked, self._current, raw, self._describe_reference)
-            pointed_at = [conversation.target(reference).structure for reference in references]
-            place = partial(find_asked, self.model, look, self._view, *asked, self._current)
-            there = structures or self._careful(place)
-            seen = partial(see_structures, self.model, look, self._modality)
-            asked = pieces, raw, cancelled, text, pointed_at, there, seen
-            said, vectors = self._careful(partial(self._reader.answer, *asked))
-            stop_if(cancelled)
-            names, absent = parse_answer(said)
-            names = names[: len(vectors)]  # a model may spell "[SEG]" without saying the token
-            if not names and not absent:
-                reply = self.chat(text, conversation, cancelled) if chat else ""
-                stop_if(cancelled)
-                return Answer(reply, image=self._current, note=self._take_notes(notes))
-            notes += [READ_AS.format(names[0])] if self._reader.unsure and names else []
-            targets = self._segment(features, vectors, names, cancelled)
-            targets = keep_sides(targets, conversation, self._current, self.anatomy, self.refine)
-            if empty := [t.structure for t in targets if not t.mask.area]:
-                notes.append(NOTHING_FOUND.format(" and no ".join(empty)))
-            said = readable(compose_answer([t.structure for t in targets], absent))
-            return Answer(said, targets, tuple(absent), self._current, self._take_notes(notes))
+            plane = self._current, self._view, self._modality
+            self._store.require(self._current)
+            question = Question(text, conversation, tuple(references), *plane, structures)
+            answer = answer_question(self, question, cancelled, chat)
+            notes, self.runner.notes = [*self.runner.notes, answer.note], []
+            return replace(answer, note=" ".join(filter(None, notes)))
 
     def chat(self, text: str, conversation: Conversation, cancelled: Callable[[], bool] | None = None) -> str:
         """Return the frozen base model's own answer; it does not see the image."""
         with self._lock:
-            return self._careful(lambda: self._reader.chat(text, conversation, cancelled))
+            return self.runner.run(lambda: self.reader.chat(text, conversation, cancelled))
 
     def refine(
         self,
@@ -257,10 +286,8 @@ class Predictor:
 
         Parameters
         ----------
-        points_xy : ndarray, optional
-            (P, 2) x, y in pixels of the plane last set.
-        positive : ndarray, optional
-            bool (P,): inside or outside the structure.
+        points_xy, positive : ndarray, optional
+            (P, 2) x, y in pixels of the plane last set; bool (P,), inside or outside the structure.
         box_xyxy : ndarray, optional
             (4,) half-open, pixels.
         previous : Mask, optional
@@ -268,9 +295,8 @@ class Predictor:
 
         Returns
         -------
-        mask : Mask
-        quality : float
-            Judged IoU, 0…1.
+        tuple of (Mask, float)
+            The mask and its judged IoU, 0…1.
 
         Raises
         ------
@@ -278,63 +304,57 @@ class Predictor:
             When there is no click, no box, and no mask that a question asked for.
         """
         with self._lock:
-            features, origin = (
-                self._store.require(self._current),
-                self._origins.get((self._current, previous)),
-            )
+            features = self._store.require(self._current)
+            origin = self._origins.get((self._current, previous))
             middle = None if box_xyxy is None else np.reshape(box_xyxy, (2, 2)).mean(0, keepdims=True)
             if not (features.frame.holds(points_xy) and features.frame.holds(middle)):
                 key, image, aspect = f"{self._current}-whole", features.image, features.frame.aspect
                 encode = partial(self._encode, aspect=aspect, whole=True)
-                features = self._careful(lambda: self._store.get_or_encode(key, image, encode, aspect))
+                features = self.runner.run(lambda: self._store.get_or_encode(key, image, encode, aspect))
             if previous is not None and (origin is None or features.frame != origin.frame):
                 origin = origin_of_drawn(self.model, features, previous, origin)
             if points_xy is None and box_xyxy is None and (origin is None or origin.vector is None):
-                raise MediRoundError("There is nothing to go by. Click inside the structure or draw a box.")
+                raise MediRoundError(
+                    "There is no click, no box and no earlier mask. Click inside the structure, or box it."
+                )
             prompts = points_xy, positive, box_xyxy, origin
-            decoded = self._careful(lambda: mend(self.model, self._looked_at(features), *prompts))
+            decoded = self.runner.run(lambda: refine_mask(self.model, self._looked_at(features), *prompts))
             return self._keep(features, decoded, origin)
 
     def _keep(self, features, decoded, origin, before=None) -> tuple[Mask, float]:
         array = self.model.masks_on_plane(decoded.logits, features.frame)[0]
-        mask = Mask.from_array(array if before is None else parts_carried(array, before))
+        mask = Mask.from_array(array if before is None else parts_propagated(array, before))
         logits = decoded.logits[:, None]
         origin = replace(origin or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
         self._origins.keep(self._current, mask, origin)
         return mask, float(decoded.quality[0])
 
-    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
-        """Propagate a neighbouring plane's mask to the current plane; empty if the structure has ended.
+    # What the steps of answering need (`inference.pipeline`)
 
-        Returns and raises as `refine`.
+    def look(self) -> ImageFeatures:
+        """Return the plane last set with its decoder features, on the model's device."""
+        return self._looked_at(self._store.require(self._current))
 
-        Parameters
-        ----------
-        mask : Mask
-            Mask on the neighbouring plane, not empty.
-        image : str
-            Key of that plane.
-        """
-        with self._lock:
-            features, origin = self._store.require(self._current), self._origins.get((image, mask))
-            decoded = self._careful(lambda: carry_on(self.model, self._looked_at(features), mask, origin))
-            return self._keep(features, decoded, origin, mask)
-
-    def _describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
+    def describe_reference(self, image: str, mask: Mask) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features of an earlier mask on an image (its key), as `MediRound.describe_reference`."""
         features, array = self._store.require(image), mask.to_array()
-        return self._careful(
+        return self.runner.run(
             lambda: self.model.describe_reference(features.to(self.device, torch.float32), array)
         )
 
-    def _segment(self, features: ImageFeatures, vectors, names: list[str], cancelled) -> tuple[Target, ...]:
-        found, names = [], [self.anatomy.normalise(name) for name in names]
+    def segment(
+        self, vectors: torch.Tensor, names: Sequence[str], cancelled: Callable[[], bool] | None = None
+    ) -> tuple[Target, ...]:
+        """Decode SEG vectors (N, C) of N named structures on the plane last set; remember the origins."""
+        features, found = self._store.require(self._current), []
+        names = [self.anatomy.normalise(name) for name in names]
         while len(found) < len(names):
             stop_if(cancelled)
             left, called = vectors[len(found) :], names[len(found) :]
-            decoded = self._careful(partial(self._segment_batch, features, left, called))
+            decoded = self.runner.run(partial(self._segment_batch, features, left, called))
             masks = self.model.masks_on_plane(decoded.logits, features.frame)
             for k, (array, vector, name) in enumerate(zip(masks, left, called, strict=False)):
-                mask = Mask.from_array(tidy(array, self.anatomy.find(name)))
+                mask = Mask.from_array(remove_specks(array, self.anatomy.find(name)))
                 found.append(Target(name, mask, float(decoded.quality[k]), bool(decoded.corrected[k])))
                 spoken = None if self.model.is_new(name) else vector[None]
                 origin = Origin(spoken, decoded.logits[k][None, None], features.frame, name)
@@ -342,59 +362,30 @@ class Predictor:
         return tuple(found)
 
     def _segment_batch(self, features: ImageFeatures, vectors: torch.Tensor, names: list[str]) -> Decoded:
-        batch = vectors[: self.masks_at_once].to(self.device)
-        return self.model.segment(self._looked_at(features), batch, names[: self.masks_at_once])
+        count = self.runner.masks_at_once
+        return self.model.segment(self._looked_at(features), vectors[:count].to(self.device), names[:count])
 
     def _looked_at(self, features: ImageFeatures) -> ImageFeatures:
-        """Return features with what the decoder sees of them, kept for one plane: 6 MB at `lite`'s size."""
+        """Return features with decoder features, which are kept for one plane: 6 MB in the preset `lite`."""
         here = features.to(self.device, torch.float32)
         if self._seen is None or self._seen[0] is not features:
             self._seen = features, self.model.see(here)
         return replace(here, seen=self._seen[1])
 
     def _encode(self, image: NDArray[np.uint8], aspect: float, whole: bool = False) -> ImageFeatures:
-        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_frame, image)
+        find = partial(whole_plane, image.shape[:2]) if whole else partial(find_crop, image)
         return self.model.encode_image(image, find(aspect))
 
-    def _take_notes(self, notes: list[str]) -> str:
-        said, self._notes = " ".join([*self._notes, *notes]), []
-        return said
+    def _complete(self) -> None:
+        """Load a language model that learns and takes adapters, if only one that answers was loaded."""
+        if isinstance(self.model.language, AnsweringLanguage):
+            self.model.language = self.model.language.complete()
+            self.reader.forget()
 
     def _move(self, device: torch.device) -> None:
-        self._reader.forget()
+        if device.type != "cpu":
+            self._complete()
+        self.reader.forget()
         self._seen = None
         self._origins = self._origins.to(device)
         self.model.to(device)
-        self.device = device
-
-    def _careful(self, work: Callable):
-        """Run `work`. If memory is short, try smaller batches, bfloat16, then the CPU, and add a note."""
-        while True:
-            try:
-                with torch.no_grad(), precision(self.device, self.dtype):
-                    return work()
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or not self._retreat():
-                    self._reader.forget()
-                    raise
-            self._reader.forget()
-            release_memory()
-
-    def _retreat(self) -> bool:
-        """Take the next step that needs less memory; return False if there is none."""
-        name = describe_device(self.device)
-        if self.masks_at_once > 1:
-            self.masks_at_once = 1
-            note = f"{name} ran out of memory: masks are decoded one by one."
-        elif self.device.type == "cuda" and self.dtype == torch.float32:
-            self.dtype = torch.bfloat16
-            note = f"{name} ran out of memory: computing in bfloat16."
-        elif self.device.type != "cpu":
-            self._move(torch.device("cpu"))
-            self.dtype = torch.float32
-            note = f"{name} ran out of memory: computing on the CPU."
-        else:
-            return False
-        LOG.warning(note)
-        self._notes.append(note)
-        return True

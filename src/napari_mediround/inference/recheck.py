@@ -5,7 +5,7 @@ The paper has no such step: its judge scores the new mask, not the masks that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -13,19 +13,19 @@ import torch
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
 from napari_mediround.domain.rounds import Conversation, Reference, Target
+from napari_mediround.inference.question import Question
 from napari_mediround.model.features import ImageFeatures
 from napari_mediround.model.mediround import MediRound
 
-ELSEWHERE = "{} is not quite where the {} is seen; the question was read as if it were."
+ELSEWHERE = (
+    "{} does not match where the {} appears on this plane, so the question was answered from its current "
+    "outline."
+)
 
 
-def settle_references(
-    model: MediRound,
-    look: Callable[[], ImageFeatures],
-    conversation: Conversation,
-    references: Sequence[Reference],
-    image: str,
-) -> tuple[Conversation, list[str]]:
+def recheck_references(
+    model: MediRound, look: Callable[[], ImageFeatures], question: Question
+) -> tuple[Conversation, tuple[str, ...]]:
     """Return the conversation with rechecked masks, and a note for each reference whose mask was replaced.
 
     Replaces an unreviewed mask by the current segmentation of its structure if their IoU is lower than the
@@ -37,18 +37,22 @@ def settle_references(
     model : MediRound
     look : callable
         Returns the plane with its decoder features.
-    conversation, references
-        The earlier rounds, and the masks that the question points at.
-    image : str
-        Key of the plane; masks on other planes stay.
+    question : Question
+        Masks on other planes than its own stay.
     """
     anatomy, landmarks, notes = load_anatomy(), model.landmarks, []
-    if not references or landmarks is None or not model.correction.enabled:
-        return conversation, []
-    for reference in references:
+    conversation = question.conversation
+    if landmarks is None or not model.correction.enabled:
+        return conversation, ()
+    for reference in question.references:
         round_, target = conversation.rounds[reference.round - 1], conversation.target(reference)
         structure = anatomy.find(target.structure)
-        if target.verdict or round_.answer.image != image or structure is None or not structure.is_one:
+        if (
+            target.verdict
+            or round_.answer.image != question.image
+            or structure is None
+            or not structure.is_one
+        ):
             continue
         vector = landmarks.vector(target.structure)
         if vector is None:
@@ -57,7 +61,7 @@ def settle_references(
         if seen.area and _iou(target.mask, seen) < quality:
             conversation = _put(conversation, reference, replace(target, mask=seen))
             notes.append(ELSEWHERE.format(reference, target.structure))
-    return conversation, notes
+    return conversation, tuple(notes)
 
 
 def _see(model: MediRound, features: ImageFeatures, vector: torch.Tensor) -> tuple[Mask, float]:

@@ -24,7 +24,7 @@ from napari_mediround.model.features import Decoded, ImageFeatures
 from napari_mediround.model.mediround import MediRound
 from napari_mediround.model.sam import fit_to_square, mask_to_logits
 
-CARRY_GROWTH = 0.1
+BOX_GROWTH = 0.1
 """Margin around the box of the previous plane's mask, as a share of the sides of the box."""
 
 SPECK = 0.1
@@ -37,7 +37,7 @@ SPOT, MARGIN = 0.03, 1.0
 """The spot for a click that was not followed: its standard deviation (share of the side), its least logit."""
 
 
-def mend(
+def refine_mask(
     model: MediRound,
     features: ImageFeatures,
     points_xy: NDArray | None,
@@ -83,18 +83,26 @@ def mend(
     return max(judged, key=lambda one: float(one.quality))
 
 
-def carry_on(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
+def propagate_mask(model: MediRound, features: ImageFeatures, mask: Mask, origin: Origin | None) -> Decoded:
     """Propagate the mask of a neighbouring plane to this plane, and judge the result.
 
-    Inside the box of the previous mask the decoder always finds something, and the judge scores it too high
-    past the end of the structure. The quality is therefore the mean with that of the words alone.
+    Two masks are made: from the box of the previous mask with the words, and from the words alone, as on any
+    plane. That of the better quality times agreement (Dice) with the previous mask is kept. Inside the box
+    the decoder always finds something, and the judge scores it too high past the end of the structure: its
+    quality is the mean with that of the words alone.
     """
-    decoded = mend(model, features, None, None, box_to_carry(mask), origin)
+    decoded = refine_mask(model, features, None, None, box_to_propagate(mask), origin)
     if origin is None or (origin.vector is None and not origin.names):
         return decoded
     vector = torch.zeros(1, model.channels) if origin.vector is None else origin.vector
     by_words = model.segment(features, vector.to(model.device), origin.names)
-    return replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+    in_box = replace(decoded, quality=(decoded.quality + by_words.quality) / 2)
+    before = origin_of_drawn(model, features, mask).logits[0] > 0
+    return max((in_box, by_words), key=lambda one: float(one.quality) * _dice(before, one.logits > 0))
+
+
+def _dice(one: Tensor, other: Tensor) -> float:
+    return 2 * float((one & other).sum()) / max(1.0, float(one.sum() + other.sum()))
 
 
 def change_near(before: Tensor, after: Tensor, at: Tensor, positive: Tensor) -> Tensor:
@@ -155,6 +163,16 @@ def origin_of_drawn(
     return replace(known or Origin(None, logits, features.frame), logits=logits, frame=features.frame)
 
 
+def origin_of_name(model: MediRound, features: ImageFeatures, name: str) -> Origin | None:
+    """Return the origin of a mask of which only its structure is known; None for a name never learned."""
+    landmarks = model.landmarks
+    vector = landmarks.vector(name) if landmarks is not None and not model.is_new(name) else None
+    if vector is None and not model.is_new(name):
+        return None
+    nothing = torch.zeros(1, 1, 1, 1)  # a box needs no earlier logits
+    return Origin(None if vector is None else vector[None], nothing, features.frame, name)
+
+
 def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a mask (H, W), not empty, without specks: parts much smaller than the largest one."""
     parts, _ = ndimage.label(mask)
@@ -163,23 +181,23 @@ def main_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (sizes >= SPECK * sizes.max())[parts] & mask
 
 
-def tidy(mask: NDArray[np.bool_], structure: Structure | None) -> NDArray[np.bool_]:
+def remove_specks(mask: NDArray[np.bool_], structure: Structure | None) -> NDArray[np.bool_]:
     """Return a mask (H, W) without specks, unless the structure may occur several times (lesions)."""
     return main_parts(mask) if structure is not None and structure.is_one and mask.any() else mask
 
 
-def parts_carried(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:
+def parts_propagated(mask: NDArray[np.bool_], before: Mask) -> NDArray[np.bool_]:
     """Return the parts of a mask (H, W) that overlap the previous plane's mask, specks not counted."""
     parts, count = ndimage.label(mask)
     met = np.bincount(parts[main_parts(before.to_array())], minlength=count + 1) > 0
     return met[parts] & mask
 
 
-def box_to_carry(mask: Mask) -> NDArray[np.float64]:
+def box_to_propagate(mask: Mask) -> NDArray[np.float64]:
     """Return the box to search on the next plane, (4,) x0, y0, x1, y1: that of the mask's main parts, grown.
 
     A speck would widen the box: one pixel in the spleen once added the whole spleen to the liver.
     """
     box = np.array(Mask.from_array(main_parts(mask.to_array())).box_xyxy, float)
-    grown = box + CARRY_GROWTH * np.array([-1, -1, 1, 1]) * np.tile(box[2:] - box[:2], 2)
+    grown = box + BOX_GROWTH * np.array([-1, -1, 1, 1]) * np.tile(box[2:] - box[:2], 2)
     return np.clip(grown, 0, np.tile(mask.shape[::-1], 2))

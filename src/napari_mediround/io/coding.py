@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from pydicom.dataset import Dataset
+from pydicom.sr import _concepts_dict
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from napari_mediround.domain.anatomy import Anatomy
+from napari_mediround.domain.rounds import Imported
 from napari_mediround.domain.segments import MANUAL, ORIGINS, STANDINGS, Segment
 
 _ABNORMAL = re.compile(
@@ -76,6 +80,31 @@ def read_origin(text: object) -> str:
     """Return how a mask came to be, as a file says it; what it does not say was drawn by someone."""
     origin = str(text or "").strip()
     return origin if origin in ORIGINS else MANUAL
+
+
+def said_of(imported: Imported | None, name: str, anatomy: Anatomy) -> dict:
+    """Return fields of `Segment` for a mask of the record: of an imported one what its file said.
+
+    The anatomy's own code and side stay where it knows the name.
+    """
+    if imported is None:
+        return {}
+    meaning = _meanings().get(imported.code)
+    if anatomy.find(name) is not None or meaning is None:
+        return {"foreign": True}
+    return {"foreign": True, "code": (imported.code, meaning), "side": imported.side}
+
+
+def known_code(code: tuple[str, str] | None) -> str:
+    """Return the value of a code that pydicom lists, "" for any other: it may be anything."""
+    return code[0] if code is not None and code[0] in _meanings() else ""
+
+
+@cache
+def _meanings() -> dict[str, str]:
+    """Return the meaning of each SNOMED CT code that pydicom lists."""
+    concepts = _concepts_dict.concepts["SCT"].values()
+    return {value: meaning for codes_ in concepts for value, (meaning, *_) in codes_.items()}
 
 
 def standing(segment: Segment, unknown: str = "n/a") -> tuple[str, str]:

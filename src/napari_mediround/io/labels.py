@@ -108,7 +108,7 @@ def save_grid(path: Path, array: NDArray, geometry: Geometry) -> None:
     if name.endswith(".png"):
         Image.fromarray(array[0]).save(path)
     elif name.endswith(ITK_SUFFIXES):
-        SimpleITK.WriteImage(_itk_image(array, geometry.affine), str(path), True)
+        SimpleITK.WriteImage(itk_image(array, geometry.affine), str(path), True)
         # It does not say when the disk was full.
         if not np.array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), array):
             raise OSError(f"{path.name} did not read back as it was written. Is the disk full?")
@@ -125,7 +125,8 @@ def save_grid(path: Path, array: NDArray, geometry: Geometry) -> None:
         nibabel.save(image, path)
 
 
-def _itk_image(source: NDArray, affine: NDArray) -> SimpleITK.Image:
+def itk_image(source: NDArray, affine: NDArray) -> SimpleITK.Image:
+    """Return an array (plane, row, column) with its affine, LPS, as an image of SimpleITK."""
     image = SimpleITK.GetImageFromArray(source)
     matrix = (affine @ REVERSE_AXES)[:3]
     spacing = np.linalg.norm(matrix[:, :3], axis=0)

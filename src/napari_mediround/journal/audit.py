@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Round
+from napari_mediround.domain.recipes import BY_BUTTON, OPERATIONS
+from napari_mediround.domain.rounds import IMPORTED_AS, Round
+from napari_mediround.domain.segments import ORIGINS
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS
 from napari_mediround.domain.windows import WINDOWS
+from napari_mediround.journal.edits import MaskEdited, MaskRenamed
 from napari_mediround.journal.entries import (
     KINDS,
+    MasksImported,
     RoundAsked,
     VerdictGiven,
     entry_to_body,
@@ -98,10 +102,16 @@ _KEYS = frozenset(
             "targets",
             "structure",
         ),
-        *("quality", "corrected", "mask", "modality", "shape", "step", "masks", "kept"),
+        *("quality", "corrected", "mask", "modality", "shape", "step", "masks", "kept", "carried"),
+        *("recipe", "operation", "mm", "ml", "others", "spared", "in_plane", "inputs", "rounds", "names"),
+        *("labels", "name", "again"),
+        *("imported", "sha256", "form", "origin", "code", "side", "resampled"),
     )
 )
-_WORDS = frozenset((*KINDS, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory"))
+_WORDS = frozenset((
+    *KINDS, *OPERATIONS, *BY_BUTTON, *VERDICTS, *REASONS, *OVERLAPS, *WINDOWS, "", *_MODALITIES, "memory",
+    *ORIGINS, *IMPORTED_AS, "left", "right",
+))  # fmt: skip
 _TABLES = frozenset(("meta", "events", "masks"))
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00")
@@ -111,13 +121,21 @@ _FORMS = {
     "version": re.compile(r"\d+(\.\w+)+([+-][\w.]+)?"),
     **{"utc": _TIME, "meta.made": _TIME, "meta.salt": _HASH, "hash": _HASH},
     "body.kept": re.compile(r"journal\.damaged-\w+\.sqlite"),
-    **{f"body.{place}": _HASH for place in ("round.image", "round.targets.mask", "writes")},
+    **{f"body.{place}": _HASH for place in ("round.image", "round.targets.mask", "writes", "inputs")},
+    "body.rounds.imported.code": re.compile(r"\d{4,18}"),
+    **{f"body.rounds.{place}": _HASH for place in ("image", "targets.mask", "imported.sha256")},
     **{f"body.marks.{place}": _HASH for place in ("before", "after")},
 }
 """What stands where, where it is neither a word of ours nor a text: anything else there is somebody's."""
-_TYPED = ("body.round.text", "body.round.references")
-_NAMES = ("body.round.absent", "body.round.targets.structure")
-_SAID = ("body.round.answer", "body.round.note", *_NAMES)
+_TYPED = ("body.round.text", "body.round.references", "body.name")
+_NAMES = (
+    "body.round.absent",
+    "body.round.targets.structure",
+    "body.rounds.targets.structure",
+    "body.names",
+)
+_OF_ROUNDS = ("body.rounds.answer", "body.rounds.note", "body.rounds.text", "body.rounds.references")
+_SAID = ("body.round.answer", "body.round.note", *_OF_ROUNDS, *_NAMES)
 
 
 @dataclass(frozen=True)
@@ -205,23 +223,11 @@ def audit_rows(journal: Journal, with_text: bool = True) -> Iterator[dict[str, o
 def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
     entry = event.entry
     if isinstance(entry, RoundAsked):
-        round_ = entry.round
-        head = {
-            **{
-                "round": round_.index,
-                "parent": round_.parent,
-                "plane": round_.plane,
-                "seconds": round_.seconds,
-            },
-            "text": round_.text,
-            "references": " ".join(str(reference) for reference in round_.references),
-            "model": " ".join(f"{key}={value}" for key, value in entry.model),
-        }
-        for value, target in enumerate(round_.targets, entry.first_label):
-            after = {"structure": target.structure, "mask_after": pack_mask(target.mask)[0]}
-            yield head | after | {"label": value, "quality": round(target.quality, 4)}
-        if not round_.targets:
-            yield head
+        yield from _rows_of_round(entry.round, entry.first_label, entry.model)
+    elif isinstance(entry, MasksImported):
+        here = history.state.conversation.rounds[entry.rounds[0].index - 1 :]
+        for round_, recorded in zip(entry.rounds, here, strict=False):
+            yield from _rows_of_round(round_, recorded.first_number, entry.model)
     elif isinstance(entry, VerdictGiven):
         for mark in entry.marks:
             label = history.state.labels[mark.label]
@@ -240,9 +246,45 @@ def _rows_of(event: Event, history: History) -> Iterable[dict[str, object]]:
                 "box": int(entry.prompts.box_xyxy is not None),
                 "painted": entry.prompts.painted,
             }
+    elif isinstance(entry, MaskEdited):
+        for mark in entry.marks:
+            label = history.state.labels[mark.label]
+            yield {
+                **{"plane": label.plane, "label": label.value, "structure": label.structure},
+                **{"reason": str(entry.recipe), "pixels_changed": mark.changed},
+                "mask_before": pack_mask(mark.before)[0],
+                "mask_after": pack_mask(mark.after)[0],
+            }
+        for k, round_ in enumerate(entry.rounds):
+            (target,) = round_.targets
+            yield {
+                **{"plane": round_.plane, "label": entry.first_label + k, "structure": target.structure},
+                **{"reason": str(entry.recipe), "pixels_changed": target.mask.area},
+                "mask_after": pack_mask(target.mask)[0],
+            }
+    elif isinstance(entry, MaskRenamed):
+        for value in entry.labels:
+            yield {"label": value, "structure": entry.name, "plane": history.state.labels[value].plane}
     else:
         round_ = history.state.rounds.get(getattr(entry, "round", 0))
         yield {"round": round_.index if round_ else ""}
+
+
+def _rows_of_round(
+    round_: Round, first_label: int, model: tuple[tuple[str, str], ...]
+) -> Iterable[dict[str, object]]:
+    head = {
+        **{"round": round_.index, "parent": round_.parent, "plane": round_.plane, "seconds": round_.seconds},
+        "text": round_.text,
+        "references": " ".join(str(reference) for reference in round_.references),
+        "model": " ".join(f"{key}={value}" for key, value in model),
+    }
+    for value, target in enumerate(round_.targets, first_label):
+        after = {"structure": target.structure, "mask_after": pack_mask(target.mask)[0]}
+        sure = "" if target.quality is None else round(target.quality, 4)
+        yield head | after | {"label": value, "quality": sure}
+    if not round_.targets:
+        yield head
 
 
 def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, object]:
@@ -262,6 +304,10 @@ def journal_to_dict(journal: Journal, with_text: bool = True) -> dict[str, objec
         entry = event.entry
         if isinstance(entry, RoundAsked) and not with_text:
             entry = replace(entry, round=_without_text(entry.round))
+        if isinstance(entry, MaskRenamed) and not with_text and not _is_known(entry.name):
+            entry = replace(entry, name="")
+        if isinstance(entry, MasksImported | MaskEdited) and not with_text:
+            entry = replace(entry, rounds=tuple(map(_without_text, entry.rounds)))
         head = {"seq": event.seq, "case": event.case, "kind": kind_of(entry), "utc": event.utc}
         tail = {"annotator": event.annotator, "version": event.version, "hash": event.hash}
         events.append(head | tail | {"body": entry_to_body(entry, keep)})

@@ -1,8 +1,8 @@
 """The entries of a journal, and their conversion to JSON and back. Knows no file and no rule.
 
-An entry is one event: an image was opened, a round asked, a verdict given, a branch taken, a step undone or
-redone, a damaged journal recovered. The JSON holds masks by their hash, so that the journal's hash chain
-covers them and an unchanged mask is stored once.
+An entry is one event: an image was opened, a round asked, masks imported, a verdict given, structures
+followed through the stack, a branch taken, a step undone or redone, a damaged journal recovered. The JSON
+holds masks by their hash, so that the journal's hash chain covers them and an unchanged mask is stored once.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Answer, Reference, Round, Target
+from napari_mediround.domain.recipes import Recipe
+from napari_mediround.domain.rounds import Answer, Imported, Reference, Round, Target
 from napari_mediround.domain.verdicts import OVERLAPS, REASONS, VERDICTS, Prompts
+from napari_mediround.journal.edits import MaskEdited, MaskRenamed
+from napari_mediround.journal.stack_runs import StackBegun, StackEnded
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,26 @@ class RoundAsked:
     """
 
     round: Round
+    first_label: int
+    model: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class MasksImported:
+    """Masks were taken from elsewhere, all in one step.
+
+    Parameters
+    ----------
+    rounds : tuple of Round
+        At first one for each mask, on the plane where it is largest; then those of its other planes, as
+        carried from there. `index` and `parent` of the first are right, those of the others follow.
+    first_label : int
+        Label value of the first mask.
+    model : tuple of (str, str)
+        What judged them, as in `RoundAsked`; empty where nothing did.
+    """
+
+    rounds: tuple[Round, ...]
     first_label: int
     model: tuple[tuple[str, str], ...] = ()
 
@@ -161,12 +184,30 @@ class Recovered:
     kept: str
 
 
-Entry = ImageOpened | RoundAsked | VerdictGiven | Branched | Undone | Redone | Recovered
+Entry = (
+    ImageOpened
+    | RoundAsked
+    | MasksImported
+    | VerdictGiven
+    | StackBegun
+    | StackEnded
+    | MaskEdited
+    | MaskRenamed
+    | Branched
+    | Undone
+    | Redone
+    | Recovered
+)
 
 KINDS: dict[str, type] = {
     "image": ImageOpened,
     "round": RoundAsked,
+    "import": MasksImported,
     "verdict": VerdictGiven,
+    "stack": StackBegun,
+    "stack_end": StackEnded,
+    "edit": MaskEdited,
+    "name": MaskRenamed,
     "branch": Branched,
     "undo": Undone,
     "redo": Redone,
@@ -212,6 +253,9 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
             "first_label": int(entry.first_label),
             "model": dict(entry.model),
         }
+    if isinstance(entry, MasksImported):
+        rounds = [_round_to_body(round_, keep) for round_ in entry.rounds]
+        return {"rounds": rounds, "first_label": int(entry.first_label), "model": dict(entry.model)}
     if isinstance(entry, VerdictGiven):
         return {
             "verdict": entry.verdict,
@@ -221,6 +265,16 @@ def entry_to_body(entry: Entry, keep: Callable[[Mask], str]) -> dict:
             "seconds": float(entry.seconds),
             "prompts": asdict(entry.prompts),
             "reason": entry.reason,
+        }
+    if isinstance(entry, MaskEdited):
+        return {
+            "recipe": asdict(entry.recipe),
+            "marks": [_mark_to_body(mark, keep) for mark in entry.marks],
+            "inputs": [[value, keep(mask)] for value, mask in entry.inputs],
+            "rounds": [_round_to_body(round_, keep) for round_ in entry.rounds],
+            "first_label": int(entry.first_label),
+            "names": [[value, name] for value, name in entry.names],
+            **({"again": True} if entry.again else {}),
         }
     return asdict(entry)
 
@@ -233,18 +287,32 @@ def body_to_entry(kind: str, body: dict, load: Callable[[str], Mask]) -> Entry:
     ValueError, KeyError, TypeError
         When the body does not describe an entry of this kind.
     """
-    if kind == "round":
+    if kind in ("round", "import"):
         model = tuple((str(key), str(value)) for key, value in body["model"].items())
-        return RoundAsked(_body_to_round(body["round"], load), body["first_label"], model)
+        if kind == "round":
+            return RoundAsked(_body_to_round(body["round"], load), body["first_label"], model)
+        rounds = tuple(_body_to_round(inner, load) for inner in body["rounds"])
+        return MasksImported(rounds, body["first_label"], model)
     if kind == "verdict":
-        marks = tuple(
-            Mark(m["label"], load(m["before"]), load(m["after"]), m["changed"], m.get("quality"))
-            for m in body["marks"]
-        )
+        marks = tuple(_body_to_mark(m, load) for m in body["marks"])
         writes = tuple((value, load(digest)) for value, digest in body["writes"])
         prompts = Prompts(**body["prompts"])
         rest = {key: body[key] for key in ("overlap", "seconds", "reason")}
         return VerdictGiven(body["verdict"], marks, writes, prompts=prompts, **rest)
+    if kind == "stack":
+        return StackBegun(**{**body, **{key: tuple(body[key]) for key in ("numbers", "planes")}})
+    if kind == "edit":
+        return MaskEdited(
+            Recipe(**body["recipe"]),
+            tuple(_body_to_mark(m, load) for m in body["marks"]),
+            tuple((value, load(digest)) for value, digest in body["inputs"]),
+            tuple(_body_to_round(inner, load) for inner in body["rounds"]),
+            body["first_label"],
+            tuple((value, name) for value, name in body["names"]),
+            body.get("again", False),
+        )
+    if kind == "name":
+        return MaskRenamed(tuple(body["labels"]), body["name"])
     if kind == "image":
         return ImageOpened(body["modality"], tuple(body["shape"]))
     return KINDS[kind](**body)
@@ -254,6 +322,11 @@ def _mark_to_body(mark: Mark, keep: Callable[[Mask], str]) -> dict:
     body = {"label": mark.label, "before": keep(mark.before), "after": keep(mark.after)}
     judged = {} if mark.quality is None else {"quality": float(mark.quality)}
     return body | {"changed": mark.changed} | judged
+
+
+def _body_to_mark(body: dict, load: Callable[[str], Mask]) -> Mark:
+    masks = load(body["before"]), load(body["after"])
+    return Mark(body["label"], *masks, body["changed"], body.get("quality"))
 
 
 def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:
@@ -271,10 +344,13 @@ def _round_to_body(round_: Round, keep: Callable[[Mask], str]) -> dict:
         "image": answer.image,
         "note": answer.note,
         **({"carried": True} if round_.carried else {}),
+        **({"joins": [int(number) for number in round_.joins]} if any(round_.joins) else {}),
+        **({"batch": int(round_.batch)} if round_.batch else {}),
+        **({"imported": asdict(round_.imported)} if round_.imported else {}),
         "targets": [
             {
                 "structure": t.structure,
-                "quality": float(t.quality),
+                "quality": None if t.quality is None else float(t.quality),
                 "corrected": bool(t.corrected),
                 "mask": keep(t.mask),
             }
@@ -304,4 +380,7 @@ def _body_to_round(body: dict, load: Callable[[str], Mask]) -> Round:
         window,
         body["parent"],
         carried=body.get("carried", False),
+        joins=tuple(body.get("joins", ())),
+        batch=body.get("batch", 0),
+        imported=Imported(**body["imported"]) if body.get("imported") else None,
     )

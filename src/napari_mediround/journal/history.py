@@ -13,8 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mediround.domain.mask import Mask
-from napari_mediround.domain.rounds import Conversation, Round
-from napari_mediround.journal.entries import Branched, Entry, Redone, RoundAsked, Undone, VerdictGiven
+from napari_mediround.domain.rounds import FIRST_PLANE_LABEL, Conversation, Round
+from napari_mediround.journal.edits import Applied, MaskEdited, MaskRenamed
+from napari_mediround.journal.entries import (
+    Branched,
+    Entry,
+    MasksImported,
+    Redone,
+    RoundAsked,
+    StackBegun,
+    StackEnded,
+    Undone,
+    VerdictGiven,
+)
+from napari_mediround.journal.events import Event, same_batch
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Label:
         What the model judges of the mask as it is now, 0…1; None where a person drew in it.
     found : bool
         Whether it ever showed anything; False for a structure that the answer did not find.
+    recipes : tuple of Applied
+        What was done to it in words, in order.
     """
 
     value: int
@@ -58,6 +72,7 @@ class Label:
     drawn: int = 0
     quality: float | None = None
     found: bool = True
+    recipes: tuple[Applied, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.drawn:
@@ -107,15 +122,28 @@ class State:
     @property
     def next_label(self) -> int:
         """The value of the next mask."""
-        return max(self.labels, default=0) + 1
+        return max((value for value in self.labels if value < FIRST_PLANE_LABEL), default=0) + 1
 
     @cached_property
     def shown(self) -> tuple[Label, ...]:
-        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch."""
+        """Labels in the order in which they get pixels: locked ones first, then proposals of this branch.
+
+        Of several masks of one structure on one plane only the last counts; where that is rejected, the one
+        that was locked last.
+        """
         here = {round_.id for round_ in self.conversation.rounds}
-        proposals = (label for label in self.labels.values() if label.round in here and not label.verdict)
+        last: dict[tuple[int, int], Label] = {}
+        for label in self.labels.values():
+            place = label.drawn, label.plane
+            if label.verdict == "rejected" and label.round in here:
+                if place in last and not last[place].locked:
+                    del last[place]
+            elif label.locked or label.round in here:
+                last[place] = label
+        locked = {label.value: label for label in last.values() if label.locked}
+        proposals = (label for label in last.values() if not label.locked)
         return (
-            *(self.labels[value] for value in self.locked),
+            *(locked[value] for value in self.locked if value in locked),
             *sorted(proposals, key=lambda label: label.value),
         )
 
@@ -131,20 +159,26 @@ class State:
         """Return the state after an entry, the one of event `number`."""
         if isinstance(entry, RoundAsked):
             return self._after_round(entry, number)
+        if isinstance(entry, MasksImported):
+            return self._after_import(entry, number)
         if isinstance(entry, VerdictGiven):
             return self._after_verdict(entry)
+        if isinstance(entry, MaskEdited):
+            return self._after_edit(entry, number)
+        if isinstance(entry, MaskRenamed):
+            return self._after_names(dict.fromkeys(entry.labels, entry.name))
         if isinstance(entry, Branched):
             return replace(self, head=entry.round)
         return self
 
     def _after_round(self, entry: RoundAsked, number: int) -> State:
         round_ = replace(entry.round, id=number, first_number=entry.first_label)
-        drawn = 0
+        drawn = dict(enumerate(round_.joins, 1))
         if round_.carried:
-            (reference,) = round_.references
             path = replace(self, head=round_.parent).conversation.rounds
-            source = path[reference.round - 1].id, reference.target
-            drawn = next((x.drawn for x in self.labels.values() if (x.round, x.target) == source), 0)
+            for k, reference in enumerate(round_.references, 1):
+                source = path[reference.round - 1]
+                drawn[k] = self.labels[source.first_number + reference.target - 1].drawn
         new = {
             value: Label(
                 value,
@@ -153,13 +187,44 @@ class State:
                 target.structure,
                 round_.plane,
                 target.mask,
-                drawn=drawn,
+                drawn=drawn.get(k, 0),
                 quality=target.quality,
                 found=bool(target.mask.area),
             )
             for k, (value, target) in enumerate(enumerate(round_.targets, entry.first_label), 1)
         }
         return State({**self.rounds, number: round_}, number, {**self.labels, **new}, self.locked)
+
+    def _after_import(self, entry: MasksImported, number: int) -> State:
+        """Return the state with all masks of an import; made at once, as there may be thousands.
+
+        The last round has the number of the event, as any round has; those before it count down from 0.
+        """
+        rounds, labels = dict(self.rounds), dict(self.labels)
+        value, plane_value = entry.first_label, max(FIRST_PLANE_LABEL, max(labels, default=0) + 1)
+        parent, first, values = entry.rounds[0].parent or 0, entry.rounds[0].index, []
+        for k, drafted in enumerate(entry.rounds, 1):
+            own = number if k == len(entry.rounds) else -(number << 20) - k
+            if drafted.carried:
+                (reference,) = drafted.references
+                drawn, here, plane_value = values[reference.round - first], plane_value, plane_value + 1
+            else:
+                drawn, here, value = value, value, value + 1
+            values.append(here)
+            rounds[own] = replace(drafted, id=own, parent=parent, first_number=here)
+            (target,) = drafted.targets
+            labels[here] = Label(
+                here,
+                own,
+                1,
+                target.structure,
+                drafted.plane,
+                target.mask,
+                drawn=drawn,
+                quality=target.quality,
+            )
+            parent = own
+        return State(rounds, number, labels, self.locked)
 
     def _after_verdict(self, entry: VerdictGiven) -> State:
         labels = dict(self.labels)
@@ -178,41 +243,59 @@ class State:
             elif verdict != "rejected" and mark.label not in locked:
                 locked.append(mark.label)
         touched = {mark.label for mark in entry.marks} | {value for value, _ in entry.writes}
+        return replace(self, locked=tuple(locked))._with_labels({value: labels[value] for value in touched})
+
+    def _after_edit(self, entry: MaskEdited, number: int) -> State:
+        changed = {}
+        for mark in entry.marks:
+            label = self.labels[mark.label]
+            again = entry.again and bool(label.recipes)
+            before = label.recipes[-1].before if again else mark.before
+            kept = label.recipes[:-1] if again else label.recipes
+            applied = Applied(entry.recipe, before, mark.after, entry.inputs)
+            changed[mark.label] = replace(
+                label,
+                mask=mark.after,
+                edited=True,
+                verdict="corrected" if label.locked else label.verdict,
+                quality=None,
+                found=label.found or bool(mark.after.area),
+                recipes=(*kept, applied),
+            )
+        state = self._with_labels(changed)
+        for k, round_ in enumerate(entry.rounds, 1):
+            # As any round the last one has the number of the event; those before it count down from 0.
+            own = number if k == len(entry.rounds) else -(number << 20) - k
+            placed = replace(round_, parent=state.head)
+            state = state._after_round(RoundAsked(placed, entry.first_label + k - 1), own)
+            label = state.labels[entry.first_label + k - 1]
+            empty = Mask.from_array(np.zeros(label.mask.shape, bool))
+            applied = Applied(entry.recipe, empty, label.mask, entry.inputs)
+            grown = replace(label, edited=True, quality=None, recipes=(applied,))
+            state = replace(state, labels={**state.labels, label.value: grown})
+        return state._after_names(dict(entry.names))
+
+    def _after_names(self, names: Mapping[int, str]) -> State:
+        renamed = {value: replace(self.labels[value], structure=name) for value, name in names.items()}
+        return self._with_labels(renamed) if renamed else self
+
+    def _with_labels(self, labels: Mapping[int, Label]) -> State:
+        """Return the state with other labels in the place of those with their values."""
         rounds = dict(self.rounds)
-        for label in (labels[value] for value in touched):
+        for label in labels.values():
             rounds[label.round] = _with_label(rounds[label.round], label)
-        return State(rounds, self.head, labels, tuple(locked))
+        return replace(self, rounds=rounds, labels={**self.labels, **labels})
 
+    def changed_since(self, label: Label) -> tuple[Label | None, ...]:
+        """Return the masks that recipes of a mask were done with and that are others now; None is itself.
 
-@dataclass(frozen=True)
-class Event:
-    """An entry with its number, time, author and hash, as the journal stores it.
-
-    Parameters
-    ----------
-    seq : int
-        1, 2, 3, … over the whole journal.
-    case : str
-        Salted hash of the image; "" for an event of the journal itself.
-    utc : str
-        Time, ISO 8601.
-    annotator : str
-        Pseudonym.
-    version : str
-        Version of napari-mediround.
-    entry : Entry
-        The entry.
-    hash : str
-        SHA-256 over this event and the hash of the one before.
-    """
-
-    seq: int
-    case: str
-    utc: str
-    annotator: str
-    version: str
-    entry: Entry
-    hash: str
+        A rejected mask counts as changed.
+        """
+        inputs = {value: mask for applied in label.recipes for value, mask in applied.inputs}
+        others = (self.labels[value] for value in inputs)
+        changed = [o for o in others if o.mask != inputs[o.value] or o.verdict == "rejected"]
+        by_hand = label.recipes and label.recipes[-1].after != label.mask
+        return (*changed, None) if by_hand else tuple(changed)
 
 
 @dataclass
@@ -228,10 +311,13 @@ class History:
     ----------
     last : int
         Number of the last event replayed.
+    stack : Event or None
+        The `StackBegun` that has not ended.
     """
 
     events: Iterable[Event] = ()
     last: int = field(default=0, init=False)
+    stack: Event | None = field(default=None, init=False)
     _done: list[tuple[Event, State]] = field(default_factory=list, init=False)
     _undone: list[tuple[Event, State]] = field(default_factory=list, init=False)
 
@@ -252,22 +338,38 @@ class History:
 
     @property
     def to_undo(self) -> Event | None:
-        """The step that would be undone next."""
+        """The step that would be undone next; the last event of a batch."""
         return self._done[-1][0] if self._done else None
 
     @property
     def to_redo(self) -> Event | None:
-        """The step that would be redone next."""
+        """The step that would be redone next; the first event of a batch."""
         return self._undone[-1][0] if self._undone else None
+
+    @property
+    def undone_next(self) -> tuple[Event, ...]:
+        """The events that undo takes back together, the last first: one, or all of a batch."""
+        return same_batch([event for event, _ in reversed(self._done)])
+
+    @property
+    def redone_next(self) -> tuple[Event, ...]:
+        """The events that redo does again together, in their order."""
+        return same_batch([event for event, _ in reversed(self._undone)])
 
     def take(self, event: Event) -> None:
         """Replay one more event."""
         self.last = event.seq
+        if isinstance(event.entry, StackBegun):
+            self.stack = event
+        elif isinstance(event.entry, StackEnded):
+            self.stack = None
         if isinstance(event.entry, Undone):
             self._undone.append(self._done.pop())
         elif isinstance(event.entry, Redone):
             self._done.append(self._undone.pop())
-        elif isinstance(event.entry, RoundAsked | VerdictGiven | Branched):
+        elif isinstance(
+            event.entry, RoundAsked | MasksImported | VerdictGiven | MaskEdited | MaskRenamed | Branched
+        ):
             self._done.append((event, self.state.after(event.entry, event.seq)))
             self._undone.clear()
 
@@ -276,7 +378,8 @@ def _with_label(round_: Round, label: Label) -> Round:
     targets = list(round_.targets)
     there = targets[label.target - 1]
     targets[label.target - 1] = replace(
-        there, mask=label.mask, verdict=label.verdict, corrected=there.corrected and not label.edited,
+        there, structure=label.structure, mask=label.mask, verdict=label.verdict,
+        corrected=there.corrected and not label.edited,
         quality=there.quality if label.quality is None else label.quality,
     )  # fmt: skip
     return replace(round_, answer=replace(round_.answer, targets=tuple(targets)))

@@ -264,7 +264,7 @@ class Journal:
     def cases(self) -> tuple[CaseInfo, ...]:
         """Return the cases, the last used one first."""
         query = """
-            SELECT case_id, max(CASE kind WHEN 'image' THEN body END), sum(kind = 'round'),
+            SELECT case_id, max(CASE kind WHEN 'image' THEN body END), sum(kind IN ('round', 'import')),
                 sum(kind = 'verdict'), min(utc), max(utc)
             FROM events WHERE case_id <> '' GROUP BY case_id ORDER BY max(seq) DESC
         """

@@ -11,6 +11,7 @@ peft: `PeftModel.add_adapter`, `get_peft_model` on plain modules, `unload`.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -82,7 +83,7 @@ class Adapter:
         self.model, self.shape, self.sha256 = model, shape or AdapterShape(), ""
         self._network = model.language.network
         if NAME in self._network.peft_config:
-            raise AdapterError("The model carries an adapter already. Take it off first.")
+            raise AdapterError("The model already has an adapter. Remove it first.")
         self._trainable = {p: p.requires_grad for p in model.parameters()}  # peft freezes what it wraps
         rank, heads = self.shape.language_rank, nn.ModuleDict()
         heads["seg"], heads["decoder"] = model.seg_projection, model.mask_decoder
@@ -144,7 +145,7 @@ class Adapter:
         shapes = {name: tuple(value.shape) for name, value in own.items()} | {"judge": (2,)}
         if shapes != {name: tuple(value.shape) for name, value in state.items()}:
             odd = sorted(shapes.keys() ^ state.keys()) or ["a tensor has another shape"]
-            raise AdapterError(f"The adapter is for another preset or other ranks: {odd[:3]} …")
+            raise AdapterError(f"This adapter belongs to another preset or has other ranks: {odd[:3]} …")
         for name, parameter in own.items():
             parameter.copy_(state[name])
         self.calibrate(*state["judge"].tolist())
@@ -228,13 +229,15 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], AdapterShape, dict]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise AdapterError(f"{folder} holds no adapter ({error}). Choose another folder.") from error
     if hashlib.sha256(content).hexdigest() != expected:
-        raise AdapterError(f"{folder / WEIGHTS} is damaged: its hash is not the card's. Export it again.")
+        raise AdapterError(
+            f"{folder / WEIGHTS} is damaged: its hash differs from the one in its card. Export it again."
+        )
     try:
         state = load(content)
     except SafetensorError as error:
         raise AdapterError(f"{folder / WEIGHTS} holds more than tensors. Export it again.") from error
     if not all(math.isfinite(float(v.float().abs().sum())) for v in state.values()):
-        raise AdapterError(f"{folder / WEIGHTS} holds values that are no numbers. Train it again.")
+        raise AdapterError(f"{folder / WEIGHTS} holds values that are not numbers. Train it again.")
     return state, shape, card
 
 
@@ -249,8 +252,8 @@ def attach_folder(model: MediRound, folder: Path) -> Adapter:
     state, shape, card = read_adapter(folder)
     if card.get("base") != (own := hash_base(model)):
         raise AdapterError(
-            f"{folder} was learned on the weights {card.get('base')}, these are {own}. "
-            "Use the preset and weights it was learned on, or train it again."
+            f"{folder} was learned on the weights {card.get('base')}, but these are {own}. "
+            "Use the preset and weights that it was learned on, or train it again."
         )
     adapter = Adapter(model, shape)
     try:
@@ -260,3 +263,30 @@ def attach_folder(model: MediRound, folder: Path) -> Adapter:
         raise
     adapter.sha256 = card["sha256"]
     return adapter
+
+
+def copy_model(model: MediRound, adapter: Adapter | None = None) -> MediRound:
+    """Return a model that shares the memory of another one's weights, frozen, without its adapter.
+
+    Parameters
+    ----------
+    model : MediRound
+    adapter : Adapter, optional
+        The adapter that is attached to the model; it stays attached there.
+    """
+    shared = {id(tensor): _alias(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    tokenizer = model.language.tokenizer  # never changed; to copy it stops every other thread
+    shared[id(tokenizer)] = tokenizer
+    copied, attached = copy.deepcopy((model, adapter), shared)
+    if attached is not None:
+        attached.detach()
+    return copied
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    """Return another tensor on the same memory; a parameter stays one, frozen."""
+    return (
+        nn.Parameter(tensor.data, requires_grad=False)
+        if isinstance(tensor, nn.Parameter)
+        else tensor.detach()
+    )

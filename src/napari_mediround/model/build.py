@@ -1,4 +1,4 @@
-"""From a preset to a model: the one place that knows which parts there are.
+"""From a preset to a model: the only module that knows all parts.
 
 A preset is a TOML file in ``resources/presets``. Nothing is downloaded: weights come from folders that
 `weights.locate` finds or that the caller gives. Knows no dialogue.
@@ -6,8 +6,8 @@ A preset is a TOML file in ``resources/presets``. Nothing is downloaded: weights
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -18,7 +18,7 @@ import napari_mediround.resources
 from napari_mediround.errors import MissingWeightsError, SettingsError
 from napari_mediround.libraries import one_at_a_time
 from napari_mediround.model.click_maps import PromptMaps
-from napari_mediround.model.context import Context, Glance
+from napari_mediround.model.context import CoarseMask, Context
 from napari_mediround.model.convert import is_transformers_sam, load_llava_projector, rename_transformers_sam
 from napari_mediround.model.heads import Corrector, Judge
 from napari_mediround.model.language import (
@@ -33,35 +33,33 @@ from napari_mediround.model.prompt import PromptTemplate
 from napari_mediround.model.sam import build_mask_decoder, build_prompt_encoder, build_sam_vit
 from napari_mediround.model.tinyvit import TinyViT, fold_batch_norms
 from napari_mediround.model.vision import ClipVision, PooledVision
+from napari_mediround.settings import check_keys, read_toml
 from napari_mediround.weights import locate
 
-_SECTIONS = {
-    "image": {
-        "encoder",
-        "size",
-        "channels",
-        "normalise",
-        "weights",
-        "widths",
-        "depths",
-        "heads",
-        "windows",
-        "width",
-        "depth",
-        "global_blocks",
-        "patch",
-    },
-    "decoder": {"mlp", "depth"},
-    "context": {"layers", "heads", "mlp", "grid", "fine", "width", "blocks", "mid", "detail"},
-    "vision": {"kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch", "norm"},
-    "language": {"weights", "width", "depth", "heads", "dtype"},
-    "lora": {"rank", "alpha", "dropout", "targets"},
-    "template": {"system", "user", "user_end", "assistant", "assistant_end"},
-    "judge": {"hidden", "sees", "activation"},
-    "corrector": {"hidden", "residual", "activation"},
-    "correction": {"threshold", "keep_better", "enabled"},
-    "trained": {"weights"},
+
+def _parameters(part: Callable, *given: str) -> tuple[str, ...]:
+    """Return the parameters of a part that a preset sets; `given` ones come from elsewhere."""
+    return tuple(name for name in signature(part).parameters if name not in ("self", *given))
+
+
+SECTIONS = {
+    "image": (
+        *("encoder", "size", "channels", "normalise", "weights"),
+        *("widths", "depths", "heads", "windows"),  # of a TinyViT
+        *("width", "depth", "global_blocks", "patch"),  # of SAM's ViT
+    ),
+    "decoder": ("mlp", "depth"),
+    "context": _parameters(Context, "channels"),
+    "vision": ("kind", "grid", "weights", "layer", "width", "depth", "heads", "size", "patch", "norm"),
+    "language": ("weights", "width", "depth", "heads", "dtype"),
+    "lora": ("rank", "alpha", "dropout", "targets"),
+    "template": _parameters(PromptTemplate, "image_tokens"),
+    "judge": _parameters(Judge, "channels"),
+    "corrector": _parameters(Corrector, "channels"),
+    "correction": _parameters(CorrectionSettings),
+    "trained": ("weights",),
 }
+"""The keys of each section of a preset."""
 
 
 def preset_names() -> list[str]:
@@ -84,12 +82,12 @@ def read_preset(preset: str | Path) -> dict[str, dict]:
     path = Path(preset) if str(preset).endswith(".toml") else _presets_folder() / f"{preset}.toml"
     if not path.is_file():
         raise SettingsError(f"There is no preset {str(preset)!r}. Choose one of {', '.join(preset_names())}.")
-    with open(path, "rb") as file:
-        settings = tomllib.load(file)
+    settings = read_toml(path)
     for section, values in settings.items():
-        unknown = set(values) - _SECTIONS.get(section, set())
-        if section not in _SECTIONS or unknown:
-            raise SettingsError(f"{path.name}: [{section}] {', '.join(sorted(unknown))} is not known")
+        if section not in SECTIONS:
+            known = ", ".join(SECTIONS)
+            raise SettingsError(f"{path.name}: [{section}] is not known. Known sections: {known}.")
+        check_keys(values, SECTIONS[section], f"{path.name}, [{section}]")
     return settings
 
 
@@ -150,8 +148,8 @@ def build_mediround(
     return model.eval()
 
 
-def _build_context(channels: int, detail: int = 32, **shape: int) -> tuple[Context, Glance, PromptMaps]:
-    return Context(channels, detail=detail, **shape), Glance(channels, detail), PromptMaps(detail)
+def _build_context(channels: int, detail: int = 32, **shape: int) -> tuple[Context, CoarseMask, PromptMaps]:
+    return Context(channels, detail=detail, **shape), CoarseMask(channels, detail), PromptMaps(detail)
 
 
 def _compose(settings: dict[str, dict], path_of, seed: int, answering: bool) -> MediRound:
@@ -272,11 +270,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
         packed = path.suffix == ".safetensors"
         state = load_file(path) if packed else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        remedy = "Nothing of it was used. Fetch or export it again, as .safetensors if you can."
+        remedy = "The file was not used. Fetch or export it again, as .safetensors if possible."
         raise MissingWeightsError(f"{path} is damaged, or holds more than tensors. {remedy}") from error
     state = state.get("model", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise MissingWeightsError(f"{path} holds no named tensors. Give a checkpoint's file of weights.")
+        raise MissingWeightsError(
+            f"{path} holds no named tensors. Choose a file with the weights of a checkpoint."
+        )
     return state
 
 

@@ -20,7 +20,7 @@ from napari_mediround.errors import MissingWeightsError
 from napari_mediround.files import write_whole
 from napari_mediround.model.finder import Finder
 from napari_mediround.model.mediround import MediRound
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 
 WEIGHTS, CARD, LANDMARKS = "mediround.safetensors", "card.json", "landmarks"
 FINDER = "finder.safetensors"
@@ -63,11 +63,11 @@ def load_trained_state(model: MediRound, state: dict[str, Tensor]) -> None:
     wanted = {name.removeprefix("language.") for name in trained if name.startswith("language.")}
     if set(parts) != expected or set(adapter) != wanted:
         odd = sorted((set(parts) ^ expected) | (set(adapter) ^ wanted))
-        raise MissingWeightsError(f"These trained weights are for another preset: {odd[:3]} … do not fit.")
+        raise MissingWeightsError(f"These trained weights belong to another preset: {odd[:3]} … do not fit.")
     for name, value in state.items():
         if trained[name].shape != value.shape:
             raise MissingWeightsError(
-                f"These trained weights are for another preset: {name} has another shape."
+                f"These trained weights belong to another preset: {name} has another shape."
             )
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in parts.items()}, strict=False)
     model.language.load_adapter_state(adapter)
@@ -129,19 +129,23 @@ def load_trained(model: MediRound, folder: Path) -> dict:
         raise MissingWeightsError(f"{folder} holds no trained MediRound weights ({error}).") from error
     if hashlib.sha256(content).hexdigest() != expected:
         raise MissingWeightsError(
-            f"{folder / WEIGHTS} is damaged: its hash is not the card's. Install again."
+            f"{folder / WEIGHTS} is damaged: its hash is not that of its card. Install MediRound again."
         )
     try:
         state = load(content)
     except SafetensorError as error:
-        raise MissingWeightsError(f"{folder / WEIGHTS} holds more than tensors. Install again.") from error
+        raise MissingWeightsError(
+            f"{folder / WEIGHTS} holds more than tensors. Install MediRound again."
+        ) from error
     vectors, names = state.pop(LANDMARKS, None), card.get("landmarks", [])
     with torch.no_grad():
         load_trained_state(model, state)
     if vectors is not None:
         if vectors.shape != (len(names), model.channels):
-            raise MissingWeightsError(f"{folder / CARD} names other landmarks. Install again.")
-        model.landmarks = Landmarks(tuple(map(str, names)), vectors.float())
+            raise MissingWeightsError(
+                f"{folder / CARD} names other prototypes than the weights hold. Install MediRound again."
+            )
+        model.landmarks = Prototypes(tuple(map(str, names)), vectors.float())
     model.finder = load_finder(folder, card["finder"]).to(model.device) if "finder" in card else None
     return card
 
@@ -165,6 +169,6 @@ def load_finder(folder: Path, card: dict) -> Finder:
         finder.load_state_dict({name: value.float() for name, value in load(content).items()})
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise MissingWeightsError(
-            f"{folder / FINDER} is damaged or missing ({error}). Install again."
+            f"{folder / FINDER} is damaged or missing ({error}). Install MediRound again."
         ) from error
     return finder.eval()

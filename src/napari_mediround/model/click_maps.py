@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mediround.model.context import Residual, resize
-from napari_mediround.model.features import Seen
+from napari_mediround.model.features import DecoderFeatures
 from napari_mediround.model.sam import CERTAIN
 
 RADII = (0.02, 0.1)
@@ -51,7 +51,7 @@ class PromptMaps(nn.Module):
 
     def forward(
         self,
-        seen: Seen,
+        seen: DecoderFeatures,
         points: tuple[Tensor, Tensor] | None,
         boxes: Tensor | None,
         previous: Tensor | None,
@@ -61,7 +61,7 @@ class PromptMaps(nn.Module):
 
         Parameters
         ----------
-        seen : Seen
+        seen : DecoderFeatures
             Decoder features of 1 or N planes.
         points, boxes, previous
             As in `MediRound.decode`; points or boxes are given.

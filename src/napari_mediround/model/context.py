@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_mediround.model.features import Seen
+from napari_mediround.model.features import DecoderFeatures
 from napari_mediround.model.sam import CERTAIN
 
 _SCALE = 0.1  # the deviation of LiteMedSAM's embeddings, to which the context is added
@@ -82,8 +82,8 @@ class Context(nn.Module):
         self.raise_ = nn.Conv2d(mid, detail, 1)
         self.top = Residual(detail)
 
-    def forward(self, embedding: Tensor, pixels: Tensor) -> Seen:
-        """Return what is seen of an embedding (B, C, h, w), on any grid, and its pixels (B, 3, H, W), 0…1."""
+    def forward(self, embedding: Tensor, pixels: Tensor) -> DecoderFeatures:
+        """Return decoder features of embeddings (B, C, h, w), any grid, and pixels (B, 3, H, W), 0…1."""
         close = self.stem(2 * pixels - 1)
         near = self.down(close)
         near = self.middle(near + resize(self.side(self.norms[0](embedding)), near.shape[-2:]))
@@ -100,7 +100,7 @@ class Context(nn.Module):
         context = _SCALE * self.out(hidden)
         near = self.upper(near + resize(self.lift(hidden), near.shape[-2:]))
         close = self.top(close + resize(self.raise_(near), close.shape[-2:]))
-        return Seen(embedding + resize(context, embedding.shape[-2:]), self.norms[3](close))
+        return DecoderFeatures(embedding + resize(context, embedding.shape[-2:]), self.norms[3](close))
 
 
 class Residual(nn.Sequential):
@@ -119,8 +119,8 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
-class Glance(nn.Module):
-    """Where a SEG vector's structure seems to be, at first look, and what a mask token makes of the detail.
+class CoarseMask(nn.Module):
+    """Coarse masks from SEG vectors, and fine masks from the decoder's mask tokens.
 
     Bilinear forms of SEG vector and plane, so that one pass over a plane teaches every structure on it and
     every structure that is not. The first look is the mask prompt of the decoder's first pass, and stays in
@@ -142,7 +142,7 @@ class Glance(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, seen: Seen, vectors: Tensor) -> Tensor:
+    def forward(self, seen: DecoderFeatures, vectors: Tensor) -> Tensor:
         """Return logits (N, 1, H, W), on the detail's grid, of SEG vectors (N, C) on 1 or N planes."""
         full = seen.detail.shape[-2:]
         keys = F.adaptive_avg_pool2d(seen.embedding, (full[0] // 4, full[1] // 4))
@@ -151,12 +151,12 @@ class Glance(nn.Module):
         coarse = _ask(keys, query[:, :-1] / keys.shape[1] ** 0.5) + query[:, -1:, None, None]
         return resize(coarse, full) + _ask(seen.detail, self.fine(vectors))
 
-    def sharpen(self, seen: Seen, tokens: Tensor) -> Tensor:
+    def sharpen(self, seen: DecoderFeatures, tokens: Tensor) -> Tensor:
         """Return logits (N, 1, H, W), on the detail's grid, of the decoder's mask tokens (N, C)."""
         return _ask(seen.detail, self.token(tokens))
 
     def keep(self, previous: Tensor) -> Tensor:
-        """Return what stays of an earlier mask's logits in the one that clicks make of it, any shape."""
+        """Return the part of an earlier mask's logits that is added to a refined mask, any shape."""
         return self.kept * previous.clamp(-CERTAIN, CERTAIN)
 
 

@@ -1,4 +1,4 @@
-"""Which part of a plane the model looks at, and in what proportions: the body amid air. Knows no model.
+"""The crop of a plane that the model sees: the body amid air, in its proportions. Knows no model.
 
 A wide field of view, arms and the table leave half of the grid for the body. Such a CT scored a fifth of the
 same CT cut to the body.
@@ -26,7 +26,7 @@ MOST_SQUARE, MOST_LONG = 0.02, np.log(8)
 
 
 @dataclass(frozen=True)
-class Frame:
+class Crop:
     """A part of a plane.
 
     Parameters
@@ -108,12 +108,12 @@ def _stretch(part: NDArray, shape: tuple[int, int]) -> NDArray:
     return np.rint(np.stack(moved, -1)).astype(part.dtype)
 
 
-def whole_plane(shape: tuple[int, int], aspect: float = 1.0) -> Frame:
+def whole_plane(shape: tuple[int, int], aspect: float = 1.0) -> Crop:
     """Return the frame that leaves nothing out."""
-    return Frame(shape, slice(0, shape[0]), slice(0, shape[1]), aspect)
+    return Crop(shape, slice(0, shape[0]), slice(0, shape[1]), aspect)
 
 
-def find_frame(image: NDArray[np.uint8], aspect: float = 1.0) -> Frame:
+def find_crop(image: NDArray[np.uint8], aspect: float = 1.0) -> Crop:
     """Return the box of the body, or the whole plane where no solid body lies small amid air.
 
     Parameters
@@ -138,4 +138,4 @@ def find_frame(image: NDArray[np.uint8], aspect: float = 1.0) -> Frame:
     solid = ndimage.binary_fill_holes(parts[rows, columns] == body).sum() >= 0.5 * area
     most = bright[rows, columns].sum() >= SMALLEST_PART * bright.sum()
     small = area <= LARGEST_SHARE * height * width
-    return Frame(whole.shape, rows, columns, aspect) if small and solid and most else whole
+    return Crop(whole.shape, rows, columns, aspect) if small and solid and most else whole

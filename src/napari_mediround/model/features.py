@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mediround.model.crop import Frame
+from napari_mediround.model.crop import Crop
 
 
 @dataclass(frozen=True)
-class Seen:
+class DecoderFeatures:
     """Decoder features: B planes as the mask decoder sees them.
 
     Parameters
@@ -30,12 +30,12 @@ class Seen:
     detail: Tensor | None = None
     found: Tensor | None = None
 
-    def take(self, rows: list[int]) -> Seen:
+    def take(self, rows: list[int]) -> DecoderFeatures:
         """Return some of the planes, in another order or repeatedly."""
         parts = self.embedding, self.detail, self.found
-        return Seen(*(part if part is None else part[rows] for part in parts))
+        return DecoderFeatures(*(part if part is None else part[rows] for part in parts))
 
-    def split(self) -> list[Seen]:
+    def split(self) -> list[DecoderFeatures]:
         """Return each plane for itself."""
         return [self.take([row]) for row in range(len(self.embedding))]
 
@@ -52,17 +52,17 @@ class ImageFeatures:
         (T, F) raw features of the crop for the language model.
     image : ndarray
         uint8 (H, W, 3), the whole plane.
-    frame : Frame
+    frame : Crop
         The crop.
-    seen : Seen, optional
+    seen : DecoderFeatures, optional
         The decoder features, if they were computed already.
     """
 
     embedding: Tensor
     tokens: Tensor
     image: NDArray[np.uint8]
-    frame: Frame
-    seen: Seen | None = None
+    frame: Crop
+    seen: DecoderFeatures | None = None
 
     @property
     def part(self) -> NDArray[np.uint8]:

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from napari_mediround.errors import SettingsError
 from napari_mediround.model.click_maps import PromptMaps
-from napari_mediround.model.context import Context, Glance, resize
-from napari_mediround.model.crop import Frame, find_frame
-from napari_mediround.model.features import Decoded, ImageFeatures, Seen
+from napari_mediround.model.context import CoarseMask, Context, resize
+from napari_mediround.model.crop import Crop, find_crop
+from napari_mediround.model.features import Decoded, DecoderFeatures, ImageFeatures
 from napari_mediround.model.finder import Finder
 from napari_mediround.model.heads import Corrector, Judge, build_mlp
 from napari_mediround.model.language import LanguageModel
 from napari_mediround.model.prompt import PromptTemplate, Slot
-from napari_mediround.model.prototypes import Landmarks
+from napari_mediround.model.prototypes import Prototypes
 from napari_mediround.model.sam import CERTAIN, decode_masks, fit_to_square, fitted_shape, logits_to_plane
 from napari_mediround.model.vision import ClipVision, PooledVision, normalise_box, square_scale
 
@@ -94,7 +94,7 @@ class MediRound(nn.Module):
         Whether features are layer-normed before projection; LLaVA's projector has no norm.
     context : Context, optional
         Adds the whole plane and fine detail to the embedding.
-    glance : Glance, optional
+    glance : CoarseMask, optional
         Turns SEG vectors into coarse masks; with `context` only.
     maps : PromptMaps, optional
         Changes masks by clicks and boxes; with `context` only.
@@ -116,7 +116,7 @@ class MediRound(nn.Module):
         correction: CorrectionSettings | None = None,
         projector_norm: bool = True,
         context: Context | None = None,
-        glance: Glance | None = None,
+        glance: CoarseMask | None = None,
         maps: PromptMaps | None = None,
     ) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class MediRound(nn.Module):
         self.seg_projection = build_mlp(language.width, language.width, channels)
         self.context, self.glance, self.maps = context, glance, maps
         self.prompt_encoder, self.mask_decoder = prompt_encoder, mask_decoder
-        self.landmarks: Landmarks | None = None  # come with trained weights
+        self.landmarks: Prototypes | None = None  # come with trained weights
         self.finder: Finder | None = None  # comes with trained weights
         self.judge, self.corrector = judge, corrector
         self.template, self.size, self.channels, self.normalise = template, size, channels, normalise
@@ -148,18 +148,18 @@ class MediRound(nn.Module):
 
     # Image encoder
 
-    def encode_image(self, image: NDArray[np.uint8], frame: Frame | None = None) -> ImageFeatures:
+    def encode_image(self, image: NDArray[np.uint8], frame: Crop | None = None) -> ImageFeatures:
         """Encode a plane.
 
         Parameters
         ----------
         image : ndarray
             uint8 (H, W, 3).
-        frame : Frame, optional
-            The crop; by default the body (`find_frame`).
+        frame : Crop, optional
+            The crop; by default the body (`find_crop`).
         """
         weight = next(self.image_encoder.parameters())
-        frame = frame or find_frame(image)
+        frame = frame or find_crop(image)
         part = frame.cut(image)
         embedding = self.image_encoder(self.fit_pixels(part).to(weight.dtype))
         tokens = self.vision.describe_image(self._pixels(part) / 255, embedding)
@@ -169,7 +169,7 @@ class MediRound(nn.Module):
         """Return a plane, uint8 (H, W, 3), fitted and normalised for the encoder: (1, 3, size, size)."""
         return self._normalise(self._pixels(image))
 
-    def see(self, features: ImageFeatures) -> Seen:
+    def see(self, features: ImageFeatures) -> DecoderFeatures:
         """Return an encoded plane as the mask decoder sees it."""
         if features.seen is not None:
             return features.seen
@@ -177,7 +177,7 @@ class MediRound(nn.Module):
         seen = self.look(features.embedding, pixels)
         return seen if self.finder is None else replace(seen, found=self.finder.look(pixels))
 
-    def look(self, embedding: Tensor, pixels: Tensor) -> Seen:
+    def look(self, embedding: Tensor, pixels: Tensor) -> DecoderFeatures:
         """Return the decoder features of planes.
 
         Parameters
@@ -187,7 +187,7 @@ class MediRound(nn.Module):
         pixels : Tensor
             (B, 3, size, size), the pixels that the embedding encodes.
         """
-        return Seen(embedding) if self.context is None else self.context(embedding, pixels)
+        return DecoderFeatures(embedding) if self.context is None else self.context(embedding, pixels)
 
     def _pixels(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.tensor(image, device=self.device).permute(2, 0, 1)[None].float()
@@ -252,7 +252,7 @@ class MediRound(nn.Module):
 
     def decode(
         self,
-        seen: Seen,
+        seen: DecoderFeatures,
         vectors: Tensor | None = None,
         points: tuple[Tensor, Tensor] | None = None,
         boxes: Tensor | None = None,
@@ -262,7 +262,7 @@ class MediRound(nn.Module):
 
         Parameters
         ----------
-        seen : Seen
+        seen : DecoderFeatures
             Decoder features of 1 or N planes (`look`), the embedding (C, h, w) on any grid.
         vectors : Tensor, optional
             (N, C).
@@ -338,9 +338,14 @@ class MediRound(nn.Module):
         return first.take_better(rows, other, kept, corrected=True)
 
     def _found(
-        self, first: Decoded, seen: Seen, features: ImageFeatures, vectors: Tensor, names: Sequence[str]
+        self,
+        first: Decoded,
+        seen: DecoderFeatures,
+        features: ImageFeatures,
+        vectors: Tensor,
+        names: Sequence[str],
     ) -> Decoded:
-        """Return masks with those decoded from what the finder found, where these are judged better.
+        """Replace masks by those decoded from the finder's logits if these are judged better.
 
         They are decoded without the SEG vector, which leads astray on images unlike those that it learned,
         and the finder's own logits stay in them. What never had a vector is always the finder's, and nothing
@@ -367,12 +372,12 @@ class MediRound(nn.Module):
         known = self.landmarks.names if self.landmarks is not None else ()
         return self.finder is not None and name in self.finder and name not in known
 
-    def masks_on_plane(self, logits: Tensor, frame: Frame) -> NDArray[np.bool_]:
+    def masks_on_plane(self, logits: Tensor, frame: Crop) -> NDArray[np.bool_]:
         """Return mask logits (N, 4h, 4w) as masks of the plane, bool (N, H, W)."""
         part = logits_to_plane(logits[:, None].float(), frame.inner, self.size)[:, 0]
         return frame.place((part > 0).cpu().numpy())
 
-    def plane_to_square(self, xy: NDArray, frame: Frame) -> Tensor:
+    def plane_to_square(self, xy: NDArray, frame: Crop) -> Tensor:
         """Bring plane coordinates (…, 2) x, y in pixels to the model square; the one such conversion."""
         inside = (np.asarray(xy, np.float32) - frame.offset_xy) * frame.scale_xy
         scaled = inside * square_scale(frame.inner, self.size)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Landmarks:
+class Prototypes:
     """Known structures with the SEG vectors of their coarse masks.
 
     Parameters

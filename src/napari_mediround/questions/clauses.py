@@ -173,9 +173,31 @@ def split_steps(tokens: list[Token]) -> list[list[Token]]:
     return [step for step in steps if any(t.kind != "P" or t.word == "?" for t in step)]
 
 
+_HISTORY = frozenset(
+    (
+        *("patient", "pt", "man", "woman", "male", "female", "history", "known", "suspected", "status", "hx"),
+        *("previous", "prior", "given", "presenting", "admitted", "diagnosed", "lady", "gentleman"),
+    )
+)
+
+
+def _without_history(tokens: list[Token]) -> list[Token]:
+    """Return the tokens without what is told of a patient before an order: "patient with X, outline Y"."""
+    for i, token in enumerate(tokens):
+        after = next((t for t in tokens[i + 1 :] if t.word not in _FILL), None)
+        before = [t.word for t in tokens[:i] if t.kind == "W"]
+        if token.word in (",", ";", ":", ".", "-") and after is not None and after.word in IMPERATIVES:
+            told = _HISTORY & set(before[:4]) and not IMPERATIVES & set(before)
+            return tokens[i + 1 :] if told else tokens
+    return tokens
+
+
 def _without_header(tokens: list[Token]) -> list[Token]:
     """Return the tokens without what stands before a colon only as a heading: "LV level: outline the aorta"."""
+    tokens = _without_history(tokens)
     place = next((i for i, t in enumerate(tokens) if t.word == ":"), 0)
+    if any(t.kind == "R" for t in tokens[:place]):
+        return tokens  # "the last one: accept"
     after = [t for t in tokens[place + 1 :] if t.word not in _FILL]
     before = {t.word for t in tokens[:place] if t.kind == "W"}
     if not place or not after or after[0].word not in IMPERATIVES or after[0].kind != "W":

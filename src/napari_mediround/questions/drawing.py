@@ -10,7 +10,7 @@ from napari_mediround.questions.meaning import describe
 from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.words.nouns import RELATION
-from napari_mediround.questions.words.step_masks import Masks, Step, ask, masks_of
+from napari_mediround.questions.words.step_masks import Masks, Step, ask, masks_of, text_of
 
 _SEGMENT = re.compile(
     r"\b(segment\w*|outlin\w*|draw\w*|contour\w*|delineat\w*|trac(e|ed|ing)|mark\w*|label\w*|highlight\w*|find|locate|show|see|where|identify|mask|visuali[sz]e|display|paint|circle|pick out|point out|map|need|want|give|get|do|like|look for|isolate|extract|try|what about|how about|carry|propagate|extend|continue|repeat|again|redo|follow)\b"
@@ -92,6 +92,10 @@ def _named(step: Step) -> Request | None:
         )
     if named.odd_side:
         return Request("ask_back", choices=tuple(named.targets), topic="no_such_side", read_from=step.text)
+    if named.targets and _ANCHORED.search(text_of(step.rest)):
+        return describe(step) or Request(
+            "ask_back", choices=tuple(named.targets), topic="not_understood", sure=False, read_from=step.text
+        )
     loose = _unexplained(step)
     parted = [w for w in loose if w not in lexicon.parts] == [] and bool(named.choices)
     if parted and named.unknown and not named.targets:
@@ -136,6 +140,13 @@ def _named(step: Step) -> Request | None:
     )
 
 
+_ANCHORED = re.compile(
+    r"\b(?:X\d+|chamber|pipe|tube|duct|sac|pouch|valve|thing|bit|stuff|whatever|what|one|organ|gland|vessel|nerve|muscle|bone|cord|tract|layer|wall) "
+    r"(?:\w+ )?(?:which|that|who|where|whose|\w+ing|to|into|from|between)\b[^,;&]*\bS\d"
+)
+"""A thing that is only told by what it has to do with another: "the chamber which pumps blood into the lungs"."""
+
+
 _PURPOSE = re.compile(
     r"\b(for(?! (?:both|the left|the right))|because|since|so that|so i|so we|in order|as i|as we|as he|as she|as part|needed|required|requested|wanted|to (?:plan|check|see|measure|get|know|compare|show|use|be|make|rule|assess|evaluate|calculate|compute|do|help|document)|if|when|while|which|who|with contrast|that (?:is|was|i|we)|thanks|please|pls|before|after|during|on (?:this|the)|in (?:this|the))\b"
 )
@@ -162,6 +173,10 @@ def _unexplained(step: Step) -> list[str]:
         and bool(_ORDER.fullmatch(core[-1]))
         and (core[-1] != "about" or core[-2:-1] in (["what"], ["how"]))
     )
+    if ordered_outright and core[-1] in ("to", "for", "is", "are", "be", "like"):
+        ordered_outright = all(
+            w in lexicon.plain or _SEGMENT.fullmatch(w) or _ORDER.fullmatch(w) for w in core
+        )
     comma = max((i for i, t in enumerate(step.rest[: names[0]]) if t.word in (",", ":", "-")), default=-1)
     opening = text_of_words([t.word for t in step.rest[: max(comma, 0)]])
     start = comma + 1 if comma > 0 and not RELATION.search(opening) else 0

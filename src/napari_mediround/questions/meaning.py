@@ -104,7 +104,7 @@ _EMPTY = frozenset(
 )
 
 
-LEAST, MARGIN = 7.0, 1.25
+LEAST, MARGIN = 7.0, 1.5
 
 
 """Weight of shared words from which on a description counts, and how much more than the next structure's."""
@@ -205,6 +205,17 @@ _TALKS = re.compile(
 )
 
 
+_ACTS = re.compile(
+    r"\b(that|which|where|what|who|whose|used|with|we|you|when|through|behind|between|after|before|into|under|above|"
+    r"below|over|on top|beside|next to|near|around|\w+ing|\w+ed)\b"
+)
+"""Words that tell more of a thing than that it belongs to a structure."""
+_TELLS = re.compile(
+    r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b"
+)
+"""Words that tell what a thing does or where it is."""
+
+
 def describe(step: Step, strict: bool = False) -> Request | None:
     """Return the request for a structure that a step describes, or the question back; None for no description."""
     lexicon = load_lexicon()
@@ -229,22 +240,24 @@ def describe(step: Step, strict: bool = False) -> Request | None:
     ranked = rank(text) if len(content) > 1 and not _TALKS.match(step.rest_text) else []
     if not ranked:
         return None
-    _, rare = _index()
-    known = sum(rare.get(s, 0) > 0 for s in content)
     best, name = ranked[0]
+    bag = _index()[0].get(name, {})
+    known = sum(s in bag for s in content)
+    firm = {s for t in step.rest if t.word not in lexicon.plain for s in stems(t.typed or t.word)}
+    told = best >= 99 or _TELLS.search(step.rest_text) or sum(s in bag and s in firm for s in content) > 1
     second = ranked[1][0] if len(ranked) > 1 else 0.0
-    if known < 2 or best < LEAST or known < 0.5 * len(content):
+    if known < 2 or not told or best < LEAST or known < 0.5 * len(content):
         return None
+    owned = any(t.kind == "S" and not _is_kind(t.typed.casefold(), lexicon) for t in step.rest)
+    if owned and best < 99 and not _ACTS.search(step.rest_text):
+        return None  # "lower half of the liver", "stent in the aorta"
     side = next((t.word for t in step.rest if t.word in ("left", "right", "both")), "")
     pair = lexicon.is_pair(name)
 
     def wanted(structure: str) -> Wanted:
         return Wanted(structure, (side or "both") if lexicon.is_pair(structure) else "")
 
-    says = re.search(
-        r"\b(that|which|where|what|who|whose|used|with|we|you|when|for|from|through|by|to|between|in|of|behind|after|before|into)\b",
-        step.rest_text,
-    )
+    says = _TELLS.search(step.rest_text)
     special = [t for t in step.rest if t.kind == "X" and not _is_kind(t.typed.casefold(), lexicon)]
     if special and (not says or not set(content) - set(stems(" ".join(t.typed for t in special)))):
         return None  # what is known not to be known is not guessed at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from napari_mediround.questions.request import Ref, Request
-from napari_mediround.questions.verdict_export import pointed_out, strange
+from napari_mediround.questions.verdict_export import left_out, pointed_out, strange
 from napari_mediround.questions.words.grammar import first, fits
 from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.questions.words.step_masks import (
@@ -134,8 +134,18 @@ def edit(step: Step) -> Request | None:
         and not step.situation.alive
     ):
         return None
-    masks = masks_of(step, tokens=tokens, many=False)
-    if operation in ("union", "intersect") and masks.problem == "several" and len(masks.choices) == 2:
+    if left := left_out(step):
+        refs = tuple(m.ref for m in step.situation.alive if m.ref not in left)
+        masks = Masks(refs) if refs else Masks(problem="missing")
+        spared = ()
+    else:
+        masks = masks_of(step, tokens=tokens, many=False)
+    if (
+        operation in ("union", "intersect")
+        and sum(t.kind in "RS" for t in tokens) < 2
+        and masks.problem == "several"
+        and len(masks.choices) == 2
+    ):
         masks = Masks(masks.choices)
     if masks.problem:
         return ask(masks, step)

@@ -121,10 +121,9 @@ def resolve_references(
         When the words point at no mask, or at several; its `choices` and its text list those there are.
     """
     masks = tuple(
-        _Mask(Reference(round_.index, k), round_, target, conversation.numbers[round_.index, k])
-        for round_ in conversation.rounds
-        for k, target in enumerate(round_.targets, 1)
-        if target.verdict != "rejected"
+        _Mask(m.reference, m.round, m.target, m.number)
+        for m in conversation.masks()
+        if m.target.verdict != "rejected"
     )
     explicit = [_read_number(match, conversation, masks, plane) for match in _EXPLICIT.finditer(text)]
     masks = tuple(mask for mask in masks if not mask.round.carried)  # only a number means one of those
@@ -303,6 +302,7 @@ def _group(anatomy: Anatomy, mask: _Mask) -> str:
 def _choose(phrase: str, named: tuple[_Mask, ...], plane: int | None) -> tuple[_Mask, ...]:
     """Return the one mask that a name means: on this plane if any is; of equal masks, the latest."""
     here = tuple(mask for mask in named if mask.round.plane == plane) or named
+    here = tuple({mask.number: mask for mask in here}.values())  # planes of one structure are one mask
     last = here[-1]
     if any((m.target.mask, m.round.plane) != (last.target.mask, last.round.plane) for m in here):
         raise _fail(phrase, f"could be any of {len(here)} masks", here)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from napari_mediround.domain.recipes import OPERATIONS
+
 ACTIONS = ("segment", "edit", "measure", "verdict", "navigate", "export", "answer", "ask_back", "refuse")
-
-
-OPERATIONS = (
-    "grow", "shrink", "fill", "largest", "islands", "smooth", "union", "intersect", "subtract", "clip", "mirror",
-)  # fmt: skip
 
 
 MEASURES = ("volume", "area", "diameter", "short_axis", "mean", "distance", "count", "compare")

@@ -93,6 +93,18 @@ class Situation:
             return self.plane
         return self.masks[-1].plane if self.masks else 0
 
+    def one_each(self, masks: Iterable[Drawn]) -> list[Drawn]:
+        """Return one mask of each structure that has masks on several planes: that on the plane asked about.
+
+        Where that plane has none, it is the last one asked for.
+        """
+        chosen: dict[object, Drawn] = {}
+        for mask in masks:
+            key = mask.number or mask.ref
+            if key not in chosen or chosen[key].plane != self.here:
+                chosen[key] = mask
+        return list(chosen.values())
+
     @classmethod
     def from_json(cls, state: Iterable[Mapping], modality: str = "", region: str = "") -> Situation:
         """Return the situation that a line of the corpus or a state file describes."""
@@ -110,10 +122,12 @@ class Situation:
     ) -> Situation:
         """Return the situation of a conversation about a study; masks without a pixel are left out."""
         masks = tuple(
-            Drawn(r.index, k, t.structure, r.plane, t.verdict or "proposed", conversation.numbers[r.index, k])
-            for r in conversation.rounds
-            if not r.carried
-            for k, t in enumerate(r.targets, 1)
-            if t.mask.area
+            Drawn(
+                *(m.reference.round, m.reference.target, m.target.structure, m.round.plane),
+                m.target.verdict or "proposed",
+                m.number,
+            )
+            for m in conversation.masks()
+            if not m.round.carried and m.target.mask.area
         )
         return cls(masks, study.modality if study else "", "", plane, study.planes if study else 0)

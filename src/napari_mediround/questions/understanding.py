@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from napari_mediround.domain.rounds import Conversation
 from napari_mediround.domain.study import Study
+from napari_mediround.questions.caution import be_cautious
 from napari_mediround.questions.clauses import split_steps, take_back
 from napari_mediround.questions.drawing import draw
 from napari_mediround.questions.measure_edit import edit, measure
@@ -78,6 +79,8 @@ def understand_in(text: str, situation: Situation) -> Request:
     found: list[Request] = []
     for step in steps:
         one = _understand_step(step, situation, _previous(found))
+        if one is not None:
+            one = be_cautious(Step(step, situation, _previous(found)), one)
         if one is not None:
             found.append(one)
     return _chain(_kept(found))
@@ -175,7 +178,9 @@ def _understand_step(tokens: list[Token], situation: Situation, before: Request 
         if found is not None:
             return found
     if fits("record", "rules", text):
-        return Request("answer", topic="record", read_from=text)
+        pointed = masks_of(step, many=True) if step.pointers else Masks()
+        said = " ".join(t.typed or t.word for t in tokens)
+        return Request("answer", references=pointed.refs, topic="record", read_from=said)
     if question and (fits("clinical", "rules", text)):
         return Request("refuse", topic="no_diagnosis", read_from=text)
     if (
@@ -272,12 +277,15 @@ def _kept(found: list[Request]) -> list[Request]:
                     topic="not_understood",
                 )
             ]
+    if any(r.verdict == "cancel" for r in acting):  # "forget it, stop" takes nothing back
+        found = [r for r in found if r.verdict != "undo" or "undo" in r.read_from]
     if acting:
         found = (
             [
                 r
                 for r in found
                 if r.action not in _SAYS
+                or (r.action == "ask_back" and any(not isinstance(c, Wanted) for c in r.choices))
                 or (
                     r.topic
                     not in ("ack", "help", "nothing_asked", "not_understood", "name_what_you_want", "record")

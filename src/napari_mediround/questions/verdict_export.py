@@ -27,6 +27,8 @@ def _undo(step: Step) -> Request | None:
     text = step.text
     for name in ("redo", "undo"):
         if fits("verdict", name, text):
+            if re.search(rf"\b(not|don't|dont|never|without|no need to)\b.*\b{name}", text):
+                return Request("answer", topic="nothing_done", read_from=text)
             text = " ".join(t.typed or t.word for t in step.tokens).casefold()
             steps = next(
                 (
@@ -62,6 +64,12 @@ def _given(step: Step, name: str, match: re.Match) -> Request | None:
             if step.situation.alive
             else Request("answer", topic="nothing_done")
         )
+    if (
+        name == "reject"
+        and re.search(r"\b(accept|keep|want)\b", match[0])
+        and re.search(r"\b(yet|now|until|till|before|unless|so fast|right away)\b", text)
+    ):
+        return Request("answer", topic="nothing_done", read_from=text)
     if name == "reject" and re.search(r"\b(not|don't|dont|never|do not)\b", step.rest_text[: match.start()]):
         return Request("answer", topic="nothing_done", read_from=text)
     if not (step.situation.alive or step.before is not None):
@@ -103,7 +111,7 @@ def _given(step: Step, name: str, match: re.Match) -> Request | None:
     if masks.problem:
         return ask(masks, step)
     refs = masks.refs
-    if out := _left_out(step):
+    if out := left_out(step):
         refs = tuple(m.ref for m in step.situation.alive if m.ref not in out)
     if name == "reject" and (
         (len(refs) > 2 and not step.pointers and not step.named.targets)
@@ -145,7 +153,7 @@ def strange(step: Step) -> list[str]:
     ]
 
 
-def _left_out(step: Step) -> tuple[Ref, ...]:
+def left_out(step: Step) -> tuple[Ref, ...]:
     """Return the masks of "accept all but [2]" that are not meant."""
     text = step.rest_text
     match = re.search(
@@ -181,6 +189,6 @@ def export(step: Step) -> Request | None:
     masks = masks_of(step, many=True) if pointed or pronoun else Masks()
     if masks.problem:
         return ask(masks, step)
-    if out := _left_out(step):
+    if out := left_out(step):
         masks = Masks(tuple(m.ref for m in step.situation.alive if m.ref not in out))
     return Request("export", references=masks.refs, export=kind, read_from=text)

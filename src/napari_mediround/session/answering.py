@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from napari_mediround.questions.references import resolve_references
 from napari_mediround.questions.request import Request, Wanted
 from napari_mediround.questions.words.lexicon import load_lexicon
 from napari_mediround.session import replies
+from napari_mediround.session.chronicle import tell_record
 from napari_mediround.session.facts import tell
 from napari_mediround.session.segmenter import Segmenter
 
@@ -59,20 +61,30 @@ class Answering:
             return resolve_references(text, self._first(after), self.anatomy, plane)
         return references_of(request)
 
-    def _other_plane(self, request: Request, plane: int) -> tuple[int, str]:
-        """Return the plane that a question asks about, and what is said where it is not one plane."""
+    def _other_plane(
+        self, request: Request, plane: int, stack: bool = False
+    ) -> tuple[int, tuple[int, int] | None, str]:
+        """Return the plane that a question asks about, the planes to go through, and what is said instead.
+
+        With `stack` the whole stack is meant where the words do not say which planes.
+        """
         scope = request.scope if request.action == "segment" else ""
         shown = self.study.geometry.plane_name.removeprefix("oblique ")
+        last, through = self.study.planes - 1, None
         if isinstance(scope, tuple) and scope[0] == scope[1]:
             plane = scope[0]
         elif scope in ("next", "previous"):
             plane += 1 if scope == "next" else -1
-        elif scope == "stack" or isinstance(scope, tuple):
-            return plane, replies.PLANES if self.study.planes > 1 else ""
+        elif isinstance(scope, tuple):
+            self._check_plane(scope[0])
+            through = scope[0], min(scope[1], last)
+            plane = min(max(plane, through[0]), through[1])
         elif scope in ("axial", "coronal", "sagittal") and scope != shown:
-            return plane, replies.VIEW.format(shown or "stored", scope)
+            return plane, None, replies.VIEW.format(shown or "stored", scope)
+        elif scope == "stack" or (stack and request.action == "segment" and not scope):
+            through = (0, last) if last else None
         self._check_plane(plane)
-        return plane, ""
+        return plane, through, ""
 
     def _answered(
         self,
@@ -88,21 +100,23 @@ class Answering:
         later = [step for step in request.all_steps[1:] if step.action != "segment"]
         if request.action == "segment":
             answer = self._drawn(request, text, conversation, references, plane, window, cancelled)
-            said = replies.left_over(later)
-            return replace(answer, note="\n".join(filter(None, (answer.note, said)))) if said else answer
+            notes = (answer.note, replies.FIRST_ONLY) if later else (answer.note,)
+            return replace(answer, note="\n".join(filter(None, notes)))
         if self.free_text and request.topic in FREE:
             return Answer(self.segmenter.chat(text, conversation, cancelled), note=replies.UNVERIFIED)
-        said = [self._said(step, references) for step in (request, *later)]
+        table = wants_table(text)
+        said = [self._said(step, references, table) for step in (request, *later)]
         return Answer("\n".join(dict.fromkeys(filter(None, said))))
 
-    def _said(self, request: Request, references: tuple[Reference, ...]) -> str:
+    def _said(self, request: Request, references: tuple[Reference, ...], table: bool = False) -> str:
         own = references_of(replace(request, then=())) or references
         if request.action == "measure":
-            if request.measure != "count" and (request.targets or not own):
+            if request.measure != "count" and not own and not (table and not request.targets):
                 return UNMEASURED
-            return tell(self, request.measure, own)
-        names = tuple(self.label(self.label_of(r)).name for r in own)
-        return replies.reply(request, names)
+            return tell(self, request.measure, own, table)
+        if request.topic == "record":
+            return tell_record(self, request.read_from, own)
+        return replies.reply(request)
 
     def _drawn(self, request, text, conversation, references, plane, window, cancelled) -> Answer:
         """Return the masks of what a request names or describes; never of what it rules out."""
@@ -140,6 +154,11 @@ class Answering:
         if not request.sure and known and not unknown:
             notes.append(replies.TAKEN.format(replies.join(replies.spoken(w) for w in request.targets)))
         return replace(answer, targets=kept, note="\n".join(filter(None, notes)))
+
+
+def wants_table(text: str) -> bool:
+    """Whether measurements are asked for as a table."""
+    return bool(re.search(r"\btab(le|ulate|ular)\b", text.casefold()))
 
 
 def is_described(request: Request) -> bool:

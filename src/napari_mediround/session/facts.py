@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,11 @@ from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal.history import Label
 from napari_mediround.session.record import Record
 
-ONE_PLANE = "That is one plane. Carry the mask through the stack for its volume."
+ONE_PLANE = "Only one plane has a mask of it, so that is no volume. Ask for it “in the whole stack” first."
 NO_SCALE = "The image does not say how large a pixel is, so I cannot measure that."
 
 
-def tell(record: Record, what: str, references: tuple[Reference, ...]) -> str:
+def tell(record: Record, what: str, references: tuple[Reference, ...], table: bool = False) -> str:
     """Return a measurement of masks in words.
 
     Parameters
@@ -31,9 +32,13 @@ def tell(record: Record, what: str, references: tuple[Reference, ...]) -> str:
         One of `questions.request.MEASURES`.
     references : tuple of Reference
         The masks; for a count all that there are.
+    table : bool
+        All measurements of each mask, as the rows of a table: cells between bars, the head first.
     """
     labels = [record.label(record.label_of(r)) for r in references]
     geometry = record.study.geometry
+    if table:
+        return _table(record, labels or [label for label in record.state.shown if label.mask.area])
     if what == "count":
         return _count(record)
     if what in ("volume", "area"):
@@ -67,6 +72,31 @@ def _count(record: Record) -> str:
         if masks or verdicts
         else "There is no mask yet."
     )
+
+
+def _table(record: Record, labels: list[Label]) -> str:
+    """Return every measurement of masks as rows; what the image does not allow is left empty."""
+    geometry, study = record.study.geometry, record.study
+    unit = " HU" if study.modality == "CT" else ""
+    rows = [("mask", "plane", "area", "volume", "longest axis", "short axis", f"mean ± SD{unit}")]
+    for label in labels:
+        lengths = axes(label.mask.to_array(), geometry) if geometry.calibrated else ()
+        same = [x for x in record.state.shown if x.drawn == label.drawn and x.mask.area]
+        ml = sum(x.mask.area for x in same) * geometry.voxel_mm3 / 1000
+        volume = f"{volume_in_words(ml)} in {len(same)} planes"
+        values = np.asarray(study.pixels[label.plane], float)[label.mask.to_array()]
+        rows.append(
+            (
+                label.name,
+                str(label.plane),
+                area_in_words(*record.area(label.mask)),
+                volume if len(same) > 1 and geometry.has_volume else "–",
+                *(f"{value:,.1f} mm" for value in lengths or ()),
+                *(("–", "–") if not lengths else ()),
+                "–" if study.is_rgb else f"{values.mean():,.1f} ± {values.std():,.1f}",
+            )
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _where(record: Record, label: Label) -> str:
@@ -147,6 +177,27 @@ def axes(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:
     geometry : Geometry
         Of the study.
     """
+    return tuple(line.length_mm for line in axis_lines(mask, geometry))
+
+
+@dataclass(frozen=True)
+class AxisLine:
+    """A measured line on a plane.
+
+    Parameters
+    ----------
+    ends : ((row, column), (row, column))
+        Where it ends, in pixels of the plane, display order.
+    length_mm : float
+        How long it is.
+    """
+
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    length_mm: float
+
+
+def axis_lines(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[AxisLine, AxisLine]:
+    """Return the longest line within the outline of a mask, and the width across it; as `axes`."""
     rows, columns = np.nonzero(mask & ~binary_erosion(mask))
     step = geometry.affine[:3, 1:3]
     down = step[:, 0] / np.linalg.norm(step[:, 0])
@@ -154,11 +205,20 @@ def axes(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:
     frame = np.stack([down, across / np.linalg.norm(across)], 1)
     centres = np.stack([rows, columns], 1).astype(float)
     edges = np.array([(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)])
-    points = (centres[:, None] + edges).reshape(-1, 2) @ (step.T @ frame)
+    to_mm = step.T @ frame
+    points = (centres[:, None] + edges).reshape(-1, 2) @ to_mm
     with suppress(QhullError):
         points = points[ConvexHull(points).vertices]
     distances = squareform(pdist(points))
     one, other = np.unravel_index(int(distances.argmax()), distances.shape)
     line = (points[other] - points[one]) / distances[one, other]
-    reach = points @ np.array([-line[1], line[0]])
-    return float(distances[one, other]), float(reach.max() - reach.min())
+    across = np.array([-line[1], line[0]])
+    reach = points @ across
+    middle = (points[reach.argmax()] @ line + points[reach.argmin()] @ line) / 2
+    ends = [points[one], points[other]], [line * middle + across * r for r in (reach.min(), reach.max())]
+    lengths = distances[one, other], reach.max() - reach.min()
+    lines = (np.stack(pair) @ np.linalg.inv(to_mm) for pair in ends)
+    return tuple(
+        AxisLine(tuple(map(tuple, pair.tolist())), float(length))
+        for pair, length in zip(lines, lengths, strict=True)
+    )

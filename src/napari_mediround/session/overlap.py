@@ -28,7 +28,7 @@ def settle_overlaps(state: State, wanted: Mapping[int, Mask], overlap: str) -> d
     """
     if overlap == "both":
         return dict(wanted)
-    others = [state.labels[value] for value in state.locked if value not in wanted]
+    others = [label for label in state.shown if label.locked and label.value not in wanted]
     settled: dict[int, Mask] = {}
     for value, mask in wanted.items():
         plane, array = state.labels[value].plane, mask.to_array()

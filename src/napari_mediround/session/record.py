@@ -18,12 +18,13 @@ from napari_mediround.domain.rounds import Conversation, Reference, Round
 from napari_mediround.domain.study import Study
 from napari_mediround.domain.verdicts import Prompts
 from napari_mediround.errors import MediRoundError
-from napari_mediround.journal import Event, Journal, Label, State
+from napari_mediround.journal import Journal, Label, State
 from napari_mediround.journal.entries import (
     Branched,
     Entry,
     ImageOpened,
     Mark,
+    MasksImported,
     Redone,
     RoundAsked,
     Undone,
@@ -31,7 +32,8 @@ from napari_mediround.journal.entries import (
     kind_of,
 )
 from napari_mediround.session.overlap import settle_overlaps
-from napari_mediround.session.shown import changed_planes, judge_masks
+from napari_mediround.session.shown import changed_planes, describe_step, judge_masks
+from napari_mediround.session.stack.stack_record import StackRecord
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Step:
 
     Parameters
     ----------
-    kind : {"round", "verdict", "branch", "undo", "redo"}
+    kind : {"round", "import", "verdict", "edit", "name", "branch", "undo", "redo"}
         What it was.
     words : str
         The same for a person: "accept 2 liver".
@@ -53,7 +55,7 @@ class Step:
     planes: frozenset[int]
 
 
-class Record:
+class Record(StackRecord):
     """What is known of one image.
 
     Whatever changes something writes one event to the journal first; when that fails (`JournalError`)
@@ -120,12 +122,12 @@ class Record:
     @property
     def undoable(self) -> str:
         """What `undo` would take back, in words; "" when there is nothing."""
-        return _describe(self._history.to_undo, self.state)
+        return describe_step(self._history.to_undo, self.state)
 
     @property
     def redoable(self) -> str:
         """What `redo` would do again, in words; "" when there is nothing."""
-        return _describe(self._history.to_redo, self.state)
+        return describe_step(self._history.to_redo, self.state)
 
     # Rounds and verdicts.
 
@@ -159,6 +161,18 @@ class Record:
             new = replace(round_, parent=parent)
             described = tuple((key, _last_part(value)) for key, value in (model or {}).items())
             return self._write(RoundAsked(new, self.state.next_label, described))
+
+    def take_import(self, rounds: tuple[Round, ...], model: Mapping[str, str] | None = None) -> Step:
+        """Take masks from elsewhere, as `session.importing` makes them, in one step; raises as `take_round`.
+
+        `model` is what judged them, as it describes itself.
+        """
+        with self._guard:
+            if not rounds or rounds[0].index != len(self.conversation) + 1:
+                raise ValueError("the masks no longer fit: rounds are numbered without gaps")
+            first = replace(rounds[0], parent=self.head)
+            described = tuple((key, _last_part(value)) for key, value in (model or {}).items())
+            return self._write(MasksImported((first, *rounds[1:]), self.state.next_label, described))
 
     def accept(self, *values: int, overlap: str = "keep", seconds: float = 0.0) -> Step:
         """Accept masks by their label values; from now on later ones keep off their pixels.
@@ -256,10 +270,10 @@ class Record:
             When there is none.
         """
         with self._guard:
-            step = self._history.to_undo
-            if step is None:
+            steps = self._history.undone_next
+            if not steps:
                 raise MediRoundError("There is nothing to undo.")
-            return self._write(Undone(step.seq))
+            return self._write(*(Undone(step.seq) for step in steps))
 
     def redo(self) -> Step:
         """Do again what was undone last.
@@ -270,10 +284,10 @@ class Record:
             When there is nothing, or a new step came in between.
         """
         with self._guard:
-            step = self._history.to_redo
-            if step is None:
+            steps = self._history.redone_next
+            if not steps:
                 raise MediRoundError("There is nothing to redo.")
-            return self._write(Redone(step.seq))
+            return self._write(*(Redone(step.seq) for step in steps))
 
     # Labels.
 
@@ -300,7 +314,7 @@ class Record:
         """
         label = self.label(value)
         wanted = (mask or label.mask).to_array()
-        locked = (self.state.labels[other] for other in self.state.locked if other != value)
+        locked = (other for other in self.state.shown if other.locked and other.value != value)
         counts = {o.value: int((o.mask.to_array() & wanted).sum()) for o in locked if o.plane == label.plane}
         return {other: count for other, count in counts.items() if count}
 
@@ -362,29 +376,16 @@ class Record:
         )
         return self._write(entry)
 
-    def _write(self, entry: Entry) -> Step:
-        """Make an entry durable, then take it; the only place where anything changes."""
-        before, history = self.state, self._history
-        words = _describe(history.to_undo if isinstance(entry, Undone) else history.to_redo, before)
+    def _write(self, *entries: Entry) -> Step:
+        """Make entries durable, all or none, then take them; the only place where anything changes."""
+        before, history, entry = self.state, self._history, entries[-1]
+        words = self.undoable if isinstance(entry, Undone) else self.redoable
         opening = (ImageOpened(self.study.modality, self.study.geometry.shape),) if not history.last else ()
-        for event in self.journal.append(self.case, *opening, entry, known=history.last):
+        for event in self.journal.append(self.case, *opening, *entries, known=history.last):
             history.take(event)
         if not isinstance(entry, Undone | Redone):
             words = self.undoable
         return Step(kind_of(entry), words, changed_planes(before, self.state))
-
-
-def _describe(event: Event | None, state: State) -> str:
-    """Return a step in words."""
-    if event is None:
-        return ""
-    entry = event.entry
-    if isinstance(entry, RoundAsked):
-        return f"round {entry.round.index}"
-    if isinstance(entry, VerdictGiven):
-        verb = {"accepted": "accept", "corrected": "fix", "rejected": "reject"}[entry.verdict]
-        return f"{verb} {', '.join(state.labels[mark.label].name for mark in entry.marks)}"
-    return f"branch from round {state.rounds[entry.round].index}" if entry.round else "branch from the start"
 
 
 def _last_part(text: str) -> str:

@@ -24,16 +24,15 @@ NOT_MEASURABLE = (
 NOTHING_DRAWN = "Nothing was drawn{}. Name what you want to see."
 NOT_POSSIBLE = "I cannot do that. Masks can be exported as DICOM-SEG, RTSTRUCT, NIfTI, NRRD and pictures."
 NOT_UNDERSTOOD = "I did not understand that, and nothing was drawn. Name the structure that you want to see."
+UNCERTAIN = (
+    "I am not certain what to do with which mask, so nothing was changed. Say one change at a time, with the "
+    "number of the mask: “grow [1] by 2 mm”."
+)
 INJECTION = "I only outline, measure and export what you name. Nothing was changed."
 ACK = "Name the next structure that you want to see."
-RECORD = (
-    "The list of rounds shows each mask with its verdict and quality; `mediround journal` prints the record."
-)
-PLANES = (
-    "I outline one plane at a time, so nothing was drawn. Ask on one plane, then carry the mask through the "
-    "stack: Shift+C in the dock, --carry on the command line."
-)
+FOLLOWED = "I follow {} through the stack."
 VIEW = "This image is shown as {} planes, so nothing was drawn. Choose the {} view, then ask again."
+FIRST_ONLY = "Only the first step was done; say the others one by one."
 NOT_DRAWN = "I do not know {}, so that was not drawn."
 TAKEN = "I took this to mean {}, but I am not certain. If you meant something else, say its name."
 UNVERIFIED = "Unverified text of the language model: it does not see the image."
@@ -41,57 +40,27 @@ UNVERIFIED = "Unverified text of the language model: it does not see the image."
 _TOPICS = {
     "no_diagnosis": NO_DIAGNOSIS, "no_judgement": NO_DIAGNOSIS, "name_what_you_want": NO_LIST, "help": HELP,
     "no_other_side": NO_SIDE, "not_measurable": NOT_MEASURABLE, "not_possible": NOT_POSSIBLE,
-    "injection": INJECTION, "ack": ACK, "record": RECORD, "nothing_asked": HELP,
+    "injection": INJECTION, "ack": ACK, "nothing_asked": HELP,
     "not_understood": NOT_UNDERSTOOD,
     "no_such_view": "I cannot show such a view. Nothing was drawn.",
     "nothing_done": "Nothing was changed.", "too_long": "That is too long to read. Say it in fewer words.",
 }  # fmt: skip
-_COMMANDS = {
-    "accept": "To accept {}, press J or click Accept on its card.",
-    "reject": "To reject {}, press N or click Reject on its card.",
-    "fix": "To fix {}, press K or click Fix on its card.",
-    "rename": "Masks cannot be renamed yet. Ask for {} by its name.",
-    "undo": "To undo the last change, press U or click Undo.",
-    "redo": "To redo what was undone, press Shift+U or click Redo.",
-    "cancel": "To stop what runs, click Cancel.",
-}
-_EDITS = (
-    "Words do not change masks yet. To change {}, press K or click Fix on its card: brush, eraser and "
-    "clicks are there."
-)
-_SHOWN = {
-    "to": "Move to plane {} with the slider below the image.",
-    "by": "Step through the planes with the slider below the image or the arrow keys.",
-    "window": "Choose the window in the Window list of the dock, or with --window.",
-    "view": "Choose the {} view in the View list, or with --view.",
-    "show": "Click the mask in the list of rounds to go to it; the eye of the layer hides masks.",
-    "opacity": "Set the opacity in the controls of the masks' layer.",
-    "colour": "Colours of masks are fixed; the opacity is set in the controls of the masks' layer.",
-}
+COMMAND = "Nothing was changed: that is something to do, not a question about the image."
+"""Where a command reaches a session that only answers; `commands.follow` does it."""
 
 
-def reply(request: Request, names: tuple[str, ...] = ()) -> str:
+def reply(request: Request) -> str:
     """Return the sentence for a request that draws nothing and measures nothing.
 
     Parameters
     ----------
     request : Request
         Of any action but segment and measure.
-    names : tuple of str
-        The masks that it points at, in words ("[2] spleen").
     """
-    it = join(names) or "a mask"
     if request.action == "ask_back":
         return _ask_back(request)
-    if request.action == "verdict":
-        return _COMMANDS[request.verdict].format(it)
-    if request.action == "edit":
-        return _EDITS.format(it)
-    if request.action == "navigate":
-        key, value = request.navigate[0]
-        return _SHOWN[key].format(value)
-    if request.action == "export":
-        return "To export masks, open the Export dock, or use `mediround export`."
+    if request.action in ("verdict", "edit", "navigate", "export"):
+        return COMMAND
     if request.topic == "unknown_structure":
         return NOT_KNOWN.format(join([f"“{w}”" for w in request.targets]) or "that")
     if request.topic == "not_in_image":
@@ -118,20 +87,9 @@ def _ask_back(request: Request) -> str:
         return "In which format: DICOM-SEG, RTSTRUCT, NIfTI, NRRD or a picture? Nothing was exported."
     if request.topic == "wide":
         return "That would change many masks, so I did nothing. Name the masks by their numbers."
+    if any(not isinstance(c, Wanted) for c in request.choices):
+        return UNCERTAIN
     return NOT_UNDERSTOOD
-
-
-def left_over(steps: list[Request]) -> str:
-    """Return what is said of steps that follow a drawing and are not done with it."""
-    return "\n".join(_LATER.get(step.action, "") for step in steps if step.action in _LATER)
-
-
-_LATER = {
-    "measure": "Once the mask is there, ask for its size: “how large is it”.",
-    "edit": "The mask was not changed: press K or click Fix on its card to change it.",
-    "verdict": "The mask is a proposal: press J to accept it or N to reject it.",
-    "export": "Nothing was exported: open the Export dock, or use `mediround export`.",
-}
 
 
 def spoken(wanted: Wanted) -> str:

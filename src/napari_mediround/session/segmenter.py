@@ -55,8 +55,17 @@ class Segmenter(Protocol):
     ) -> tuple[Mask, float]:
         """Answer clicks, a box or an earlier mask with a mask and its judged quality."""
 
-    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
-        """Find on the image last set what a mask on a neighbouring one (its key) is of; judge it."""
+    def propagate(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
+        """Find on the image last set what a mask on a neighbouring one (its key) is of; judge it.
+
+        `structure` is its preferred name: of an image from before a restart nothing else is known.
+        """
+
+    def judge(self, mask: Mask, structure: str) -> float | None:
+        """Return how far to trust a mask of a structure on the image last set, whoever drew it: 0…1.
+
+        None where the model cannot tell.
+        """
 
     def change_device(self, device: str) -> None:
         """Move to "auto", "cuda", "mps" or "cpu"; SettingsError where there is no such device."""

@@ -15,22 +15,26 @@ from napari_mediround.domain.study import Study
 from napari_mediround.domain.windows import choose_window, render_plane
 from napari_mediround.errors import DanglingReferenceError, MediRoundError, stop_if
 from napari_mediround.journal import Journal
+from napari_mediround.journal.entries import StackBegun
 from napari_mediround.questions.request import Request
 from napari_mediround.questions.situation import Situation
 from napari_mediround.questions.understanding import understand_in
+from napari_mediround.session import replies
 from napari_mediround.session.answering import Answering, references_of
-from napari_mediround.session.record import Record, Step
+from napari_mediround.session.editing import Editing
+from napari_mediround.session.record import Step
 from napari_mediround.session.segmenter import Segmenter
+from napari_mediround.session.stack.joining import Manner, join_numbers, leave_out_known
+from napari_mediround.session.stack.one_step import carry_once
 
 LONGEST = 2000
 """Characters of a question: more would keep a small model busy for minutes and tell it nothing."""
-CARRY_QUALITY = 0.4
-"""A carried mask that is judged lower is not taken."""
-CARRY_OVERLAP = 0.4
-"""Least Dice of a carried mask with the one a plane before."""
 
 
-class Session(Answering, Record):
+PLAIN = Manner()
+
+
+class Session(Answering, Editing):
     """One conversation about one study: its `Record`, and a model to ask.
 
     `answer` computes a round and changes nothing, so that it may run on another thread and be thrown
@@ -70,17 +74,24 @@ class Session(Answering, Record):
         moved._images = set(self._images)
         return moved
 
-    def resolve(self, text: str, plane: int | None = None, after: int | None = None) -> tuple[Reference, ...]:
+    def resolve(
+        self,
+        text: str,
+        plane: int | None = None,
+        after: int | None = None,
+        request: Request | None = None,
+    ) -> tuple[Reference, ...]:
         """Return what the words of a question about a plane point at, in the order of the text.
 
         Among masks of one name those on the plane are meant. With `after`, only that many rounds count.
+        With `request` the words were understood already.
 
         Raises
         ------
         DanglingReferenceError
             When they point at nothing, or at several masks; its `choices` name what there is.
         """
-        request = self.understand(text, plane or 0, after)
+        request = request or self.understand(text, plane or 0, after)
         return self._pointed(request, text, plane or 0, after)
 
     def prepare(self, plane: int, window: str | tuple[float, float] | None = None) -> str:
@@ -107,6 +118,8 @@ class Session(Answering, Record):
         window: str | tuple[float, float] | None = None,
         cancelled: Callable[[], bool] | None = None,
         after: int | None = None,
+        request: Request | None = None,
+        manner: Manner = PLAIN,
     ) -> Round:
         """Return the next round without adding it.
 
@@ -124,43 +137,79 @@ class Session(Answering, Record):
             Asked between steps; True stops the work.
         after : int, optional
             Ask as if only so many rounds had been; None asks after the last.
+        request : Request, optional
+            What the text was understood to ask for, perhaps changed by a person, or one step of it.
+        manner : Manner
+            What is to be done with masks that are there already, and whether the stack is meant.
+
+        Returns
+        -------
+        Round
+            With `through` where its structures are to be followed: see `plan_stack`.
 
         Raises
         ------
         DanglingReferenceError
             When a reference points at nothing or at several masks; the model did not run.
+        AlreadyThereError
+            When the plane has masks of all that is asked for, and `manner` says to ask; nor did it.
         CancelledError
             When `cancelled` said so.
         MediRoundError
             When the text is empty or far too long, or the plane is not in the study.
         """
         began = perf_counter()
-        conversation, text = self._first(after), text.strip()
-        if not text:
-            raise MediRoundError('The question is empty. Type what you want to see, for example "the liver".')
-        if len(text) > LONGEST:
-            raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
+        conversation, text = self._first(after), _sensible(text)
         self._check_plane(plane)
         given = _checked(references or (), conversation)
-        request = self.understand(text, plane, after, given)
+        request = request or self.understand(text, plane, after, given)
         if references is None:
             references = self._pointed(request, text, plane, after)
         elif not references:
             references = references_of(request)
         references = _checked(references, conversation)
         stop_if(cancelled)
-        plane, reply = self._other_plane(request, plane)
+        plane, through, reply = self._other_plane(request, plane, manner.stack)
         if window is None and choose_window(self.study, text) is None:  # "die Lunge"
             window = choose_window(self.study, " ".join(map(str, request.targets)))
+        left, follows = self._left_to_draw(request, conversation, references, plane, through, manner)
         asked = text, conversation, references
-        answer = Answer(reply) if reply else self._answered(request, *asked, plane, window, cancelled)
+        if reply or left is None:
+            names = replies.join(self.label(self.label_of(r)).name for r in follows)
+            answer = Answer(reply or replies.FOLLOWED.format(names))
+        else:
+            answer = self._answered(left, *asked, plane, window, cancelled)
         stop_if(cancelled)
         for target in answer.targets:
             if target.mask.shape != self.study.geometry.shape[1:]:
                 raise ValueError(f"a mask of {target.mask.shape} on planes of {self.study.geometry.shape}")
         parent = conversation.rounds[-1].id if conversation.rounds else 0
-        seconds = perf_counter() - began
-        return Round(len(conversation) + 1, plane, text, references, answer, seconds, window, parent)
+        joins = join_numbers(answer.targets, conversation, plane, manner.again == "replace")
+        return Round(
+            len(conversation) + 1, plane, text, references, answer, perf_counter() - began, window, parent,
+            joins=joins, through=through, follows=follows,
+        )  # fmt: skip
+
+    def _left_to_draw(
+        self, request, conversation, references, plane, through, manner
+    ) -> tuple[Request | None, tuple[Reference, ...]]:
+        """Return what of a request is not there yet, None for nothing, and what there is to be followed."""
+        if request.action != "segment" or not (through or manner.again == "ask"):
+            return request, ()
+        if through and not request.targets:
+            return None, references
+        left, there = leave_out_known(request, conversation, plane, bool(through))
+        return left, tuple(mask.reference for mask in there)
+
+    def plan_stack(self, round_: Round) -> StackBegun | None:
+        """Return what a round, as `answer` returned it and added since, asks to be followed, if anything."""
+        if round_.through is None:
+            return None
+        numbers = self.conversation.numbers
+        own = [(round_.index, place) for place in range(1, len(round_.targets) + 1)]
+        masks = [*own, *((r.round, r.target) for r in round_.follows)]
+        wanted = tuple(dict.fromkeys(numbers[mask] for mask in masks))
+        return StackBegun(wanted, round_.plane, *round_.through) if wanted else None
 
     def understand(
         self, text: str, plane: int, after: int | None = None, pointed: tuple[Reference, ...] = ()
@@ -213,31 +262,14 @@ class Session(Answering, Record):
         references: tuple[Reference, ...] | None = None,
         window: str | tuple[float, float] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        request: Request | None = None,
     ) -> Round:
         """Ask, add the round to the conversation and return it; parameters and errors as in `answer`.
 
-        A question that fails or is cancelled leaves the conversation as it was.
+        A question that fails or is cancelled leaves the conversation as it was. What is to be done
+        rather than answered (an edit, a verdict) is not done: see `commands.follow`.
         """
-        self.add(self.answer(text, plane, references, window, cancelled))
-        return self.conversation.rounds[-1]
-
-    def retry(
-        self,
-        index: int,
-        text: str | None = None,
-        references: tuple[Reference, ...] | None = None,
-        window: str | tuple[float, float] | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> Round:
-        """Ask a round (1-based) again in its place, perhaps in other words or about another reference.
-
-        What is not given is as it was. The old round and those after it stay on their own branch.
-        """
-        old = self.conversation.rounds[index - 1]
-        if references is None and text is None:
-            references = old.references
-        question = (text or old.text, old.plane, references, window or old.window, cancelled)
-        self.add(self.answer(*question, after=index - 1), branch=True)
+        self.add(self.answer(text, plane, references, window, cancelled, request=request))
         return self.conversation.rounds[-1]
 
     def carry(
@@ -267,33 +299,8 @@ class Session(Answering, Record):
         CancelledError
             When `cancelled` said so.
         """
-        began, conversation = perf_counter(), self.conversation
-        (reference,) = _checked((reference,), conversation)
-        source, target = conversation.rounds[reference.round - 1], conversation.target(reference)
-        plane = source.plane + step
-        if not 0 <= plane < self.study.planes:
-            return "the stack ends"
-        there = [o for o in self.state.shown if (o.structure, o.plane) == (target.structure, plane)]
-        already = f"plane {plane} has a {target.structure} already"
-        drawn = self.label(self.label_of(reference)).drawn
-        if any(other.drawn == drawn and other.mask.area for other in there):
-            return already
-        window = choose_window(self.study, source.text, source.window)
-        before = self.prepare(source.plane, window)
-        image = self.prepare(plane, window)
-        stop_if(cancelled)
-        mask, quality = self.segmenter.carry(target.mask, before)
-        stop_if(cancelled)
-        if stop := _why_stop(target.mask, mask, quality):
-            return f"{stop} on plane {plane}"
-        if any((other.mask.to_array() & mask.to_array()).any() for other in there):
-            return already
-        found = Target(target.structure, mask, quality)
-        answer = Answer("Carried from the plane beside it.", (found,), image=image)
-        text = f"Carry [{conversation.number_of(reference)}] to plane {plane}."
-        seconds = perf_counter() - began
-        number, parent = len(conversation) + 1, conversation.rounds[-1].id
-        return Round(number, plane, text, (reference,), answer, seconds, window, parent, carried=True)
+        (reference,) = _checked((reference,), self.conversation)
+        return carry_once(self, reference, step, cancelled)
 
     def reference_to(self, value: int) -> Reference:
         """Return the reference to a mask of the conversation; `MediRoundError` where it is not there."""
@@ -316,14 +323,14 @@ class Session(Answering, Record):
                 self._images.add(round_.answer.image)
 
 
-def _why_stop(before: Mask, after: Mask, quality: float) -> str:
-    """Return why a carried mask is not to be trusted, "" where it is."""
-    if not after.area:
-        return "nothing of it is found"
-    if quality < CARRY_QUALITY:
-        return f"the judge doubts it ({quality:.2f})"
-    overlap = 2 * int((before.to_array() & after.to_array()).sum()) / (before.area + after.area)
-    return "" if overlap >= CARRY_OVERLAP else f"it is elsewhere (overlap {overlap:.2f})"
+def _sensible(text: str) -> str:
+    """Return a question without blanks around it; `MediRoundError` where it is empty or far too long."""
+    text = text.strip()
+    if not text:
+        raise MediRoundError('The question is empty. Type what you want to see, for example "the liver".')
+    if len(text) > LONGEST:
+        raise MediRoundError(f"The question has {len(text):,} characters, at most {LONGEST:,} are read.")
+    return text
 
 
 def _checked(references: tuple[Reference, ...], conversation: Conversation) -> tuple[Reference, ...]:
@@ -332,9 +339,8 @@ def _checked(references: tuple[Reference, ...], conversation: Conversation) -> t
         try:
             conversation.target(reference)
         except LookupError as error:
-            masks = ((r.index, n) for r in conversation.rounds for n, _ in enumerate(r.targets, 1))
             raise DanglingReferenceError(
                 f"{reference} points at nothing: {error}. Choose one of the masks so far.",
-                tuple(Reference(*mask) for mask in masks),
+                tuple(mask.reference for mask in conversation.masks()),
             ) from error
     return tuple(references)

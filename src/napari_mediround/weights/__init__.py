@@ -1,4 +1,4 @@
-"""Model files on disk: which there are, where they lie, whether they are whole, how they get here.
+"""Model files on disk: list, find, verify and fetch them.
 
 The registry is ``resources/models.toml``. Nothing here opens a network connection unless `fetch` is
 called, and nothing imports torch except the one conversion after a fetch. Knows no model.

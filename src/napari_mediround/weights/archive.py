@@ -35,7 +35,7 @@ _INDEX_LIMIT = 1 << 20
 
 
 def _files_of(weight: Weight) -> dict[str, tuple[int, str]]:
-    """List what travels: the pinned file if it is here (converted on arrival), else the whole folder."""
+    """List the files to pack: the pinned file if it is here (converted on arrival), else the whole folder."""
     folder = models_dir() / weight.name
     if weight.file and (folder / weight.file).is_file():
         return {weight.file: (weight.size, weight.sha256)}
@@ -89,7 +89,7 @@ def _pack(part: Path, index: dict[str, dict[str, dict]]) -> None:
 
 def _refuse(path: Path, cause: str) -> UnreadableFileError:
     return UnreadableFileError(
-        path, cause, "Nothing of it was used; make a new one with `mediround weights bundle`."
+        path, cause, "The bundle was not used; make a new one with `mediround weights bundle`."
     )
 
 

@@ -290,7 +290,7 @@ def check(name: str, weights_dir: str | Path | None = None, hashes: bool = False
 
 
 def _find_given(weight: Weight, folder: Path) -> tuple[Path, dict[str, tuple[int, str]]] | None:
-    """Find an entry in the user's folder: where, and what is known of its files."""
+    """Find an entry in the user's folder; return its path and how its files compare with the registry."""
     for place in (folder / weight.name, folder):
         if not weight.is_folder and (place / weight.file).is_file():
             return place, {weight.file: (weight.size, weight.sha256)}

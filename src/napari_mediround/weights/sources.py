@@ -78,8 +78,8 @@ def take(stream: BinaryIO, target: Path, size: int, sha256: str, what: str) -> N
                 left -= len(block)
         if left or stream.read(1) or digest.hexdigest() != sha256:
             raise MissingWeightsError(
-                f"{what} is not the file that models.toml names (size or sha256 differ); it was not taken. "
-                "Delete it where it came from and fetch again."
+                f"{what} is not the file that models.toml names (size or sha256 differ), so it was not used. "
+                "Delete it at its source and fetch it again."
             )
         os.chmod(part, 0o644)
         replace_file(Path(part), target)
@@ -106,7 +106,7 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise MissingWeightsError(
-            f"{folder} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed. "
+            f"{folder} has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed. "
             "Free some space, or set MEDIROUND_HOME to a folder on another disk."
         )
 
@@ -211,7 +211,7 @@ def _copy_folder(inner: Path, target: Path) -> bool:
 
 
 def finish(weight: Weight, say: Progress) -> None:
-    """Make what `locate` returns out of the pinned file, where the registry asks for a conversion."""
+    """Convert the pinned file if the registry asks for it; `locate` returns the result."""
     folder = models_dir() / weight.name
     if weight.convert and (folder / weight.file).is_file():
         say(f"{weight.name}: converting {weight.file} to safetensors, once (up to a minute)")
@@ -242,7 +242,7 @@ def fetch(
     folder: str | Path | None = None,
     source: str | None = None,
 ) -> Path:
-    """Bring one entry into the cache and return where it lies; does nothing when it is whole.
+    """Fetch one entry into the cache, unless it is whole already, and return its path.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ LIBRARIES = (
     "torch",
     "scipy.ndimage",
     "tokenizers",
-    "napari_mediround.inference.adapting",
+    "napari_mediround.inference.predictor",
     "pandas",  # napari's, for the features of the first Labels layer
 )
 """What the first question needs; each takes a moment in which no other thread does much."""
@@ -40,7 +40,7 @@ class LazySegmenter:
     Parameters
     ----------
     build : callable
-        Returns the real segmenter, an `AdaptedPredictor` where adapters are to be used; called on the first
+        Returns the real segmenter, an `Predictor` where adapters are to be used; called on the first
         use and again after `release`.
     libraries : tuple of str
         Modules to import before, each a step of the loading.
@@ -166,9 +166,13 @@ class LazySegmenter:
         """As `Segmenter.refine`."""
         return self.load().refine(points_xy, positive, box_xyxy, previous)
 
-    def carry(self, mask: Mask, image: str) -> tuple[Mask, float]:
-        """As `Segmenter.carry`."""
-        return self.load().carry(mask, image)
+    def propagate(self, mask: Mask, image: str, structure: str = "") -> tuple[Mask, float]:
+        """As `Segmenter.propagate`."""
+        return self.load().propagate(mask, image, structure)
+
+    def judge(self, mask: Mask, structure: str) -> float | None:
+        """As `Segmenter.judge`."""
+        return self.load().judge(mask, structure)
 
     def change_device(self, device: str) -> None:
         """As `Segmenter.change_device`; while nothing is loaded, where it will be loaded to."""
@@ -227,9 +231,9 @@ def build_predictor() -> Segmenter:
     """
     _keep_threads_passive()
     with one_at_a_time():
-        from napari_mediround.inference.adapting import AdaptedPredictor
+        from napari_mediround.inference.predictor import Predictor
 
-    return AdaptedPredictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
+    return Predictor.from_preset("lite", cache_dir=cache_dir() / "embeddings")
 
 
 def missing_weights(names: tuple[str, ...] = LITE_WEIGHTS) -> tuple[Weight, ...]:

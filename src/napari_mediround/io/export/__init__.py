@@ -163,6 +163,11 @@ def _check(volume: LabelledVolume, path: Path, form: str, options: Options) -> N
             f"{FORMATS[form].title} points at the DICOM images it belongs to. "
             "Open the image from its DICOM files, or export NIfTI or .seg.nrrd."
         )
+    if options.key and form in FORMATS and FORMATS[form].stays:
+        raise SettingsError(
+            f"{FORMATS[form].title} cannot leave the site: no de-identified form of it is written. "
+            "Export the DICOM Segmentation or the table of measurements."
+        )
     if options.with_images and not options.key:
         raise SettingsError("Copies of the images are written for de-identified exports only.")
     if options.with_images:
@@ -183,8 +188,9 @@ def _write(
         notes += source.notes
         volume = replace(volume, geometry=replace(volume.geometry, **_uids_of(source)))
     options.step(f"Writing {form.title} …")
+    sources = Sources(source, options.pixels, options.cancelled)
     with _refusal(form):
-        written = form.write(volume, path, Sources(source, options.pixels, options.cancelled))
+        written = form.write(volume, path, sources)
     if options.key and form.dicom:
         options.step("Removing what tells who the patient is …")
         deidentify.deidentify_object(path, options.key, volume)
@@ -194,6 +200,7 @@ def _write(
             notes += more
     options.step(f"Reading back with {form.reader} …")
     checks, segments, dice = _look_again(volume, path, form)
+    checks += form.check(volume, path, sources)
     hashes = tuple(describe_file(file) for file in written if file.is_file())
     return Receipt(form.title, hashes, form.reader, segments, checks, dice, notes), written
 

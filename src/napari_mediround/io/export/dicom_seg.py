@@ -18,6 +18,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from napari_mediround import __version__
+from napari_mediround.domain.judged import PROPOSAL
 from napari_mediround.domain.segments import MANUAL, LabelledVolume, Segment
 from napari_mediround.errors import SettingsError
 from napari_mediround.io import limits
@@ -27,6 +28,10 @@ from napari_mediround.io.export.dicom_source import DicomSource
 SUFFIX = ".dcm"
 NAME, MAKER = "MediRound", "napari-mediround"
 SERIES_NUMBER = 900
+CONFIRMED, PROPOSED = "confirmed by a person", "proposed, not reviewed"
+"""What a segment's description says of its review; the standard has no element for that."""
+FOREIGN = "another program, imported"
+"""Called so is what made a mask that was taken from a file: nothing more is known."""
 _LARGEST = 4 * 2**30
 
 
@@ -78,6 +83,7 @@ def write_dicom_seg(
             transfer_syntax_uid=ExplicitVRLittleEndian,
         )
         segmentation.SpecificCharacterSet = "ISO_IR 192"
+        _name_foreign(segmentation, volume)
         if labelmap:  # by pydicom itself: GDCM, which highdicom would take, ends the process on small frames
             segmentation.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         elif limits.product(volume.geometry.shape[1:]) < 8:
@@ -102,7 +108,18 @@ def _describe(number: int, segment: Segment) -> SegmentDescription:
         display_color=CIELabColor.from_rgb(*segment.colour),
     )
     described.SegmentedPropertyTypeCodeSequence = [type_to_item(segment)]
+    if segment.verdict:
+        described.SegmentDescription = CONFIRMED if segment.verdict != PROPOSAL else PROPOSED
     return described
+
+
+def _name_foreign(segmentation: highdicom.seg.Segmentation, volume: LabelledVolume) -> None:
+    """Claim no algorithm of ours for masks from elsewhere; highdicom wants one named at first."""
+    foreign = {n for n, s in enumerate(volume.segments, 1) if s.foreign and s.origin != MANUAL}
+    for item in segmentation.SegmentSequence:
+        if int(item.SegmentNumber) in foreign:
+            del item.SegmentationAlgorithmIdentificationSequence
+            item.SegmentAlgorithmName = FOREIGN
 
 
 def _run_on(segmentation: highdicom.seg.Segmentation) -> bytes:

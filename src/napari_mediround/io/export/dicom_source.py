@@ -56,6 +56,11 @@ class DicomSource:
     notes: tuple[str, ...] = ()
 
     @property
+    def modality(self) -> str:
+        """DICOM's code, "" where the images do not say."""
+        return str(self.headers[0].get("Modality") or "")
+
+    @property
     def is_multiframe(self) -> bool:
         """Whether one file holds all planes."""
         return int(self.headers[0].get("NumberOfFrames") or 1) > 1

@@ -17,8 +17,14 @@ from napari_mediround.domain.segments import LabelledVolume
 from napari_mediround.errors import SettingsError
 from napari_mediround.io.export.dicom_seg import write_dicom_seg
 from napari_mediround.io.export.dicom_source import DicomSource
+from napari_mediround.io.export.measurement_report import (
+    check_report,
+    segmentation_path,
+    write_measurement_report,
+)
 from napari_mediround.io.export.nifti import read_back_nifti, write_nifti
 from napari_mediround.io.export.overlay import read_back_picture, write_picture
+from napari_mediround.io.export.receipt import Check
 from napari_mediround.io.export.rtstruct import write_rtstruct
 from napari_mediround.io.export.rtstruct_back import read_back_rtstruct
 from napari_mediround.io.export.seg_back import read_back_seg
@@ -70,6 +76,10 @@ class Format:
         Fields of `Segment` that it keeps.
     overlaps, exact, placed, dicom : bool
         Whether it holds overlapping masks, every voxel, a geometry; whether it points at DICOM images.
+    check : callable
+        Takes the masks, the path and `Sources`; returns what else is compared.
+    stays : bool
+        Whether it cannot leave the site: no de-identified form of it is written.
     """
 
     title: str
@@ -82,6 +92,8 @@ class Format:
     exact: bool = True
     placed: bool = True
     dicom: bool = False
+    check: Callable[[LabelledVolume, Path, Sources], tuple[Check, ...]] = lambda *_: ()
+    stays: bool = False
 
     def suffix_of(self, path: Path) -> str:
         """Return the suffix of this format that a path ends with, or ""."""
@@ -135,10 +147,22 @@ FORMATS = {
         lambda volume, path, sources: write_rtstruct(volume, path, sources.dicom, sources.cancelled),
         read_back_rtstruct,
         _GDCM,
-        ("name", "colour", "origin"),
+        ("value", "name", "colour", "origin"),
         overlaps=True,
         exact=False,
         dicom=True,
+    ),
+    "dicom-sr": Format(
+        "DICOM measurement report (SR TID 1500)",
+        (".dcm",),
+        lambda volume, path, s: write_measurement_report(volume, path, s.dicom, s.pixels),
+        lambda path, grid: read_back_seg(segmentation_path(path), grid),
+        _PYDICOM,
+        _DICOM,
+        overlaps=True,
+        dicom=True,
+        check=lambda volume, path, s: check_report(volume, path, s.pixels, s.dicom.modality),
+        stays=True,
     ),
     "png": Format(
         "PNG label map",

@@ -44,7 +44,7 @@ def write_rtstruct(
     Parameters
     ----------
     volume : LabelledVolume
-        On the grid of `source`; ROI numbers are 1, 2, 3, … in its order. Masks may overlap.
+        On the grid of `source`; ROI numbers are its values, those that people know. Masks may overlap.
     path : Path
         `.dcm`.
     source : DicomSource
@@ -71,12 +71,12 @@ def write_rtstruct(
     dataset.ReferencedFrameOfReferenceSequence = [_reference(source)]
     dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
     dataset.RTROIObservationsSequence = []
-    for number, segment in enumerate(volume.segments, 1):
+    for segment in volume.segments:
         if cancelled():
             raise CancelledError("The export was cancelled; nothing was written.")
-        dataset.StructureSetROISequence.append(_roi(number, segment, frame_of_reference))
-        dataset.ROIContourSequence.append(_contours(number, segment, volume, source))
-        dataset.RTROIObservationsSequence.append(_observation(number, segment))
+        dataset.StructureSetROISequence.append(_roi(segment.value, segment, frame_of_reference))
+        dataset.ROIContourSequence.append(_contours(segment.value, segment, volume, source))
+        dataset.RTROIObservationsSequence.append(_observation(segment.value, segment))
     with limits.quiet():
         dataset.save_as(path, enforce_file_format=True)
     return (path,)
@@ -150,10 +150,13 @@ def _observation(number: int, segment: Segment) -> Dataset:
 def _contours(number: int, segment: Segment, volume: LabelledVolume, source: DicomSource) -> Dataset:
     roi = Dataset()
     roi.ReferencedROINumber, roi.ROIDisplayColor = number, list(segment.colour)
-    roi.ContourSequence = []
-    for plane, mask in enumerate(volume.mask(segment)):
-        for outline in outline_mask(mask) if mask.any() else ():
-            roi.ContourSequence.append(_contour(outline, plane, volume, source))
+    contours = [
+        _contour(outline, plane, volume, source)
+        for plane, mask in enumerate(volume.mask(segment))
+        for outline in (outline_mask(mask) if mask.any() else ())
+    ]
+    if contours:  # PS3.3 C.8.8.6: a sequence that is there has at least one item
+        roi.ContourSequence = contours
     return roi
 
 

@@ -99,11 +99,20 @@ def read_names(path: Path, anatomy: Anatomy | None = None) -> list[Segment]:
             rows = tables.read_table(table, "\t")
             return [_segment(row, anatomy) for row in rows if (row["index"] or "").strip(" 0")]
         said = json.loads(description.read_text("utf-8-sig"))
-        labels, standings = said.get("labels", {}), said.get("standing", {})
-        # `mediround ask` names its masks "3 left kidney", as the Labels layer does.
-        names = {int(value): str(name).removeprefix(f"{value} ") for value, name in labels.items()}
+        names, standings = _names_of(said), said.get("standing", {})
         rows = {value: {k: str(v) for k, v in dict(standings.get(str(value), {})).items()} for value in names}
         return [make_segment(v, name, anatomy, **coding.read_standing(rows[v])) for v, name in names.items()]
+
+
+def _names_of(said: Mapping) -> dict[int, str]:
+    """Return the names of a description: value to name, or name to value as in nnU-Net's `dataset.json`.
+
+    They stand under "labels", or alone. `mediround ask` names its masks "3 left kidney", as the layer does.
+    """
+    labels = said.get("labels", {k: v for k, v in said.items() if str(k).isdigit()})
+    pairs = ((v, k) if isinstance(v, int) and not str(k).isdigit() else (k, v) for k, v in labels.items())
+    names = {int(value): str(name).removeprefix(f"{value} ") for value, name in pairs}
+    return {value: name for value, name in names.items() if value}
 
 
 def _segment(row: Mapping[str, str], anatomy: Anatomy | None) -> Segment:

@@ -81,14 +81,21 @@ def read_monai_masks(case: MonaiCase, grid: Geometry, anatomy: Anatomy | None = 
     UnreadableFileError
         As `read_masks`.
     """
-    volume, names = read_masks(case.labels, grid, anatomy), dict(case.names)
+    return name_monai_masks(read_masks(case.labels, grid, anatomy), case, anatomy)
+
+
+def name_monai_masks(
+    volume: LabelledVolume, case: MonaiCase, anatomy: Anatomy | None = None
+) -> LabelledVolume:
+    """Return a case's masks with the names of the folder's index and the origin of their folder."""
+    names = dict(case.names)
     origin = SEMIAUTOMATIC if case.approved else AUTOMATIC
     segments = []
     for segment in volume.segments:
         named = names.get(segment.value) if _STRUCTURE_K.fullmatch(segment.name) else None
         segment = make_segment(segment.value, named, anatomy, layer=segment.layer) if named else segment
         segments.append(replace(segment, origin=origin))
-    return LabelledVolume(volume.geometry, volume.layers, tuple(segments))
+    return replace(volume, segments=tuple(segments))
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -43,6 +43,9 @@ NEG = (
 
 
 _NEG_PHRASES = (
+    "all but",
+    "everything but",
+    "anything but",
     "leave out",
     "leaving out",
     "other than",
@@ -129,6 +132,10 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
             i += abs(skip)
             on = on and skip < 0
             continue
+        if _marks_before(tokens, i):
+            negative[i - 1 if tokens[i - 1].kind in "SXR" else i - 2] = True
+            i += 1
+            continue
         hit = 2 if two in _NEG_PHRASES else 3 if three in _NEG_PHRASES else 1 if word in NEG else 0
         after = words[i + 1] if i + 1 < len(words) else ""
         named = tokens[i + 1].kind in "SXR" if after else False
@@ -173,6 +180,21 @@ def mark_ruled_out(tokens: list[Token]) -> list[bool]:
     return negative
 
 
+_NOT_WANTED = re.compile(
+    r"^(?:(?:is|are|was) )?(?:not|isn't|aren't) (?:needed|wanted|required|necessary|relevant|included|of interest|asked)\b|"
+    r"^(?:is |are )?(?:excluded|omitted|unnecessary|unwanted)\b|^no(?: [,.;]| but| and|$)"
+)
+
+
+def _marks_before(tokens: list[Token], i: int) -> bool:
+    """Whether words rule out the name right before them: "liver no", "the spleen is not needed"."""
+    if not i or not any(t.kind in "SXR" for t in tokens[max(i - 2, 0) : i]):
+        return False
+    if tokens[i - 1].kind not in "SXR" and tokens[i - 1].word not in ("is", "are"):
+        return False
+    return bool(_NOT_WANTED.match(" ".join(t.word for t in tokens[i : i + 4])))
+
+
 _ONLY = re.compile(r"(not|nothing|no) (only|just|merely|but)\b")
 _FORGET = re.compile(
     r"(don't|dont|do not|never|not to) (forget|miss|skip|omit|leave out|ignore|overlook|exclude)\b"
@@ -180,6 +202,11 @@ _FORGET = re.compile(
 _ASKS = re.compile(
     r"(can't|cannot|couldn't|could not|can not|cant|won't|why not|why don't|why can't|doesn't|isn't|wasn't|not (sure|certain|visible|clear|found|seen|there|yet|easy|good|great)|do not see|don't see|don't mind|would not mind|wouldn't mind|not bad|no (contrast|iv|oral|problem|rush|hurry|worries|idea|doubt|motion|artefact|artifact))\b"
 )
+
+
+def only_sounds_negative(rest: str) -> bool:
+    """Whether words begin with what only sounds like a negation: "not only", "don't forget", "can't see"."""
+    return bool(_no_negation(rest))
 
 
 def _no_negation(rest: str) -> int:

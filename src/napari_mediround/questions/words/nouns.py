@@ -1,4 +1,4 @@
-"""What a clause names: structures with their sides, what it rules out, what it leaves to a place. Knows no action."""
+"""What a clause names: structures, sides, what it rules out, what it leaves to a place. Knows no action."""
 
 from __future__ import annotations
 
@@ -194,11 +194,19 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
                 for w in item.wanted
                 for h in head.wanted
             ]
+            last = head.wanted[0].structure.split()[-1:] if head.wanted[0].structure else []
+            joined += [f"{w.structure.removesuffix('s')} {word}" for w in item.wanted for word in last]
             typed = f"{item.token.typed} {head.token.typed}".casefold()
+            joined += [f"left {name}" for name in (typed, *joined)]
             found = next((lexicon.anatomy.find(j) for j in (typed, *joined) if lexicon.anatomy.find(j)), None)
             if found and prep != "at":
-                head.wanted, head.bad = (lexicon.wanted(found.name),), ""
+                own = lexicon.wanted(found.name)
+                sided = lexicon.is_pair(own.structure) and found.name.startswith("left ")
+                head.wanted, head.bad = (replace(own, side="both") if sided else own,), ""
                 head.token = replace(head.token, kind="S", choices=())
+                continue
+            if last and last[0] in _GROWTHS and head.token.typed.split()[1:] == [] and item.token.kind == "S":
+                head.bad = f"{head.token.typed} {prep} {item.token.typed}"  # "tumour of the spleen"
                 continue
             wholes = {
                 lexicon.wanted(a).structure
@@ -228,15 +236,27 @@ def _located(tokens: list[Token], items: list[Mention]) -> list[Mention]:
     return kept
 
 
+_GROWTHS = ("tumour", "cyst", "nodule", "lesion", "metastasis", "stone", "abscess", "aneurysm")
+
+
 def _narrowed(tokens: list[Token], items: list[Mention]) -> list[Mention]:
     """Leave out wholes that their parts follow at once: "vertebrae from C3 to C6" are these four."""
     lexicon = load_lexicon()
-    kept = []
+    kept: list[Mention] = []
     for item, after in zip(items, [*items[1:], None], strict=False):
+        if kept and item.place == kept[-1].place + 1 and item.negative == kept[-1].negative:
+            wholes = {
+                a
+                for w in kept[-1].wanted
+                if w.structure
+                for a in lexicon.anatomy.ancestors(lexicon.name_of(w))
+            }
+            if {w.structure for w in item.wanted} & wholes - {w.structure for w in kept[-1].wanted}:
+                continue  # "L1 to L4 vertebrae" are these four
         between = {t.word for t in tokens[item.place + 1 : after.place]} if after else set()
         whole = after and {w.structure for w in item.wanted} & {
             a for w in after.wanted if w.structure for a in lexicon.anatomy.ancestors(lexicon.name_of(w))
-        }
+        } - {w.structure for w in after.wanted}
         if not (
             whole
             and not between & {"and", ",", "+", "&", "plus", "/", "with", "not", "without", "also", ";", "or"}

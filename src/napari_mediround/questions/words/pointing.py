@@ -41,6 +41,9 @@ _MASKWORD = r"(?:masks?|rounds?|contours?|outlines?|segmentations?|results?|answ
 
 
 POINT = re.compile(
+    rf"\b(?:the\s+)?(?P<on>{ORDINAL}|last)\s+(?:mask|one|contour|outline|structure|segmentation|result)\s+(?:of|in|from)\s+(?:the\s+)?round\s+(?P<or>{_NUM})\b|"
+    rf"\b(?:the\s+)?(?:mask|contour|outline|structure|number)\s+#?(?P<in>{_NUM})\s+(?:of|in|from)\s+(?:the\s+)?round\s+(?P<ir>{_NUM})\b|"
+    rf"\bround\s+(?P<rr>{_NUM})(?:\s*,)?(?:\s+'?s)?\s+(?:the\s+)?(?:(?P<ro>{ORDINAL})\s+(?:mask|one|contour|structure)|(?:mask|contour|structure)\s+#?(?P<rn>{_NUM}))\b|"
     r"\[\s*(?P<from>\d+)\s*\]\s*(?:-|to|through|until|\.\.\.?)\s*\[\s*(?P<to>\d+)\s*\]"
     r"|\[\s*(?P<list>\d+(?:\.\d+)?(?:\s*(?:,|;|&|and|\+)\s*\d+(?:\.\d+)?)+)\s*\]"
     r"|\[\s*(?P<from2>\d+)\s*-\s*(?P<to2>\d+)\s*\]"
@@ -58,6 +61,14 @@ ORDINAL_MASK = re.compile(
     rf"|\b(?:the\s+)?(?P<o2>last|first|latest|previous|newest)\s+(?P<n2>two|three|four|five|[2-5])\b(?!\s*(?:slices?|planes?|mm|cm|images?|cuts?|levels?))",
     re.I,
 )
+
+
+_NO_RANGE = re.compile(
+    r"\b(clip|crop|restrict|limit|confine|constrain|add|join|merge|compare|copy|cut|trim|move|from|distance|close|near|"
+    r"next|related|similar|attach|bring|bound|mask|rename|call)\b[^.;]*$",
+    re.I,
+)
+"""Words before "[1] to [3]" after which two masks are meant, not three."""
 
 
 def read_amount(match: re.Match) -> Token:
@@ -81,6 +92,12 @@ def read_pointer(match: re.Match, situation: Situation, keep) -> str:
     if g["bad"] is not None:
         return keep(Token("R", "R", match[0], pointer=Pointer(problem="dangling")))
     rounds: list[tuple[int, int | None]] = []
+    if g["from"] and (int(g["from"]) > int(g["to"]) or _NO_RANGE.search(match.string[: match.start()])):
+        ends = [_look_up([(int(g[k]), None)], situation, False) for k in ("from", "to")]
+        one, other = (
+            keep(Token("R", "R", f"[{g[k]}]", pointer=p)) for k, p in zip(("from", "to"), ends, strict=True)
+        )
+        return f"{one} to {other}"
     whole = bool(g["mw"] and g["mw"].casefold().startswith("round"))
     if g["from"] or g["from2"] or g["mf"]:
         a, b = (
@@ -94,6 +111,8 @@ def read_pointer(match: re.Match, situation: Situation, keep) -> str:
             (int(n.split(".")[0]), int(n.split(".")[1]) if "." in n else None)
             for n in re.findall(r"\d+(?:\.\d+)?", g["list"])
         ]
+    elif g["or"] or g["ir"] or g["rr"]:
+        rounds = [(_int(g["or"] or g["ir"] or g["rr"]), _place_in(g, situation))]
     elif g["one"]:
         rounds = [(int(g["one"]), int(g["two"]) if g["two"] else None)]
     elif g["h"]:
@@ -108,6 +127,15 @@ def read_pointer(match: re.Match, situation: Situation, keep) -> str:
     return keep(
         Token("R", "R", match[0], pointer=_look_up(rounds, situation, whole or len(rounds) > 1, whole))
     )
+
+
+def _place_in(g: dict, situation: Situation) -> int:
+    """Return which mask of a round "the second mask of round 3" means."""
+    if said := g["on"] or g["ro"]:
+        if said.casefold() == "last":
+            return max((m.index for m in situation.masks if m.round == _int(g["or"])), default=0)
+        return ordinal(said.casefold()) or 0
+    return _int(g["in"] or g["rn"])
 
 
 def _int(text: str) -> int:
@@ -129,6 +157,7 @@ def _look_up(
         alive = [m for m in there if m.verdict != "rejected"]
         if not alive:
             return Pointer(tuple(found), "dangling")
+        alive = situation.one_each(alive) if numbered else alive
         several |= len(alive) > 1 and not all_of_round
         found += [(m.round, m.index) for m in alive if (m.round, m.index) not in found]
     return Pointer(tuple(found), several=several)

@@ -169,7 +169,7 @@ def _by_name(
                 or target
             ) and not (side and structure and structure.side and structure.side != side):
                 fits_.append(mask)
-    here = [m for m in fits_ if m.plane == situation.here] or fits_
+    here = situation.one_each([m for m in fits_ if m.plane == situation.here] or fits_)
     latest = {m.structure: m for m in here}
     if len(latest) == 1:
         return (here[-1].ref,) if len(here) == 1 or (
@@ -210,7 +210,7 @@ def _by_number(tokens: list[Token], situation: Situation) -> Masks | None:
             )
             and before not in ("these", "those", "the", "all", "last", "both")
         ):
-            found = [m for m in situation.alive if (m.number or m.round) == int(token.word)]
+            found = situation.one_each(m for m in situation.alive if (m.number or m.round) == int(token.word))
             if not found:
                 return Masks(problem="dangling", choices=tuple(m.ref for m in situation.alive))
             refs += [m.ref for m in found if m.ref not in refs]

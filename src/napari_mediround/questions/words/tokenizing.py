@@ -24,8 +24,17 @@ from napari_mediround.questions.words.token import Pointer, Token
 def read(text: str, situation: Situation) -> list[Token]:
     """Return the tokens of a text, in its order."""
     lexicon = load_lexicon()
-    text = clean(text)
+    text = re.sub(r"(?<=\w)\.(?=(?:nrrd|nii|gz|dcm|png)\b)", " ", clean(text), flags=re.I)
     values: list[Token] = []
+    text = re.sub(
+        r"(?<![\w.\[#])(\d+)\.(\d+)(?![\w.\]])(?!\s*(?:mm|cm|ml|cc|%|times|x\b|fold))",
+        lambda m: (
+            f"[{m[0]}]"
+            if any((k.round, k.index) == (int(m[1]), int(m[2])) for k in situation.masks)
+            else m[0]
+        ),
+        text,
+    )
 
     def keep(token: Token) -> str:
         values.append(token)

@@ -14,7 +14,10 @@ from napari_mediround.domain.hounsfield import GUESSES
 from napari_mediround.domain.rounds import MENTIONED_SHARE, Conversation, Reference, Round, Target
 from napari_mediround.domain.units import area_in_words, volume_in_words
 from napari_mediround.journal import Label, State
+from napari_mediround.journal.entries import StackBegun
 from napari_mediround.session import Session, Step
+from napari_mediround.session.editing import recipe_lines
+from napari_mediround.session.stack.standing import doubtful_planes
 from napari_mediround.widget.chat.view import (
     AbsentLine,
     Action,
@@ -27,8 +30,17 @@ from napari_mediround.widget.chat.view import (
 )
 from napari_mediround.widget.layers.layer_geometry import STUDY_KEY, Grid, layer_grid, leading_shape
 from napari_mediround.widget.layers.mask_layer import label_colour
+from napari_mediround.widget.stack.stack_lines import (
+    AcceptAll,
+    Follow,
+    GoOn,
+    NextDoubtful,
+    RejectAll,
+    add_planes,
+)
 
 NOT_FOUND = "No {} on this plane."
+MOVED = "The card of {} is further down, where it was asked for last."
 
 
 @dataclass(eq=False, repr=False)
@@ -53,8 +65,16 @@ class Case:
         The question that is being answered, "" for none.
     hidden : int
         Label value that the Labels layer does not show, because it is being fixed; 0 for none.
+    concealed : frozenset of int
+        Numbers of the masks that a person has hidden; the layer holds them, and does not colour them.
     names : dict
         Of label values, as the Labels layer has them.
+    doubts : dict
+        What the checks say of structures, by their numbers.
+    checked : State or None
+        Of the session, when it was checked last.
+    ignored : set of (str, tuple of int)
+        Checks and numbers of structures that a person wants to hear no more of.
     """
 
     layer: weakref.ref[Image]
@@ -65,7 +85,11 @@ class Case:
     current: int = 0
     asked: str = ""
     hidden: int = 0
+    concealed: frozenset[int] = frozenset()
     names: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, tuple[Message, ...]] = field(default_factory=dict)
+    checked: State | None = None
+    ignored: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
     _remarks: dict[int, list[Entry]] = field(default_factory=dict)
     _told: tuple[str, ...] = ()
 
@@ -97,12 +121,18 @@ class Case:
 
         They never act on what was not found: its line says what can be done.
         """
-        found = [value for value in self.values if self.session.label(value).found]
+        shown = {label.value for label in self.session.state.shown}
+        labels = map(self.session.label, self.values)
+        found = [x.value for x in labels if x.found and (x.value in shown or x.verdict == "rejected")]
         if self.current not in found or self.session.label(self.current).verdict:
             rounds = self.conversation.rounds
             this = [r for r in rounds if self.current in self.values_of(r)]
             near = [v for r in (*this, *rounds[-1:]) for v in self.values_of(r) if v in found]
             waiting = [value for value in near if not self.session.label(value).verdict]
+            if self.current in found:
+                number = self.session.label(self.current).drawn
+                worst = [mask.value for mask in doubtful_planes(self.session.state, number)]
+                waiting = [value for value in worst if value in found] or waiting
             stay = [self.current] if self.current in found else near[-1:]
             self.current = (waiting or stay or [0])[0]
 
@@ -124,9 +154,12 @@ class Case:
         entries = [self._without_spent(entry) for entry in self._remarks.get(0, ())]
         shown = cache(lambda plane: self.session.labels(plane))
         for round_ in self.conversation.rounds:
-            asked = [] if round_.carried else [Question(round_.text)]
+            asked = [] if round_.carried or round_.imported else [Question(round_.text)]
             said = (self._without_spent(entry) for entry in self._remarks.get(round_.id, ()))
-            entries += [*asked, self._reply(round_, shown), *said]
+            entries += [*asked, *([] if round_.carried else [self._reply(round_, shown)]), *said]
+            if not round_.carried:
+                numbers = dict.fromkeys(self.session.label(value).drawn for value in self.values_of(round_))
+                entries += [doubt for number in numbers for doubt in self.doubts.get(number, ())]
         return entries + ([Question(self.asked)] if self.asked else [])
 
     def _without_spent(self, entry: Entry) -> Entry:
@@ -136,8 +169,12 @@ class Case:
         return replace(entry, actions=tuple(a for a in entry.actions if self._has_use(a.key)))
 
     def _has_use(self, key: object) -> bool:
-        if isinstance(key, AcceptAll):
+        if isinstance(key, AcceptAll | RejectAll):
             return bool(self.waiting(key.values))
+        if isinstance(key, NextDoubtful):
+            return bool(doubtful_planes(self.session.state, key.number))
+        if isinstance(key, GoOn):
+            return self.session.stack is not None
         return not isinstance(key, Overlap) or self.session.state == key.state
 
     def waiting(self, values: tuple[int, ...]) -> list[int]:
@@ -157,10 +194,12 @@ class Case:
     def masks(self, before: int | None = None) -> list[Reference]:
         """Return the masks that a question can point at: not rejected, of rounds before `before`."""
         return [
-            Reference(r.index, n)
-            for r in self.conversation.rounds[: None if before is None else before - 1]
-            for n, target in enumerate(r.targets, 1)
-            if target.verdict != "rejected" and target.mask.area
+            m.reference
+            for m in self.conversation.masks()
+            if m.target.verdict != "rejected"
+            and m.target.mask.area
+            and (before is None or m.round.index < before)
+            and not m.round.carried
         ]
 
     def chip(self, reference: Reference) -> Chip:
@@ -172,29 +211,49 @@ class Case:
     def _reply(self, round_: Round, shown: Callable[[int], NDArray]) -> Reply:
         labels = [self.session.label(value) for value in self.values_of(round_)]
         pairs = list(zip(labels, round_.targets, strict=True))
-        lines = tuple(self._line(*pair) for pair in pairs if pair[0].found)
+        homes = self._homes
+        lines = tuple(self._line(*p) for p in pairs if p[0].found and homes[p[0].drawn] == round_.index)
+        moved = [
+            x for x, _ in pairs if x.found and homes[x.drawn] != round_.index and x.verdict != "rejected"
+        ]
         absent = [self._absent(label) for label in labels if not label.found]
         known = {label.structure for label in labels}  # journals of 0.1 have no mask of what was not found
         absent += [AbsentLine(NOT_FOUND.format(name)) for name in round_.answer.absent if name not in known]
         where = " ".join(word for word in (self.grid.geometry.plane_name, f"plane {round_.plane}") if word)
-        notes = tuple(note for note in (round_.answer.note, *self._covered(round_, shown)) if note)
-        asked = () if round_.carried else round_.references
-        chips = tuple(self._swap_chip(round_, reference) for reference in asked)
+        notes = (round_.answer.note, *self._covered(round_, shown), *(MOVED.format(x.name) for x in moved))
+        notes = tuple(note for note in notes if note)
+        chips = tuple(self._swap_chip(round_, reference) for reference in round_.references)
         text = "" if absent and not lines else round_.answer.text
         return Reply(
             round_.index, round_.plane, where, text, chips, lines, notes, round_.seconds, self._more(round_),
             tuple(absent),
         )  # fmt: skip
 
+    @property
+    def _homes(self) -> dict[int, int]:
+        """The round whose card has the planes of each structure, by number: where it was asked for last."""
+        masks = (mask for mask in self.conversation.masks() if not mask.round.carried)
+        found = ((m, self.session.label(self.session.label_of(m.reference))) for m in masks)
+        return {mask.number: mask.round.index for mask, label in found if label.found}
+
     def _line(self, label: Label, target: Target) -> MaskLine:
-        """Return what a card says of a mask."""
+        """Return what a card says of a mask, and of the other planes of its structure."""
         geometry, (size, unit) = self.grid.geometry, self.session.area(target.mask)
         depth = geometry.spacing_mm[0] if unit == "mm²" and geometry.shape[0] > 1 else 0
         area, volume = area_in_words(size, unit), volume_in_words(size * depth / 1000) if depth else ""
-        return MaskLine(
+        line = MaskLine(
             label.value, label_colour(label.drawn), target.structure, label.quality, area, volume,
-            target.corrected, target.verdict, label.drawn,
+            target.corrected, target.verdict, label.drawn, *self._recipe(label),
+            imported=self.session.rounds[label.round].imported is not None,
         )  # fmt: skip
+        return add_planes(line, self.session.state, geometry)
+
+    def _recipe(self, label: Label) -> tuple[str, str, Action | None]:
+        """Return what a card says of a mask that was changed in words."""
+        changed = self.session.state.changed_since(label)
+        hint = "Do the last step of the recipe again, with the other masks as they are now"
+        again = Action("Apply again", Reapply(label.value), hint) if changed and None not in changed else None
+        return (*recipe_lines(label, changed), again)
 
     def _absent(self, label: Label) -> AbsentLine:
         """Return what a card says of a structure that was not found."""
@@ -234,11 +293,13 @@ class Case:
 
     def _more(self, round_: Round) -> tuple[Action, ...]:
         """Return what can be done with a round beside its verdicts, the other branches included."""
-        actions = [] if round_.carried else [Action("Ask again", Again(round_.index, None))]
+        actions = [] if round_.imported else [Action("Ask again", Again(round_.index, None))]
         if self.grid.geometry.shape[0] > 1:
             for label in map(self.session.label, self.values_of(round_)):
                 if label.verdict != "rejected" and label.mask.area:
-                    actions.append(Action(f"Carry {label.name} through the stack", Carry(label.value)))
+                    words = f"Propagate {label.name} through the stack"
+                    plan = StackBegun((label.drawn,), label.plane, 0, self.grid.geometry.shape[0] - 1)
+                    actions.append(Action(words, Follow(plan)))
         if round_.index < len(self.conversation):
             actions.append(Action("Go on from here", GoTo(round_.id)))
         shown = {r.id for r in self.conversation.rounds}
@@ -263,8 +324,8 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Carry:
-    """Carry a mask, by its label value, through the stack."""
+class Reapply:
+    """Do the last recipe of a mask, by its label value, again."""
 
     value: int
 
@@ -297,13 +358,6 @@ class Overlap:
 
     verdict: Callable[[], Step]
     state: State
-
-
-@dataclass(frozen=True)
-class AcceptAll:
-    """Accept masks, by their label values, in one step."""
-
-    values: tuple[int, ...]
 
 
 @dataclass(frozen=True)

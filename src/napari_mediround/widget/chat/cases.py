@@ -170,6 +170,7 @@ class Projects:
             return
         self._place.show_masks(case, ())
         self._place.refresh(case)
+        self._place.case_opened.emit(case)
 
     def _on_failed(self, error: Exception) -> None:
         self._reading = None

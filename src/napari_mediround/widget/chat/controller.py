@@ -7,6 +7,7 @@ take a `Job`: those run on the worker and touch neither viewer nor view.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 
 import numpy as np
 from napari.layers import Image
@@ -18,6 +19,8 @@ from napari_mediround.widget.chat.cases import Projects, project_of
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.fixing import Fixing
 from napari_mediround.widget.chat.keys import QUESTION_KEY, ViewerKeys
+from napari_mediround.widget.chat.mask_checks import Checks
+from napari_mediround.widget.chat.mask_imports import Imports
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.reading import Reading
 from napari_mediround.widget.chat.sight import SCALED, Sight
@@ -28,6 +31,8 @@ from napari_mediround.widget.layers import layer_geometry
 from napari_mediround.widget.layers.following import Following
 from napari_mediround.widget.layers.orientation import Orientation
 from napari_mediround.widget.lazy_model import LazySegmenter
+from napari_mediround.widget.stack.stacking import Stacking
+from napari_mediround.widget.words.screen import DockScreen
 from napari_mediround.widget.worker import Worker
 
 
@@ -66,9 +71,14 @@ class ChatController:
         me = weakref.WeakMethod(self._on_key_pressed)
         press = lambda key: me() and me()(key)  # noqa: E731
         self._fixing = Fixing(place, self._verdicts, press)
-        self._asking = Asking(place, self._about, self._verdicts.start_clock)
+        self._stacking = Stacking(place, self._sight, self._verdicts.choose)
+        self._verdicts.judged.connect(self._stacking.offer)
+        does = self._go_to_plane, self._fix_mask, lambda: self._stop() or self._stacking.cancel()
+        screen, clock = DockScreen(place, self._sight, self._window, *does), self._verdicts.start_clock
+        self._asking = Asking(place, self._about, clock, self._stacking.follow, screen)
         self._projects = Projects(place)
         self._reading = Reading(place)
+        self.imports, self.checks = Imports(place), Checks(place)
         self.keys = ViewerKeys(viewer, press)
         for signal, slot in self._view_slots():
             signal.connect(slot)
@@ -95,15 +105,19 @@ class ChatController:
 
     def stop(self) -> None:
         """Cancel what runs, let go of the model and of the project; the next question takes both again."""
-        self._fixing.drop()
-        self._asking.cancel()
-        self._place.cancel_all()
+        self._let_go()
         self._place.clear_away()
         self._worker.stop()
         self._segmenter.release()
         self._asking.forget_plane()
         self._close_project()
         self._started = False
+
+    def _let_go(self) -> None:
+        self._fixing.drop()
+        self._asking.cancel()
+        self._stacking.leave()
+        self._place.cancel_all()
 
     def disconnect(self) -> None:
         """Disconnect from the viewer and release the project."""
@@ -122,7 +136,7 @@ class ChatController:
             (view.question_asked, self._asking.ask),
             (view.question_edited, self._asking.edit),
             (view.reference_chosen, self._asking.swap),
-            (view.cancel_asked, self._on_cancel_asked),
+            (view.cancel_asked, self._stop),
             (view.project_chosen, self._on_project_chosen),
             (view.image_chosen, self._on_image_chosen),
             (view.volume_chosen, self._on_volume_chosen),
@@ -130,32 +144,30 @@ class ChatController:
             (view.follow_chosen, self._on_follow_chosen),
             (view.window_chosen, self._window.choose),
             (view.action_chosen, self._on_action_chosen),
-            (view.device_chosen, self._on_device_chosen),
+            (view.device_chosen, self._place.change_device),
+            (view.free_text_chosen, self._place.allow_free_text),
             (view.step_chosen, self._on_step_chosen),
             (view.mask_chosen, self._verdicts.choose),
             (view.mask_hovered, self._place.highlight),
             (view.tool_chosen, self._fixing.take),
             (view.reason_chosen, self._fixing.end),
+            (view.masks_given, self.imports.take_files),
+            (view.layer_given, partial(self.imports.take_layer, None)),
+            (view.names_chosen, self.imports.name),
             (view.key_pressed, self._on_key_pressed),
+            (view.stack_chosen, self._asking.mean_stack),
         )
 
     def _viewer_slots(self) -> tuple:
         events, dims = self._viewer.layers.events, self._viewer.dims.events
-        listed = [(events.inserted, self._on_layers), (events.removed, self._on_layers)]
-        listed += [(events.reordered, self._on_layers), (events.renamed, self._on_layers)]
-        return (
-            *listed,
-            (dims.point, self._on_dims),
-            (dims.order, self._on_dims),
-            (dims.ndisplay, self._on_dims),
-        )
+        listed = (events.inserted, events.removed, events.reordered, events.renamed)
+        moved = (dims.point, dims.order, dims.ndisplay)
+        return (*((e, self._on_layers) for e in listed), *((e, self._on_dims) for e in moved))
 
     # What is asked about: project, image, volume, plane, window.
 
     def _on_project_chosen(self, folder: str) -> None:
-        self._fixing.drop()
-        self._asking.cancel()
-        self._place.cancel_all()
+        self._let_go()
         for cases in self._cases.values():
             for case in cases.values():
                 labels = case.labels()
@@ -274,8 +286,8 @@ class ChatController:
     def _on_volume_chosen(self, number: int) -> None:
         layer = self._place.layer()
         if layer is not None:
-            volume = np.unravel_index(number, layer_geometry.leading_shape(layer))
-            volume = tuple(int(at) for at in volume)
+            lengths = layer_geometry.leading_shape(layer)
+            volume = tuple(int(at) for at in np.unravel_index(number, lengths))
             for axis, at in enumerate(layer_geometry.volume_point(layer, self._viewer.dims, volume)):
                 self._viewer.dims.set_point(axis - layer.ndim + self._viewer.dims.ndim, at)
             self._choose(layer, volume)
@@ -324,67 +336,65 @@ class ChatController:
 
     # What is done.
 
-    def _on_cancel_asked(self) -> None:
-        if self._fixing.cancel() or self._asking.cancel():
-            return
+    def _stop(self) -> bool:
+        """Stop what runs, or drop the fix; return whether there was anything."""
+        if self._fixing.cancel() or self._asking.cancel() or self.imports.cancel():
+            return True
         if self._fixing.busy:
             self._fixing.drop()
-        else:
-            self._projects.cancel()
+            return True
+        self._projects.cancel()
+        return False
+
+    def _go_to_plane(self, plane: int) -> None:
+        self._on_plane_chosen(plane)
+        self._show_plane()
+
+    def _fix_mask(self, value: int) -> None:
+        case = self._place.case
+        self._fixing.start(case, value, lambda plane: self._sight.show(case, value))
 
     def _on_action_chosen(self, key: object) -> None:
         if isinstance(key, int):
-            self._on_plane_chosen(key)
-            self._show_plane()
+            self._go_to_plane(key)
         elif isinstance(key, Draw):
             case = self._place.case
             if case is not None and not self._fixing.busy and key.value in case.values:
-                self._fixing.start(case, key.value, lambda plane: self._sight.show(case, key.value))
-        elif not (self._asking.act(key) or self._verdicts.act(key)):
-            self._projects.act(key)
+                self._fix_mask(key.value)
+        else:
+            parts = self._asking, self._stacking, self._verdicts, self.imports, self.checks, self._projects
+            next((part for part in parts if part.act(key)), None)
 
     def _on_step_chosen(self, step: str) -> None:
         case = self._place.case
         if self._fixing.busy:
             self._step_in_fix(step)
+        elif step == "doubtful":
+            self._stacking.next_doubtful()
+        elif step in ("carry", "fix") and (case is None or not case.current):
+            return
         elif step == "carry":
-            if case is not None and case.current:
-                self._asking.carry(case.current)
+            self._stacking.follow_mask(case.current)
         elif step == "fix":
-            if case is not None and case.current:
-                self._fixing.start(case, case.current, lambda plane: self._sight.show(case, case.current))
+            self._fix_mask(case.current)
         else:
             self._verdicts.take(step)
 
     def _step_in_fix(self, step: str) -> None:
-        if step in ("undo", "redo"):
-            self._fixing.step_back(step)
-        elif step == "fix":
-            self._fixing.next_answered()
-        elif step == "accept":
-            self._fixing.end("")
-        elif step == "reject":
-            self._fixing.refuse()
-        elif step == "drop":
-            self._fixing.drop()
+        fixing = self._fixing
+        steps = {"fix": fixing.next_answered, "reject": fixing.refuse, "drop": fixing.drop}
+        steps |= {"accept": partial(fixing.end, "")}
+        steps |= {name: partial(fixing.step_back, name) for name in ("undo", "redo")}
+        if step in steps:
+            steps[step]()
 
     def _on_key_pressed(self, key: str) -> None:
-        reasons = {letter: reason for reason, letter in REASON_KEYS.items()}
-        steps = {letter: step for step, letter in KEYS.items()}
-        if self._fixing.busy and key in reasons:
-            self._fixing.end(reasons[key])
-        elif self._fixing.busy and key == DONE_KEY:
-            self._fixing.end("")
+        reasons, steps = ({letter: word for word, letter in keys.items()} for keys in (REASON_KEYS, KEYS))
+        if self._fixing.busy and (key in reasons or key == DONE_KEY):
+            self._fixing.end(reasons.get(key, ""))
         elif key == DROP_KEY:
-            self._on_cancel_asked()
+            self._stop()
         elif key in steps:
             self._on_step_chosen(steps[key])
         elif key == QUESTION_KEY:
             self._view.focus_question()
-
-    def _on_device_chosen(self, device: str) -> None:
-        self._place.submit(
-            lambda job: self._segmenter.change_device(device),
-            lambda _: self._place.show_status(),
-            lambda error: self._place.say(Message(str(error), is_error=True)),
-        )

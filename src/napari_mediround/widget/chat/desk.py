@@ -20,6 +20,7 @@ from napari_mediround.widget.chat.view import ChatView, Entry, Message
 from napari_mediround.widget.layers import mask_layer
 from napari_mediround.widget.layers.layer_geometry import FIXED_KEY, STUDY_KEY
 from napari_mediround.widget.lazy_model import LazySegmenter
+from napari_mediround.widget.tasks import TaskBook
 from napari_mediround.widget.worker import Job, Progress, Worker
 
 
@@ -47,10 +48,17 @@ class Workplace:
         Those of the viewer.
     lone : Entry or None
         The line that is shown while there is no image.
+    free_text : bool
+        Whether the language model may answer what draws nothing.
+    tasks : TaskBook
+        What the worker does for the chat.
     """
 
     changed = Signal()
     """Another project is open, or something was done in it."""
+
+    case_opened = Signal(object)
+    """(case) whose rounds have come back from the project."""
 
     current_changed = Signal()
     """The keys may act on another mask than before, or on none."""
@@ -63,12 +71,10 @@ class Workplace:
         self.case: Case | None = None
         self.images: list[Image] = []
         self.lone: Entry | None = None
-        self._tasks: dict[Job, tuple[Callable, Callable]] = {}
-        self._shown: Job | None = None
+        self.free_text = False
+        self.tasks = TaskBook(worker)
         self._laid_out: Callable[[], Case | None] = _nobody
-        worker.progressed.connect(self._on_progressed)
-        worker.finished.connect(self._on_finished)
-        worker.failed.connect(self._on_failed)
+        self.tasks.changed.connect(self._on_tasks)
 
     # Slow work.
 
@@ -79,56 +85,30 @@ class Workplace:
         failed: Callable[[Exception], None],
         words: str = "",
     ) -> Job:
-        """Let the worker do something; `done` or `failed` is called on this thread, unless it is cancelled.
-
-        With `words` the view shows what is being done until then.
-        """
-        job = self.worker.submit(work)
-        self._tasks[job] = (done, failed)
-        if words:
-            self._shown = job
-            self.view.show_busy(words)
-        self.show_status()
-        return job
+        """Let the worker do something, as `TaskBook.submit`; the view shows `words` at first."""
+        return self.tasks.submit(work, done, failed, words)
 
     def cancel(self, job: Job) -> None:
         """Cancel a job and ignore its result."""
-        job.cancel()
-        self._end(job)
-        self._show_idle()
+        self.tasks.cancel(job)
+
+    def change_device(self, device: str) -> None:
+        """Move the model to another device, on the worker."""
+        self.submit(
+            lambda job: self.segmenter.change_device(device),
+            lambda _: self.show_status(),
+            lambda error: self.say(Message(str(error), is_error=True)),
+        )
 
     def cancel_all(self) -> None:
         """Cancel all jobs and ignore their results."""
-        for job in tuple(self._tasks):
-            self.cancel(job)
+        self.tasks.cancel_all()
 
-    def _end(self, job: Job) -> tuple[Callable, Callable]:
-        if job is self._shown:
-            self._shown = None
-        return self._tasks.pop(job, (_nothing, _nothing))
-
-    def _show_idle(self) -> None:
-        """Clear the busy line, unless the finished job started another."""
-        if self._shown is None:
-            self.view.show_busy("")
+    def _on_tasks(self) -> None:
+        task = self.tasks.shown
+        now = task.progress if task is not None else Progress("")
+        self.view.show_busy(now.words, now.done, now.steps)
         self.show_status()
-
-    def _on_progressed(self, job: Job, progress: str | Progress) -> None:
-        if job is self._shown:
-            now = progress if isinstance(progress, Progress) else Progress(progress)
-            self.view.show_busy(now.words, now.done, now.steps)
-
-    def _on_finished(self, job: Job, result: object) -> None:
-        try:
-            self._end(job)[0](result)
-        finally:
-            self._show_idle()
-
-    def _on_failed(self, job: Job, error: Exception) -> None:
-        try:
-            self._end(job)[1](error)
-        finally:
-            self._show_idle()
 
     # The chat.
 
@@ -178,8 +158,12 @@ class Workplace:
         if about.get("adapter"):
             about["adapter"] = f"adapter {about['adapter']}"
         words = [word for word in about.values() if word] or ["no model yet"]
-        waiting = len(self._tasks) - 1
+        waiting = len(self.tasks) - 1
         self.view.show_status(" · ".join([*words, *([f"{waiting} waiting"] if waiting > 0 else [])]))
+
+    def allow_free_text(self, allowed: bool) -> None:
+        """Let the language model answer what draws nothing, marked as unverified, or not."""
+        self.free_text = allowed
 
     # The Labels layer.
 
@@ -216,7 +200,13 @@ class Workplace:
         if case.names != session.label_names():
             case.names = session.label_names()
             mask_layer.name_labels(labels, case.names)
+            self.conceal(case)
         self.record_masks(case)
+
+    def conceal(self, case: Case) -> None:
+        """Colour the masks of a case but those that a person has hidden."""
+        if (labels := case.labels()) is not None:
+            mask_layer.conceal(labels, case.concealed, case.names)
 
     def record_masks(self, case: Case) -> None:
         """Keep with the Labels layer what the record says of its masks, for exports."""

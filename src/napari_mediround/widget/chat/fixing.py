@@ -250,6 +250,7 @@ class Fixing:
             text = f"{elsewhere:,} voxels on other planes were not taken: a mask lies on one plane."
             self._place.say(Message(text), case)
         self._verdicts.tell_overlap(case, fix.value, under, keep)
+        self._verdicts.judged.emit(case, fix.value)
 
     def drop(self) -> None:
         """End the fix and leave the mask as it was."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from napari.layers import Image
+import numpy as np
+from napari.layers import Image, Layer
 
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.desk import Workplace
+from napari_mediround.widget.layers.canvas import centre_on, is_on_canvas
 from napari_mediround.widget.layers.layer_geometry import (
     Grid,
     is_turned,
@@ -30,8 +32,11 @@ SCALED = (
     "conversation begins. The masks so far stay in the viewer, and in the project."
 )
 ACROSS = "View turned: questions go to plane {plane}."
+IN_3D = "3-D view: questions go to plane {plane}."
 UNSHOWN = "Layer turned: napari cannot show plane {plane}."
 UNSIDED = "Left and right are not known."
+OPACITY = 0.7
+"""Of a layer that was wholly transparent, when it has to be seen."""
 
 
 class Sight:
@@ -50,15 +55,16 @@ class Sight:
         place.current_changed.connect(self._on_current)
 
     def sees(self, case: Case, value: int) -> bool:
-        """Whether the viewer shows the plane of a mask, and the mask on it."""
-        layer, labels, dims = case.layer(), case.labels(), self._place.viewer.dims
-        if (
-            layer not in self._place.images
-            or not layer.visible
-            or (labels is not None and not labels.visible)
-        ):
+        """Whether the viewer shows the plane of a mask, and the mask within its canvas."""
+        viewer, layer, labels = self._place.viewer, case.layer(), case.labels()
+        shown = self._shows_plane(case, value) and is_drawn(layer) and (labels is None or is_drawn(labels))
+        return shown and is_on_canvas(viewer, layer, case.grid, case.session.label(value).mask.to_array())
+
+    def _shows_plane(self, case: Case, value: int) -> bool:
+        layer, dims = case.layer(), self._place.viewer.dims
+        if layer not in self._place.images or shown_volume(layer, dims) != case.grid.volume:
             return False
-        if shown_volume(layer, dims) != case.grid.volume:
+        if case.session.label(value).drawn in case.concealed:
             return False
         return visible_plane(layer, case.grid, dims) == case.session.label(value).plane
 
@@ -67,13 +73,21 @@ class Sight:
         layer, labels = case.layer(), case.labels()
         if layer not in self._place.images:
             return CLOSED
-        if not self.sees(case, value):
-            layer.visible = True
-            if labels is not None:
-                labels.visible = True
-            self._turn_to(case, case.session.label(value).plane)
+        label = case.session.label(value)
+        case.concealed -= {label.drawn}
+        self._place.conceal(case)
+        for hidden in (layer, labels):
+            if hidden is not None and not is_drawn(hidden):
+                hidden.visible, hidden.opacity = True, hidden.opacity or OPACITY
+        if label.drawn in case.concealed:
+            case.concealed -= {label.drawn}
+            self._place.conceal(case)
+        if not self._shows_plane(case, value):
+            self._turn_to(case, label.plane)
+        if self._shows_plane(case, value) and not self.sees(case, value):
+            centre_on(self._place.viewer, layer, case.grid, label.mask.to_array())
         self.outline()
-        plane = case.session.label(value).plane
+        plane = label.plane
         return "" if self.sees(case, value) else TURNED.format(plane=plane)
 
     def go_to(self, plane: int) -> None:
@@ -82,12 +96,29 @@ class Sight:
         if layer is not None:
             self._slide(layer, self._place.case.grid, plane)
 
+    def zoom(self, case: Case, value: int) -> None:
+        """Show a mask, which is in view, as large as fits."""
+        layer, label = case.layer(), case.session.label(value)
+        box = label.mask.box_xyxy
+        if box is None or layer not in self._place.images:
+            return
+        x0, y0, x1, y1 = box
+        corners = [(label.plane, y, x) for y in (y0, y1 - 1) for x in (x0, x1 - 1)]
+        index = case.grid.layer_index(tuple(np.array(axis) for axis in zip(*corners, strict=True)))
+        world = np.array([layer.data_to_world(point) for point in zip(*index, strict=True)])
+        camera, dims = self._place.viewer.camera, self._place.viewer.dims
+        shown = list(dims.displayed[-2:])
+        low, high = world.min(0)[shown], world.max(0)[shown]
+        camera.center = tuple((low + high) / 2)
+        before, whole = camera.zoom, np.ptp(layer.extent.world[:, -world.shape[1] :], axis=0)[shown]
+        camera.zoom = before * max(1.0, 0.5 * float((whole / np.maximum(high - low, 1e-6)).min()))
+
     def hint(self, plane: int) -> str:
         """Return what a user should know of the plane of the image at hand that is asked about."""
         layer, grid, dims = self._place.layer(), self._place.case.grid, self._place.viewer.dims
         hints = []
         if is_turned(layer, grid, dims):
-            hints.append(ACROSS)
+            hints.append(IN_3D if dims.ndisplay == 3 else ACROSS)
         elif shown_plane(layer, grid, dims) is None:
             hints.append(UNSHOWN)
         if not grid.geometry.oriented:
@@ -141,3 +172,8 @@ class Sight:
 
     def _on_current(self) -> None:
         self.outline()
+
+
+def is_drawn(layer: Layer) -> bool:
+    """Whether a layer is visible and not wholly transparent."""
+    return bool(layer.visible and layer.opacity)

@@ -12,8 +12,18 @@ from napari.layers import Image
 
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.domain.rounds import Reference, Round
-from napari_mediround.errors import DanglingReferenceError, MediRoundError, MissingWeightsError, stop_if
-from napari_mediround.session import Session
+from napari_mediround.errors import (
+    AlreadyThereError,
+    DanglingReferenceError,
+    MediRoundError,
+    MissingWeightsError,
+    stop_if,
+)
+from napari_mediround.questions.request import Request
+from napari_mediround.session import Manner, Propagation, Session
+from napari_mediround.session.commands import in_words, is_command, masks_for
+from napari_mediround.session.editing import WorkedOut
+from napari_mediround.session.stack.propagation import PlaneFound
 from napari_mediround.widget.chat.case import Case
 from napari_mediround.widget.chat.project import Project
 from napari_mediround.widget.chat.view import Action, Message
@@ -22,6 +32,8 @@ from napari_mediround.widget.lazy_model import LazySegmenter, missing_weights
 from napari_mediround.widget.worker import Job, Progress
 
 SWAPPED = "The image was replaced by one of another size. Choose it at the top and ask again."
+
+ASKS = Manner("ask")
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,18 @@ class Ask:
         Phrases that the user pointed at another mask than the words mean.
     after : int, optional
         As in `Session.answer`: the round replaces those after it on a branch of its own.
+    manner : Manner
+        As in `Session.answer`.
+    request : Request, optional
+        What the text, or the step of it that is done now, was understood to ask for; None while it is not.
+    rest : tuple of Request
+        The steps that follow.
+    result : tuple of Reference
+        What the step before gave.
+    number : int
+        How many steps were done already.
+    free_text : bool
+        As in `Session`.
     began : float
         When it was asked, by `perf_counter`: a person waits from then on.
     """
@@ -55,33 +79,20 @@ class Ask:
     references: tuple[Reference, ...] | None = None
     swaps: tuple[tuple[str, Reference], ...] = ()
     after: int | None = None
+    manner: Manner = ASKS
+    request: Request | None = None
+    rest: tuple[Request, ...] = ()
+    result: tuple[Reference, ...] = ()
+    number: int = 0
+    free_text: bool = False
     began: float = field(default_factory=perf_counter, compare=False)
 
 
 @dataclass(frozen=True)
-class Carried:
-    """A mask on its way through the stack.
+class Show:
+    """Go to a mask, by its label value."""
 
-    Parameters
-    ----------
-    case : Case
-        Which image and conversation.
-    source, latest : int
-        Label values of the mask, and of the last one carried in this direction.
-    steps : tuple of int
-        Directions still to go, +1 and -1, the present one first.
-    values : tuple of int
-        Label values of all that was carried so far.
-    stops : tuple of str
-        Why it stopped in the directions that are done.
-    """
-
-    case: Case
-    source: int
-    latest: int
-    steps: tuple[int, ...] = (1, -1)
-    values: tuple[int, ...] = ()
-    stops: tuple[str, ...] = ()
+    value: int
 
 
 @dataclass(frozen=True)
@@ -116,10 +127,11 @@ def open_session(segmenter: LazySegmenter, project: Project, case: Case, layer: 
 
 def take_turn(
     segmenter: LazySegmenter, project: Project, layer: Image, ask: Ask, job: Job
-) -> tuple[Round, dict[str, str]]:
-    """Answer a question, on the worker; return the round and what answered, for the journal.
+) -> tuple[Ask, Round, dict[str, str]] | Request | WorkedOut:
+    """Answer a question, on the worker; return it as understood, the round, and what answered.
 
-    References are resolved before anything slow.
+    A command is only understood, and an edit worked out: both are done by the one who asked. References are
+    resolved before anything slow.
 
     Raises
     ------
@@ -127,14 +139,37 @@ def take_turn(
         As `Session.answer`, `open_session` and the loading of the model.
     """
     session = open_session(segmenter, project, ask.case, layer, job)
-    references = ask.references
-    if references is None:
+    session.free_text = ask.free_text
+    if ask.request is None:
+        whole = session.understand(ask.text, ask.plane, ask.after, ask.references or ())
+        if is_command(whole):
+            return whole
+        ask = split(ask, whole)
+    request = ask.request
+    if request.action == "edit":
+        return session.work_out(request, masks_for(session, request, ask.result), ask.plane)
+    references, text = ask.references, ask.text
+    if ask.number:
+        references, text = (
+            masks_for(session, request, ask.result),
+            in_words(session, request, ask.result, ask.text),
+        )
+    elif references is None:
         swaps = dict(ask.swaps)
-        references = tuple(swaps.get(r.phrase, r) for r in session.resolve(ask.text, ask.plane, ask.after))
-    _load(segmenter, job)
+        found = session.resolve(ask.text, ask.plane, ask.after, request)
+        references = tuple(swaps.get(r.phrase, r) for r in found)
+    if request.action == "segment" or session.free_text:
+        _load(segmenter, job)
     job.report(f"Looking at plane {ask.plane} …")
-    round_ = session.answer(ask.text, ask.plane, references, ask.window, job.cancelled, after=ask.after)
-    return replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
+    question = text, ask.plane, references, ask.window, job.cancelled, ask.after, request, ask.manner
+    round_ = session.answer(*question)
+    return ask, replace(round_, seconds=perf_counter() - ask.began), segmenter.describe()
+
+
+def split(ask: Ask, request: Request) -> Ask:
+    """Return a question with the first step of what it was understood as, and those after it."""
+    first, *rest = request.all_steps
+    return replace(ask, request=first, rest=tuple(rest))
 
 
 def _load(segmenter: LazySegmenter, job: Job) -> None:
@@ -142,16 +177,13 @@ def _load(segmenter: LazySegmenter, job: Job) -> None:
         segmenter.load(lambda done, steps: job.report(Progress("Loading the model …", done, steps)))
 
 
-def carry_on(
-    segmenter: LazySegmenter, project: Project, layer: Image, carried: Carried, job: Job
-) -> tuple[Round | str, dict[str, str]]:
-    """Carry a mask to the next plane, on the worker, or say why not; returns and raises as `take_turn`."""
-    session = open_session(segmenter, project, carried.case, layer, job)
+def find_plane(
+    segmenter: LazySegmenter, project: Project, case: Case, layer: Image, run: Propagation, job: Job
+) -> tuple[PlaneFound | None, dict[str, str]]:
+    """Return what is on the next plane of a run, on the worker; returns and raises as `take_turn`."""
+    run.session = open_session(segmenter, project, case, layer, job)
     _load(segmenter, job)
-    plane = session.label(carried.latest).plane + carried.steps[0]
-    job.report(f"Carrying {session.label(carried.latest).name} to plane {plane} …")
-    found = session.carry(session.reference_to(carried.latest), carried.steps[0], job.cancelled)
-    return found, segmenter.describe()
+    return run.find(job.cancelled), segmenter.describe()
 
 
 def explain(error: Exception, ask: Ask | None = None) -> Message:
@@ -163,8 +195,18 @@ def explain(error: Exception, ask: Ask | None = None) -> Message:
         names = ", ".join(f"{weight.name} ({weight.purpose})" for weight in missing)
         text = f"The model's weights are not on this machine yet: {names}." if missing else str(error)
         return Message(text, True, offer)
+    if isinstance(error, AlreadyThereError) and ask is not None:
+        session = ask.case.session
+        labels = [session.label(session.label_of(reference)) for reference in error.masks]
+        choices = [Action(f"Show {label.name}", Show(label.value)) for label in labels]
+        for words, again in (("Replace it", "replace"), ("Keep both", "both")):
+            choices.append(Action(words, replace(ask, manner=replace(ask.manner, again=again))))
+        return Message(str(error), actions=tuple(choices))
     if isinstance(error, DanglingReferenceError) and ask is not None:
-        choices = (Action(ask.case.name_of(r), replace(ask, references=(r,))) for r in error.choices)
+        choices = (
+            Action(ask.case.name_of(r), replace(ask, references=(r,), request=None, rest=()))
+            for r in (error.choices if not ask.number else ())
+        )
         return Message(str(error), True, tuple(choices))
     if isinstance(error, MediRoundError):
         return Message(str(error), True)

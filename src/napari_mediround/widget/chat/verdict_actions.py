@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
 
+from psygnal import Signal
+
 from napari_mediround.errors import MediRoundError
 from napari_mediround.session import Step
-from napari_mediround.widget.chat.case import AcceptAll, Case, Confirm, GoTo, Overlap
+from napari_mediround.widget.chat.case import Case, Confirm, GoTo, Overlap
 from napari_mediround.widget.chat.desk import Workplace
 from napari_mediround.widget.chat.sight import Sight
+from napari_mediround.widget.chat.turn import Show
 from napari_mediround.widget.chat.view import Action, Message
+from napari_mediround.widget.stack.stack_lines import AcceptAll, RejectAll
 
 UNSEEN = "{name} was not in view, so nothing was judged. Plane {plane} is shown now: press again to judge it."
 """Said where a key would judge a mask that is not on the screen."""
@@ -19,6 +23,9 @@ UNSEEN = "{name} was not in view, so nothing was judged. Plane {plane} is shown 
 
 class Verdicts:
     """Turns steps of the view into steps of the session; each is durable before it is shown."""
+
+    judged = Signal(object, int)
+    """(case, label value) of a mask that was accepted or fixed."""
 
     def __init__(self, place: Workplace, sight: Sight) -> None:
         self._place, self._sight = place, sight
@@ -42,13 +49,17 @@ class Verdicts:
     def act(self, key: object) -> bool:
         """Do what an action of the chat means; return whether it was one of these."""
         case = self._place.case
-        if not isinstance(key, AcceptAll | Confirm | GoTo | Overlap) or case is None or case.session is None:
+        kinds = AcceptAll | RejectAll | Confirm | GoTo | Overlap | Show
+        if not isinstance(key, kinds) or case is None or case.session is None:
             return False
         session = case.session
         if isinstance(key, GoTo):
             self._try(case, lambda: self._place.take(case, session.branch(key.round_id)))
-        elif isinstance(key, AcceptAll):
-            self._try(case, lambda: self._accept_all(case, key.values))
+        elif isinstance(key, Show):
+            self.choose(key.value)
+        elif isinstance(key, AcceptAll | RejectAll):
+            judge = session.accept if isinstance(key, AcceptAll) else session.reject
+            self._try(case, lambda: self._judge_all(case, key.values, judge))
         elif isinstance(key, Confirm):
             self._try(case, lambda: self._confirm(case, key.value))
         elif session.state != key.state:
@@ -102,11 +113,12 @@ class Verdicts:
         accept = partial(session.accept, value, seconds=self._seconds())
         self._go_on(case, accept())
         self.tell_overlap(case, value, under, accept)
+        self.judged.emit(case, value)
 
-    def _accept_all(self, case: Case, values: tuple[int, ...]) -> None:
-        """Accept those that are still there and wait for a verdict."""
+    def _judge_all(self, case: Case, values: tuple[int, ...], judge: Callable[..., Step]) -> None:
+        """Accept or reject those that are still there and wait for a verdict."""
         if waiting := case.waiting(values):
-            self._go_on(case, case.session.accept(*waiting, seconds=self._seconds()))
+            self._go_on(case, judge(*waiting, seconds=self._seconds()))
 
     def _confirm(self, case: Case, value: int) -> None:
         """Accept that nothing was found."""

@@ -9,8 +9,12 @@ from typing import Protocol
 from psygnal import SignalInstance
 
 from napari_mediround.questions.suggestions import Suggestion
+from napari_mediround.widget.stack.stack_view import RibbonPlane, StackState
 
-KEYS = {"accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C"}
+KEYS = {
+    "accept": "J", "fix": "K", "reject": "N", "undo": "U", "redo": "Shift+U", "carry": "Shift+C",
+    "doubtful": "Shift+D",
+}  # fmt: skip
 """The key of each step, free in every napari layer: C alone changes the contrast of an image.
 
 A key means one thing everywhere: J keeps a mask, also the one that is being fixed; K takes the click tool,
@@ -83,7 +87,21 @@ class MaskLine:
     verdict : {"", "accepted", "corrected", "rejected"}
         Of the user.
     number : int
-        The one that people see and type, where it is not `value`: that of what it was carried from.
+        The one that people see and type, where it is not `value`: that of its structure.
+    recipe : str
+        What was done to it in words, "" for nothing.
+    stale : str
+        What has changed since, in words; "" for nothing.
+    again : Action, optional
+        To do the last of it again with what has changed.
+    ribbon : tuple of RibbonPlane
+        The planes of its structure, in order; empty where there is one only.
+    planes : int
+        How many planes the stack has.
+    actions : tuple of Action
+        What can be done with all planes of the structure.
+    imported : bool
+        Whether it came from elsewhere.
     """
 
     value: int
@@ -95,10 +113,22 @@ class MaskLine:
     corrected: bool = False
     verdict: str = ""
     number: int = 0
+    recipe: str = ""
+    stale: str = ""
+    again: Action | None = None
+    ribbon: tuple[RibbonPlane, ...] = ()
+    planes: int = 0
+    actions: tuple[Action, ...] = ()
+    imported: bool = False
 
     def __post_init__(self) -> None:
         if not self.number:
             object.__setattr__(self, "number", self.value)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Label values of its planes."""
+        return tuple(dict.fromkeys((self.value, *(one.value for one in self.ribbon))))
 
 
 @dataclass(frozen=True)
@@ -127,11 +157,11 @@ class Chip:
     Parameters
     ----------
     phrase : str
-        Of the question.
+        Of the question; "" for what was understood beside the masks it points at.
     current : str
-        What it means ("1 liver").
+        What it means ("1 liver"), or what was understood ("the left kidney", "not the spleen").
     value : int
-        Of that mask, in the Labels layer.
+        Of that mask, in the Labels layer; 0 for no mask.
     choices : tuple of Action
         The masks that it could mean; in the question being typed each key is a `Reference`, in a reply
         what `action_chosen` carries.
@@ -203,6 +233,34 @@ Entry = Question | Reply | Message
 
 
 @dataclass(frozen=True)
+class NameRow:
+    """A mask of a file that comes in, and what it is taken for.
+
+    Parameters
+    ----------
+    value : int
+        Its label value in the file.
+    text : str
+        What the file calls it.
+    structure : str
+        What it is taken for; "" where nothing is likely.
+    choices : tuple of str
+        What else it may be.
+    why : str
+        Why a person is asked; "" where nobody needs to be.
+    sure : bool
+        Whether nobody needs to be asked.
+    """
+
+    value: int
+    text: str
+    structure: str
+    choices: tuple[str, ...] = ()
+    why: str = ""
+    sure: bool = True
+
+
+@dataclass(frozen=True)
 class FixState:
     """The fix under way.
 
@@ -253,6 +311,8 @@ class ChatView(Protocol):
     """(phrase, Reference) that it shall point at, in the question being typed."""
     device_chosen: SignalInstance
     """(name) of `DEVICES`."""
+    free_text_chosen: SignalInstance
+    """(bool) whether the language model may answer what draws nothing."""
     step_chosen: SignalInstance
     """(step) of `KEYS`, for the current mask; "drop" drops the fix."""
     mask_chosen: SignalInstance
@@ -263,6 +323,16 @@ class ChatView(Protocol):
     """(tool) of `TOOLS`."""
     reason_chosen: SignalInstance
     """(reason): end the fix; "" is none."""
+    stack_chosen: SignalInstance
+    """(bool) whether a question means the stack where its words do not say so."""
+    run_step_chosen: SignalInstance
+    """(step) "pause", "resume", "cancel" or "follow", for what is followed through the stack."""
+    masks_given: SignalInstance
+    """(paths) of files or folders whose masks are to be taken."""
+    layer_given: SignalInstance
+    """() take the selected layer as masks."""
+    names_chosen: SignalInstance
+    """(names) of the masks asked about, by value, "" to leave one out; None takes none."""
     key_pressed: SignalInstance
     """(key) "J", "Shift+U": a letter pressed in the view, but not in a text box."""
 
@@ -299,6 +369,9 @@ class ChatView(Protocol):
     def show_fix(self, fix: FixState | None) -> None:
         """Show the fix under way, or none."""
 
+    def show_stack(self, stack: StackState | None) -> None:
+        """Show what is being followed through the stack, or nothing."""
+
     def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
         """Show what is being done, and how many of its steps are done where they are known; "" is nothing."""
 
@@ -307,6 +380,9 @@ class ChatView(Protocol):
 
     def restore_question(self, text: str) -> None:
         """Put a question back into the input, unless something else was typed."""
+
+    def ask_names(self, title: str, rows: Sequence[NameRow]) -> None:
+        """Ask what masks are; `names_chosen` says it."""
 
     def focus_question(self) -> None:
         """Put the cursor into the input."""

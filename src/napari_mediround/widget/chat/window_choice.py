@@ -43,6 +43,11 @@ class WindowChoice:
         if layer is not None and name in WINDOWS:
             layer.contrast_limits = contrast_limits(layer.metadata[STUDY_KEY], name)
 
+    def take(self, index: int) -> None:
+        """Choose a window of `names` and show that in the list."""
+        self.choose(index)
+        self._place.view.show_windows(self.names(), index)
+
     def wanted(self) -> str | tuple[float, float] | None:
         """Return the window to ask in: a name, (level, width), or None where the question decides."""
         names = self.names()

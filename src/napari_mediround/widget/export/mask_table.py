@@ -1,8 +1,8 @@
-"""The list of masks to export: each with a tick, what a person said of it, its quality and its origin."""
+"""The list of masks to export: each with a tick, its verdict, its quality and its origin."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
@@ -14,7 +14,7 @@ _LINES = 6
 
 
 class MaskTable(QTreeWidget):
-    """Masks as rows; what nobody judged is not ticked until a person ticks it."""
+    """Masks as rows. A mask without a verdict is not ticked until a person ticks it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +49,12 @@ class MaskTable(QTreeWidget):
             item.setData(0, Qt.ItemDataRole.UserRole, row.key)
             self.addTopLevelItem(item)
         self.blockSignals(False)
+
+    def tick(self, values: Collection[int] | None) -> None:
+        """Tick the rows of some label values alone; all of them for None."""
+        self._ticks |= {row.key: values is None or row.value in values for row in self._rows}
+        rows, self._rows = self._rows, ()
+        self.show_rows(rows)
 
     def forget(self) -> None:
         """Let the verdicts alone decide again."""

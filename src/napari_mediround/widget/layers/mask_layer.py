@@ -6,11 +6,11 @@ editable, so that nothing can be drawn that the record does not know; see `fixin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import CyclicLabelColormap
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_mediround.domain.judged import JudgedMask
@@ -34,12 +34,11 @@ def name_for(layer: Image) -> str:
 def make_labels(layer: Image) -> Labels:
     """Return an empty Labels layer on an image layer's grid, with all its transforms and metadata."""
     data = layer.data[0] if layer.multiscale else layer.data
-    colours = [(0.0, 0.0, 0.0, 0.0), *(rgba(colour) for colour in COLOURS)]
     labels = Labels(
         np.zeros(tuple(data.shape[: layer.ndim]), np.uint16),
         name=name_for(layer),
         metadata={**layer.metadata, IMAGE_KEY: layer.unique_id},
-        colormap=CyclicLabelColormap(colors=np.array(colours, np.float32)),
+        colormap=_colours(),
         opacity=0.5,
         **{key: getattr(layer, key) for key in SHARED},
     )
@@ -95,6 +94,20 @@ def highlight(labels: Labels, value: int) -> None:
     if value:
         labels.selected_label = value
     labels.show_selected_label = bool(value)
+
+
+def conceal(labels: Labels, hidden: Collection[int], names: Mapping[int, str]) -> None:
+    """Give some label values no colour; the layer still holds them. Of no values: show all again."""
+    if hidden:
+        shown = {v: rgba(label_colour(v)) if v not in hidden else (0.0,) * 4 for v in (*names, *hidden)}
+        labels.colormap = DirectLabelColormap(color_dict={None: (0.0,) * 4, 0: (0.0,) * 4, **shown})
+    elif isinstance(labels.colormap, DirectLabelColormap):
+        labels.colormap = _colours()
+
+
+def _colours() -> CyclicLabelColormap:
+    colours = [(0.0, 0.0, 0.0, 0.0), *(rgba(colour) for colour in COLOURS)]
+    return CyclicLabelColormap(colors=np.array(colours, np.float32))
 
 
 def label_colour(value: int) -> str:

@@ -1,63 +1,22 @@
-"""The learning dock: a project's corrections become an adapter while annotation goes on.
-
-Learning has a worker and a copy of the model of its own; what is live changes on the worker of the chat,
-between two questions.
-"""
+"""The learning dock: what napari opens. Puts the panel into a scroll area and lets the controller work."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_mediround.errors import CancelledError
-from napari_mediround.journal import Journal
-from napari_mediround.libraries import one_at_a_time
-from napari_mediround.training.learning.card import card_to_html
-from napari_mediround.training.learning.needs import Survey
 from napari_mediround.widget.chat.chat_dock import ChatDock
 from napari_mediround.widget.chat.desk import Workplace
-from napari_mediround.widget.chat.turn import explain
-from napari_mediround.widget.lazy_model import LazySegmenter
-from napari_mediround.widget.learning.learning_view import AdapterLine, LearningView
-from napari_mediround.widget.worker import Job, Worker
+from napari_mediround.widget.learning.learning_controller import LearningController
+from napari_mediround.widget.learning.learning_panel import LearningPanel
+from napari_mediround.widget.worker import Worker
 
-PHASES = {
-    "reading": "Reading the rounds",
-    "words": "Learning what to say",
-    "masks": "Learning what to draw",
-    "measuring before": "Measuring what is live on held-out patients",
-    "measuring after": "Measuring the new adapter on held-out patients",
-}
-NO_PROJECT = "No project is open. Open one in the MediRound chat."
-STOPPING = "Stopping after this step. The best result so far is kept."
-CANCELLED = "Cancelled before anything was learned."
 CHAT = ("napari-mediround", "MediRound chat")
 PAUSE_MS = 300
-"""What would teach is counted when nothing has been done for so long."""
-
-
-@dataclass(frozen=True)
-class Adapters:
-    """What a project has learned.
-
-    Parameters
-    ----------
-    live : str
-        "" is none.
-    cards : dict of str to dict
-        By name, the first learned first.
-    """
-
-    live: str
-    cards: dict[str, dict]
+"""The corrections are counted when nothing has been done for so long."""
 
 
 class LearningDock(QWidget):
@@ -75,17 +34,19 @@ class LearningDock(QWidget):
 
     def __init__(self, napari_viewer, place: Workplace | None = None, settings=None) -> None:
         super().__init__()
-        self._viewer, self._settings = napari_viewer, settings
-        self._place = place or find_chat(napari_viewer).controller.workplace
-        self.worker, self.view = Worker(), LearningView()
-        self._folder: Path | None = None
-        self._learning: Job | None = None
-        self._looking: Job | None = None
-        self._switching: Job | None = None
-        self._stop = threading.Event()
-        self._adapters = Adapters("", {})
-        self._phase = ("", 0.0)
+        self._viewer = napari_viewer
+        self.worker, self.view = Worker(), LearningPanel()
         self._pause = QTimer(self, interval=PAUSE_MS, singleShot=True)
+        self._lay_out()
+        place = place or find_chat(napari_viewer).controller.workplace
+        self.controller = LearningController(self.view, place, self.worker, self._pause.start, settings)
+        self._pause.timeout.connect(self._on_paused)
+        napari_viewer.events.theme.connect(self._on_theme)
+        # Qt keeps what is connected here: it must not lead back to this widget.
+        self.destroyed.connect(partial(_stop, self.worker))
+        self._on_theme()
+
+    def _lay_out(self) -> None:
         # Or napari fills the space below with a stretch.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         area = QScrollArea()  # below the chat there is little height
@@ -97,203 +58,27 @@ class LearningDock(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(area)
-        self._connect()
-        self._on_theme()
-        self._on_changed()
-
-    def _connect(self) -> None:
-        view, worker = self.view, self.worker
-        self._pause.timeout.connect(self._look)
-        view.start_asked.connect(self._on_start_asked)
-        view.cancel_asked.connect(self._on_cancel_asked)
-        view.use_asked.connect(self._on_use_asked)
-        view.rollback_asked.connect(self._on_rollback_asked)
-        view.adapter_chosen.connect(self._on_adapter_chosen)
-        worker.progressed.connect(self._on_progressed)
-        worker.finished.connect(self._on_finished)
-        worker.failed.connect(self._on_failed)
-        self._place.changed.connect(self._on_changed)
-        self._viewer.events.theme.connect(self._on_theme)
-        # Qt keeps what is connected here: it must not lead back to this widget.
-        self.destroyed.connect(partial(_let_go, worker))
 
     def changeEvent(self, event: QEvent) -> None:
-        """Stop when napari takes the widget out of its window; the last good step is kept."""
+        """Stop when napari takes the widget out of its window; the best result so far is kept."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._drop()
+            self.controller.drop()
             self.worker.stop()
 
     def showEvent(self, event: QEvent) -> None:
-        """Count again what would teach."""
+        """Count the corrections again."""
         super().showEvent(event)
         self._pause.start()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being learned, counted or switched."""
-        jobs = (self._learning, self._looking, self._switching)
-        return all(job is None or job.cancelled() for job in jobs) and not self._pause.isActive()
+        return self.controller.is_idle and not self._pause.isActive()
 
-    # What would teach, and what was learned.
-
-    def _on_changed(self) -> None:
-        """Count again what would teach, a little later; another project ends what is being learned."""
-        folder = self._place.project.folder
-        if folder != self._folder:
-            self._drop()
-            self._folder = folder
-            self.view.show_survey("Counting …" if folder else NO_PROJECT, False)
-            self.view.show_message("")
-            self._show_adapters(Adapters("", {}))
-            self._clear_curves()
-        self.view.show_project(folder.name if folder else "none", str(folder or NO_PROJECT))
-        self._pause.start()
-
-    def _look(self) -> None:
-        if self._folder is not None and self._learning is None and self.isVisible():
-            if self._looking is not None:
-                self._looking.cancel()
-            self._looking = self.worker.submit(partial(_look, folder=self._folder))
-
-    def _show_adapters(self, adapters: Adapters, chosen: str | None = None) -> None:
-        self._adapters = adapters
-        lines = [AdapterLine("", "", not adapters.live, True)]
-        for name, card in adapters.cards.items():
-            wins = card.get("gate", {}).get("wins")
-            lines.append(AdapterLine(name, _brief(card), name == adapters.live, bool(wins)))
-        if chosen is None and self.view.chosen is not None:
-            chosen = self.view.chosen.name
-        self.view.show_adapters(lines, chosen if chosen in ("", *adapters.cards) else adapters.live)
-
-    def _on_adapter_chosen(self, name: str) -> None:
-        card = self._adapters.cards.get(name)
-        self.view.show_card(card_to_html(card) if card is not None else "")
-
-    # Learning.
-
-    def _on_start_asked(self) -> None:
-        if self._learning is not None or self._folder is None:
-            return
-        self._stop.clear()
-        self._phase = ("", 0.0)
-        self.view.show_busy(True)
-        self.view.show_message("")
-        self.view.show_progress("Loading the model …", 0, 0)
-        work = partial(
-            _learn,
-            folder=self._folder,
-            segmenter=self._place.segmenter,
-            settings=self._settings,
-            stop=self._stop,
-        )
-        self._learning = self.worker.submit(work)
-
-    def _on_cancel_asked(self) -> None:
-        if self._learning is not None:
-            self._stop.set()
-            self.view.cancel.setEnabled(False)
-            self.view.show_progress(STOPPING, 0, 0)
-
-    def _drop(self) -> None:
-        """Hear no more of what runs for this project; learning keeps its last good step."""
-        self._stop.set()
-        for job in (self._learning, self._looking):
-            if job is not None:
-                job.cancel()
-        self._learning = self._looking = self._switching = None
-        self._stop = threading.Event()
-        self.view.show_busy(False)
-        self.view.allow_switching(True)
-
-    def _on_progressed(self, job: Job, progress) -> None:
-        if job is not self._learning or self._stop.is_set():
-            return
-        if progress.phase != self._phase[0]:
-            self._phase = (progress.phase, time.monotonic())
-            if progress.phase in ("words", "masks") and progress.step <= 1:
-                self._clear_curves()
-        left = progress.left
-        if not left and progress.step:
-            spent = time.monotonic() - self._phase[1]
-            left = spent / progress.step * (progress.steps - progress.step)
-        words = f"{PHASES[progress.phase]}: {progress.step} of {progress.steps}"
-        words += f", {_duration(left)} left at most" if left else ""
-        self.view.show_progress(words, progress.step, progress.steps)
-        if progress.phase in ("words", "masks"):
-            self.view.loss.add("Loss", progress.step, progress.steps, progress.loss)
-        for name, value in (("Dice", progress.dice), ("check", progress.checked_dice)):
-            if value is not None:
-                self.view.dice.add(name, progress.step, progress.steps, value)
-
-    def _clear_curves(self) -> None:
-        self.view.loss.clear()
-        self.view.dice.clear()
-
-    def _on_finished(self, job: Job, result) -> None:
-        if job is self._looking:
-            self._looking = None
-            survey, adapters = result
-            self.view.show_survey(_words(survey), survey.ready, survey.needs)
-            if adapters != self._adapters:
-                self._show_adapters(adapters)
-        elif job is self._learning:
-            self._learning = None
-            outcome, adapters = result
-            self._show_adapters(adapters, outcome.adapter or None)
-            self._end(_tell(outcome), False)
-            if outcome.live:
-                self._switch(lambda store: None)
-
-    def _on_failed(self, job: Job, error: Exception) -> None:
-        if job is self._learning:
-            self._learning = None
-            self._end(explain(error).text, True)
-        elif job is self._looking:
-            self._looking = None
-            self.view.show_survey(explain(error).text, False)
-
-    def _end(self, text: str, is_error: bool) -> None:
-        self.view.show_busy(False)
-        self.view.show_message(text, is_error)
-        self._pause.start()
-
-    # Which adapter is live.
-
-    def _on_use_asked(self, name: str, reason: str) -> None:
-        said = f"{name} answers from the next question on." if name else "The model answers as it came."
-        self._switch(lambda store: store.use(name, reason), said)
-
-    def _on_rollback_asked(self) -> None:
-        self._switch(lambda store: store.rollback(), "Rolled back.")
-
-    def _switch(self, change: Callable, said: str = "") -> None:
-        """Change what is live, on the chat's worker: between two questions."""
-        folder, place = self._folder, self._place
-        if folder is None:
-            return
-
-        def work(job: Job) -> Adapters:
-            change(_open_store(folder))
-            place.segmenter.follow(folder)
-            return _read_adapters(folder)
-
-        self.view.allow_switching(False)
-        self._switching = place.submit(work, partial(self._on_switched, said), self._on_not_switched)
-
-    def _on_switched(self, said: str, adapters: Adapters) -> None:
-        self._switching = None
-        self.view.allow_switching(True)
-        self._show_adapters(adapters, adapters.live)
-        if said:
-            self.view.show_message(said)
-        self._place.show_status()
-
-    def _on_not_switched(self, error: Exception) -> None:
-        self._switching = None
-        self.view.allow_switching(True)
-        self.view.show_message(explain(error).text, True)
-        self._pause.start()
+    def _on_paused(self) -> None:
+        if self.isVisible():
+            self.controller.count()
 
     def _on_theme(self, event=None) -> None:
         self.view.set_theme(get_theme(self._viewer.theme).to_rgb_dict())
@@ -305,87 +90,5 @@ def find_chat(viewer) -> ChatDock:
     return chats[0] if chats else viewer.window.add_plugin_dock_widget(*CHAT)[1]
 
 
-# On the workers; they touch neither viewer nor view.
-
-
-def _look(job: Job, folder: Path) -> tuple[Survey, Adapters]:
-    """Return what there is to learn from, and what was learned so far."""
-    with one_at_a_time():
-        from napari_mediround.training.learning.survey import survey_corrections
-
-    with Journal.open_read_only(folder) as journal:
-        return survey_corrections(folder, journal), _read_adapters(folder)
-
-
-def _learn(job: Job, folder: Path, segmenter: LazySegmenter, settings, stop: threading.Event):
-    """Learn; return the outcome and what the project has learned now."""
-    with one_at_a_time():
-        from napari_mediround.training.learning.learn import Outcome, learn_from_corrections
-
-    def cancelled() -> bool:
-        return stop.is_set() or job.cancelled()
-
-    predictor = segmenter.load()
-    try:
-        with Journal.open_read_only(folder) as journal:
-            outcome = learn_from_corrections(folder, journal, predictor, settings, job.report, cancelled)
-    except CancelledError:
-        outcome = Outcome("", False, False, CANCELLED, {})
-    return outcome, _read_adapters(folder)
-
-
-def _open_store(folder: Path):
-    with one_at_a_time():
-        from napari_mediround.training.learning.adapter_store import AdapterStore
-
-    return AdapterStore(folder)
-
-
-def _read_adapters(folder: Path) -> Adapters:
-    store = _open_store(folder)
-    return Adapters(store.live, {name: store.card(name) for name in store.names()})
-
-
-def _let_go(worker: Worker, _=None) -> None:
+def _stop(worker: Worker, _=None) -> None:
     worker.stop()
-
-
-# In words.
-
-
-def _words(survey: Survey) -> str:
-    """Return a survey in words."""
-    lost = f" Left out: {_many(survey.lost, 'case')} whose image is not where it was." if survey.lost else ""
-    if not survey.ready:
-        return f"Learning can start when each bar is full.{lost}"
-    taught = f"{_many(survey.rounds, 'round')} of {_many(survey.patients, 'patient')} can teach."
-    return f"{taught} {_many(survey.apart, 'patient')} will be kept apart to measure what was learned.{lost}"
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _brief(card: dict) -> str:
-    gate = card.get("gate", {})
-    if "wins" not in gate:
-        return "not measured"
-    wins = "wins" if gate["wins"] else "does not win"
-    if "dice_gain" not in gate:
-        return wins
-    return f"{wins}: Dice {gate['dice_gain']:+.3f}, clicks {0 - gate['clicks_saved']:+.1f}".replace("-", "−")
-
-
-def _tell(outcome) -> str:
-    lines = [outcome.words]
-    if outcome.live:
-        lines.append("It is live: it answers from the next question on.")
-    elif outcome.adapter:
-        lines.append(f"{outcome.adapter} is kept and not live. Use it all the same with a reason, below.")
-    if not outcome.finished and not outcome.card.get("finished"):
-        lines.append("The next run goes on from here.")
-    return "\n".join([*lines, *(f"Left out: {note}" for note in outcome.notes)])

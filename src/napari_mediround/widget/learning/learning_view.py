@@ -1,37 +1,14 @@
-"""Learning in Qt: what would teach, how it goes, what came of it, which adapter is live. Decides nothing."""
+"""What the learning dock's controller needs of a view: signals out, setters in. Knows no Qt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from psygnal import Signal
-from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFormLayout,
-    QGridLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QProgressBar,
-    QPushButton,
-    QSizePolicy,
-    QTextBrowser,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QElidingLabel
+from psygnal import SignalInstance
 
 from napari_mediround.training.learning.needs import Need
-from napari_mediround.widget.qt.cancelling import CancellablePanel
-from napari_mediround.widget.qt.status import NOT_A_DEVICE, NOT_A_DEVICE_HINT
-from napari_mediround.widget.qt.style import colours, style
-from napari_mediround.widget.qt.wrapping import breakable, make_label, plain_tip
-
-NONE = "none: the model as it came"
 
 
 @dataclass(frozen=True)
@@ -56,304 +33,50 @@ class AdapterLine:
     wins: bool
 
 
-class Curve(QWidget):
-    """Lines over steps, the last values beside their names; y starts at 0.
+class LearningView(Protocol):
+    """The learning dock as a user sees it."""
 
-    Parameters
-    ----------
-    names : sequence of str
-        Of the lines.
-    top : float, optional
-        Upper end of y; None is the greatest value.
-    """
-
-    def __init__(self, names: Sequence[str], top: float | None = None) -> None:
-        super().__init__()
-        self.lines: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        self._top, self._steps = top, 1
-        self._theme = {"text": "#888888", "muted": "#888888", "good": "#888888", "info": "#888888"}
-        self.setMinimumHeight(84)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-
-    def sizeHint(self) -> QSize:
-        """Ask for a strip: the words need the height."""
-        return QSize(170, 84)
-
-    def set_theme(self, theme: dict[str, str]) -> None:
-        """Take colours, `style.colours`."""
-        self._theme = theme
-        self.update()
-
-    def add(self, name: str, step: int, steps: int, value: float) -> None:
-        """Add a point; what lies at this step or after it is forgotten, as another run began."""
-        self.lines[name] = [p for p in self.lines[name] if p[0] < step] + [(step, value)]
-        self._steps = steps
-        said = ", ".join(f"{n} {line[-1][1]:.3f}" for n, line in self.lines.items() if line)
-        self.setAccessibleDescription(f"step {step} of {steps}: {said}")
-        self.update()
-
-    def clear(self) -> None:
-        """Forget all points."""
-        self.lines = {name: [] for name in self.lines}
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw names and last values above, lines below."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        head = painter.fontMetrics().height() + 4
-        box = QRectF(1, head, self.width() - 2, self.height() - head - 3)
-        top = self._top or max((y for line in self.lines.values() for _, y in line), default=1.0) or 1.0
-        painter.setPen(QPen(QColor(self._theme["muted"]), 1))
-        painter.drawLine(box.bottomLeft(), box.bottomRight())
-        at = 0.0
-        for (name, line), colour in zip(self.lines.items(), ("info", "good"), strict=False):
-            painter.setPen(QPen(QColor(self._theme[colour]), 2))
-            points = [
-                QPointF(box.left() + box.width() * x / self._steps, box.bottom() - box.height() * y / top)
-                for x, y in line
-            ]
-            if len(points) == 1:
-                painter.drawEllipse(points[0], 1, 1)
-            painter.drawPolyline(QPolygonF(points))
-            label = f"{name} {line[-1][1]:.3f}" if line else name
-            painter.drawText(QPointF(at, head - 6), label)
-            at += painter.fontMetrics().horizontalAdvance(f"{label}   ")
-        painter.end()
-
-
-class NeedBars(QWidget):
-    """A bar for each thing that learning needs, with words and numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bars: list[QProgressBar] = []
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setColumnStretch(1, 1)
-
-    def show_needs(self, needs: Sequence[Need]) -> None:
-        """Show these needs in place of those before."""
-        while self._grid.count():
-            widget = self._grid.takeAt(0).widget()
-            widget.hide()
-            widget.deleteLater()
-        self.bars = []
-        for row, need in enumerate(needs):
-            bar = QProgressBar()
-            bar.setObjectName("need")
-            bar.setProperty("met", need.met)
-            bar.setRange(0, need.need)
-            bar.setValue(min(need.have, need.need))
-            bar.setTextVisible(False)
-            bar.setFixedWidth(54)
-            words = f"{need.have} of {need.need} {need.words}"
-            bar.setAccessibleName(words)
-            self.bars.append(bar)
-            self._grid.addWidget(bar, row, 0)
-            self._grid.addWidget(make_label(words, "muted" if need.met else ""), row, 1)
-        self.setVisible(bool(needs))
-
-
-class LearningView(CancellablePanel):
-    """The learning dock's widgets."""
-
-    start_asked = Signal()
-    use_asked = Signal(str, str)
-    """(adapter, reason): "" is none; the reason is "" where none is needed."""
-    rollback_asked = Signal()
-    adapter_chosen = Signal(str)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.busy, self._ready, self._switching = False, False, True
-        column = QVBoxLayout(self)
-        column.setContentsMargins(6, 6, 6, 4)
-        column.setSpacing(6)
-        self._make_start(column)
-        self._make_adapters(column)
-        self.note = make_label(NOT_A_DEVICE, "muted")
-        self.note.setToolTip(NOT_A_DEVICE_HINT)
-        column.addWidget(self.note)
-        self.setMinimumWidth(330)
-        self.show_busy(False)
-
-    def _make_start(self, column: QVBoxLayout) -> None:
-        self._project = QElidingLabel()
-        self._project.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Project", self._project)
-        self.survey, self.doing, self.message = make_label(""), make_label("", "muted"), make_label("")
-        self.needs = NeedBars()
-        self.start, self.cancel = QPushButton("Learn from corrections"), QPushButton("Cancel (Esc)")
-        self.start.setObjectName("ask")
-        self.start.setToolTip(
-            "Learn what to say and what to draw from the masks that were accepted or corrected here.\n"
-            "You can go on annotating meanwhile. A cancelled run goes on where it was."
-        )
-        self.cancel.setToolTip("Stop after this step. The last good step is kept; the next run goes on there")
-        self.start.clicked.connect(lambda: self.start_asked.emit())
-        self.cancel.clicked.connect(lambda: self.cancel_asked.emit())
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.start, stretch=1)
-        buttons.addWidget(self.cancel)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.bar.setFixedHeight(5)
-        self.bar.setAccessibleName("Progress of learning")
-        self.loss, self.dice = Curve(["Loss"]), Curve(["Dice", "check"], 1.0)
-        self.loss.setAccessibleName("Loss over the steps")
-        self.dice.setAccessibleName("Dice over the steps")
-        self.loss.setToolTip("How far off each step was; it should fall")
-        self.dice.setToolTip(
-            "Dice of the masks of each step, drawn with clicks and boxes too.\n"
-            "Check: from words alone, of one patient in five who does not teach;\n"
-            "with fewer than five patients, of those who teach."
-        )
-        curves = QHBoxLayout()
-        curves.addWidget(self.loss, stretch=2)
-        curves.addWidget(self.dice, stretch=3)
-        column.addLayout(form)
-        column.addWidget(self.survey)
-        column.addWidget(self.needs)
-        column.addLayout(buttons)
-        column.addWidget(self.doing)
-        column.addWidget(self.bar)
-        column.addLayout(curves)
-        column.addWidget(self.message)
-
-    def _make_adapters(self, column: QVBoxLayout) -> None:
-        self.adapters, self.card = QListWidget(), QTextBrowser()
-        self.adapters.setAccessibleName("Adapters of this project")
-        self.adapters.setToolTip("What this project has learned; choose one to see its card")
-        self.adapters.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.adapters.setMinimumHeight(66)
-        for widget, name in ((self.adapters, "adapters"), (self.card, "adapter_card")):
-            widget.setObjectName(name)
-            widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
-        self.adapters.currentItemChanged.connect(self._on_chosen)
-        self.card.setAccessibleName("Card of the adapter")
-        self.card.setMinimumHeight(110)
-        self.card.setPlaceholderText("The card of the chosen adapter")
-        self.reason = QLineEdit()
-        self.reason.setPlaceholderText("Not measured as better. Why use it all the same?")
-        self.reason.setToolTip("Needed where the measurement speaks against it; kept in the project")
-        self.reason.textChanged.connect(self._on_reason)
-        self.reason.returnPressed.connect(self._on_use)
-        self.use, self.rollback = QPushButton("Use"), QPushButton("Roll back")
-        self.use.setToolTip("Answer with the chosen adapter from the next question on")
-        self.rollback.setToolTip("Go back to what was live before, also to none")
-        self.use.clicked.connect(self._on_use)
-        self.rollback.clicked.connect(lambda: self.rollback_asked.emit())
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.use, stretch=1)
-        buttons.addWidget(self.rollback)
-        column.addWidget(make_label("Adapters", "title"))
-        column.addWidget(self.adapters, stretch=2)
-        column.addWidget(self.card, stretch=3)
-        column.addWidget(self.reason)
-        column.addLayout(buttons)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is being learned."""
-        return not self.busy
-
-    # Setters.
-
-    def set_theme(self, theme: dict[str, str]) -> None:
-        """Take the colours of a napari theme (`Theme.to_rgb_dict`)."""
-        self.setStyleSheet(style(theme))
-        for curve in (self.loss, self.dice):
-            curve.set_theme(colours(theme))
-
-    def show_project(self, name: str, hint: str) -> None:
-        """Show which project learns."""
-        self._project.setText(name)
-        self._project.setToolTip(plain_tip(hint))
-
-    def show_survey(self, text: str, ready: bool, needs: Sequence[Need] = ()) -> None:
-        """Show what would teach, whether that is enough, and how much of each need there is."""
-        self.survey.setText(breakable(text))
-        self.needs.show_needs(() if ready else needs)
-        self._ready = ready
-        self.start.setEnabled(ready and not self.busy)
-
-    def show_busy(self, busy: bool) -> None:
-        """Show whether it learns."""
-        self.busy = busy
-        self.start.setEnabled(self._ready and not busy)
-        self.cancel.setEnabled(busy)
-        self.bar.setVisible(busy)
-        self.doing.setVisible(busy)
-
-    def show_progress(self, words: str, done: int, steps: int) -> None:
-        """Show what is being done; 0 steps is an end that nobody knows."""
-        self.doing.setText(breakable(words))
-        self.bar.setRange(0, steps)
-        self.bar.setValue(done)
-
-    def show_message(self, text: str, is_error: bool = False) -> None:
-        """Say what came of it."""
-        self.message.setText(breakable(text))
-        self.message.setVisible(bool(text))
-        self.message.setObjectName("low" if is_error else "")
-        self.message.style().polish(self.message)
-
-    def show_adapters(self, lines: Sequence[AdapterLine], chosen: str) -> None:
-        """List adapters and choose one."""
-        with QSignalBlocker(self.adapters):
-            self.adapters.clear()
-            for line in lines:
-                words = f"{line.name} {line.words}" if line.name else NONE
-                item = QListWidgetItem(f"● {words}" if line.live else f"○ {words}")
-                item.setData(Qt.ItemDataRole.UserRole, line)
-                item.setToolTip(plain_tip(f"{words}, live" if line.live else words))
-                self.adapters.addItem(item)
-                if line.name == chosen:
-                    self.adapters.setCurrentItem(item)
-        self._on_chosen(self.adapters.currentItem())
-
-    def show_card(self, html: str) -> None:
-        """Show the card of the adapter chosen."""
-        self.card.setHtml(html)
-
-    def allow_switching(self, allowed: bool) -> None:
-        """Allow to change what is live, or not."""
-        self._switching = allowed
-        self._show_use()
+    start_asked: SignalInstance
+    """Learn from the corrections."""
+    cancel_asked: SignalInstance
+    """Stop learning; the best result so far is kept."""
+    use_asked: SignalInstance
+    """(adapter, reason): "" is no adapter; the reason is "" if none is needed."""
+    rollback_asked: SignalInstance
+    """Go back to the adapter that was live before."""
+    adapter_chosen: SignalInstance
+    """(name) of the adapter whose card is wanted."""
 
     @property
     def chosen(self) -> AdapterLine | None:
-        """The adapter chosen in the list."""
-        item = self.adapters.currentItem()
-        return item.data(Qt.ItemDataRole.UserRole) if item is not None else None
+        """The adapter that is chosen in the list."""
 
-    # Slots.
+    def show_project(self, name: str, hint: str) -> None:
+        """Show which project learns."""
 
-    def _on_chosen(self, item: QListWidgetItem | None, _before: object = None) -> None:
-        self.reason.clear()
-        self._show_use()
-        if item is not None:
-            self.adapter_chosen.emit(item.data(Qt.ItemDataRole.UserRole).name)
+    def show_survey(self, text: str, ready: bool, needs: Sequence[Need] = ()) -> None:
+        """Show what can teach, whether that is enough to start, and how much of each need is met."""
 
-    def _on_reason(self, _text: str = "") -> None:
-        self._show_use()
+    def show_busy(self, words: str, done: int = 0, steps: int = 0) -> None:
+        """Show what is being done, "" for nothing; 0 steps if their number is not known."""
 
-    def _on_use(self) -> None:
-        if self.use.isEnabled():
-            self.use_asked.emit(self.chosen.name, self.reason.text().strip())
+    def allow_cancelling(self, allowed: bool) -> None:
+        """Let the user cancel, or not."""
 
-    def _show_use(self) -> None:
-        line = self.chosen
-        can = line is not None and not line.live and self._switching
-        doubtful = can and bool(line.name) and not line.wins
-        self.reason.setVisible(doubtful)
-        self.use.setText("Use anyway" if doubtful else "Use")
-        self.use.setEnabled(can and (not doubtful or bool(self.reason.text().strip())))
-        lives = any(self._line(row).live and self._line(row).name for row in range(self.adapters.count()))
-        self.rollback.setEnabled(lives and self._switching)
+    def add_point(self, name: str, step: int, steps: int, value: float) -> None:
+        """Add a point to the line "Loss", "Dice" or "check"."""
 
-    def _line(self, row: int) -> AdapterLine:
-        return self.adapters.item(row).data(Qt.ItemDataRole.UserRole)
+    def clear_curves(self) -> None:
+        """Remove the points of all lines."""
+
+    def show_message(self, text: str, is_error: bool = False) -> None:
+        """Show how learning ended, or an error."""
+
+    def show_adapters(self, lines: Sequence[AdapterLine], chosen: str) -> None:
+        """List adapters and choose one by its name."""
+
+    def show_card(self, html: str) -> None:
+        """Show the card of the chosen adapter."""
+
+    def allow_switching(self, allowed: bool) -> None:
+        """Let the user change which adapter is live, or not."""

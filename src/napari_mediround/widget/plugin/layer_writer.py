@@ -33,12 +33,14 @@ from napari_mediround.domain.segments import (
 )
 from napari_mediround.domain.study import Study
 from napari_mediround.errors import MediRoundError
+from napari_mediround.io.coding import said_of
 from napari_mediround.io.export import Options, export
 from napari_mediround.widget.layers.layer_geometry import (
     FIXED_KEY,
     IMAGE_KEY,
     RECORD_KEY,
     STUDY_KEY,
+    Grid,
     layer_grid,
 )
 
@@ -108,7 +110,7 @@ class Collected:
 
     def say_left_out(self) -> str:
         """Return what was left out in a sentence."""
-        return f"Left out, as nobody accepted them: {', '.join(map(str, self.left_out))}."
+        return f"Left out, because they were not accepted: {', '.join(map(str, self.left_out))}."
 
 
 def list_masks(labels: Labels, number: tuple[int, ...] | None = None) -> tuple[MaskRow, ...]:
@@ -151,23 +153,11 @@ def collect_masks(
     """
     study, known = image.metadata.get(STUDY_KEY), {STUDY_KEY, IMAGE_KEY} & labels.metadata.keys()
     if known and not is_of(labels, image):
-        raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
+        raise MediRoundError(f"“{labels.name}” was not made on “{image.name}”: choose its own image.")
     if fixed := labels.metadata.get(FIXED_KEY):
-        raise MediRoundError(f"{fixed} is being fixed: end the fix first, so that its mask is exported too.")
-    with_masks = volumes_with_masks(labels) if number is None else [number]
-    if len(with_masks) > 1:
-        shown = ", ".join(map(str, with_masks))
-        raise MediRoundError(
-            f"“{labels.name}” has masks on several volumes ({shown}) and a file holds one. Show one of them "
-            "and take Plugins → MediRound export."
-        )
-    grid = layer_grid(image, with_masks[0] if with_masks else None)
-    array = np.asarray(labels.data)[grid.volume]
-    array = array[(None,) * (3 - array.ndim)]
-    if not array.any():
-        raise MediRoundError(f"“{labels.name}” is empty: there is no mask to export.")
-    if array.min() < 0 or array.max() > MAX_VALUE:
-        raise MediRoundError(f"“{labels.name}” has label values that are not between 0 and {MAX_VALUE}.")
+        raise MediRoundError(f"{fixed} is being fixed. End the fix first, so that this mask is exported too.")
+    grid = layer_grid(image, _one_volume(labels) if number is None else number)
+    array = _values(labels, grid)
     masks = _record_of(labels, grid.volume)
     rows = {row.key: row for row in (*make_rows(masks), *list_masks(labels, grid.volume))}
     if left_out is None:
@@ -182,11 +172,34 @@ def collect_masks(
     else:
         geometry = grid.order.undo_geometry(grid.geometry)
     if array.shape != geometry.shape:
-        raise MediRoundError(f"“{labels.name}” does not lie on “{image.name}”: choose its own image.")
+        raise MediRoundError(f"“{labels.name}” was not made on “{image.name}”: choose its own image.")
     volume = LabelledVolume.from_labels(geometry, array, _segments(labels, array, taken, changed))
     names = [segment.name for segment in volume.segments if segment.value in changed]
     notes = tuple(_CHANGED.format(name) for name in names)
     return Collected(volume, left, notes)
+
+
+def _one_volume(labels: Labels) -> tuple[int, ...] | None:
+    """Return the volume of a layer with masks, None if there is none; raise `MediRoundError` for several."""
+    with_masks = volumes_with_masks(labels)
+    if len(with_masks) > 1:
+        shown = ", ".join(map(str, with_masks))
+        raise MediRoundError(
+            f"“{labels.name}” has masks on several volumes ({shown}), and a file holds one. Show one of them "
+            "and choose Plugins → MediRound export."
+        )
+    return with_masks[0] if with_masks else None
+
+
+def _values(labels: Labels, grid: Grid) -> NDArray[np.integer]:
+    """Return a volume's label values (plane, row, column); raise `MediRoundError` for none or odd ones."""
+    array = np.asarray(labels.data)[grid.volume]
+    array = array[(None,) * (3 - array.ndim)]
+    if not array.any():
+        raise MediRoundError(f"“{labels.name}” is empty: there is no mask to export.")
+    if array.min() < 0 or array.max() > MAX_VALUE:
+        raise MediRoundError(f"“{labels.name}” has label values that are not between 0 and {MAX_VALUE}.")
+    return array
 
 
 def _take(
@@ -215,7 +228,7 @@ def _take(
 def _segments(
     labels: Labels, array: NDArray, taken: dict[int, MaskRow], changed: frozenset[int]
 ) -> list[Segment]:
-    """Return what each value is: as the record says, else as the layer's features do."""
+    """Return a segment for each label value, from the record or else from the layer's features."""
     known, anatomy = _said(labels), load_anatomy()
     segments = []
     for value in (int(v) for v in np.unique(array) if v):
@@ -225,6 +238,7 @@ def _segments(
         if value in taken:
             name, origin = taken[value].name, taken[value].origin
             more |= {"verdict": taken[value].verdict, "quality": taken[value].quality}
+            more |= said_of(taken[value].imported, name, anatomy)
         segments.append(make_segment(value, name, anatomy, origin, **more))
     return segments
 

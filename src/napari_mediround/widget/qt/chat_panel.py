@@ -9,18 +9,29 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_mediround.widget.chat.view import DONE_KEY, Chip, Entry, FixState, Suggestion
+from napari_mediround.widget.chat.view import (
+    DONE_KEY,
+    Chip,
+    Entry,
+    FixState,
+    NameRow,
+    StackState,
+    Suggestion,
+)
 from napari_mediround.widget.qt.cancelling import CancellablePanel
 from napari_mediround.widget.qt.fix_bar import FixBar
+from napari_mediround.widget.qt.mask_doors import MaskDrop
+from napari_mediround.widget.qt.naming_dialog import NamingDialog
 from napari_mediround.widget.qt.question_box import QuestionBox
 from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.round_list import RoundList
 from napari_mediround.widget.qt.source_form import Choices
 from napari_mediround.widget.qt.status import BusyBar, StatusLine
 from napari_mediround.widget.qt.style import style
+from napari_mediround.widget.stack.stack_bar import StackBar
 
 
-class ChatPanel(CancellablePanel):
+class ChatPanel(MaskDrop, CancellablePanel):
     """A `ChatView`: see there for signals and setters."""
 
     question_asked = Signal(str)
@@ -35,11 +46,17 @@ class ChatPanel(CancellablePanel):
     action_chosen = Signal(object)
     reference_chosen = Signal(str, object)
     device_chosen = Signal(str)
+    free_text_chosen = Signal(bool)
     step_chosen = Signal(str)
     mask_chosen = Signal(int)
     mask_hovered = Signal(int)
     tool_chosen = Signal(str)
     reason_chosen = Signal(str)
+    stack_chosen = Signal(bool)
+    run_step_chosen = Signal(str)
+    masks_given = Signal(object)
+    layer_given = Signal()
+    names_chosen = Signal(object)
 
     key_pressed = Signal(str)
     """(key) pressed in the dock, but not in a text box: "J", "Shift+U", "Enter"."""
@@ -47,11 +64,13 @@ class ChatPanel(CancellablePanel):
     def __init__(self) -> None:
         super().__init__()
         self.choices, self.rounds, self.question = Choices(), RoundList(), QuestionBox()
-        self.busy, self.fix, self.status = BusyBar(), FixBar(), StatusLine()
+        self.busy, self.fix, self.status, self.stack = BusyBar(), FixBar(), StatusLine(), StackBar()
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 4)
         column.setSpacing(5)
-        for part in (self.choices, self.rounds, self.busy, self.fix, self.question, self.status):
+        for part in (
+            self.choices, self.rounds, self.stack, self.busy, self.fix, self.question, self.status,
+        ):  # fmt: skip
             column.addWidget(part, stretch=1 if part is self.rounds else 0)
         self._entries: Sequence[Entry] = ()
         self._current: tuple[int, str, str] = (0, "", "")
@@ -59,10 +78,11 @@ class ChatPanel(CancellablePanel):
         self._later.timeout.connect(self._show_rounds)
         self._forward()
         self.setMinimumWidth(365)
+        self.setAcceptDrops(True)
 
     def _forward(self) -> None:
         """Hand on what the parts say."""
-        parts = (self.choices, self.rounds, self.question, self.busy, self.fix, self.status)
+        parts = (self.choices, self.rounds, self.question, self.busy, self.fix, self.status, self.stack)
         for part in parts:
             for name in _SIGNALS:
                 if hasattr(type(part), name):
@@ -114,6 +134,7 @@ class ChatPanel(CancellablePanel):
     def show_plane(self, plane: int, planes: int, name: str, hint: str) -> None:
         """See `ChatView`."""
         self.choices.show_plane(plane, planes, name, hint)
+        self.question.show_planes(planes)
 
     def show_windows(self, names: Sequence[str], current: int) -> None:
         """See `ChatView`."""
@@ -150,6 +171,10 @@ class ChatPanel(CancellablePanel):
         self.fix.show_fix(fix)
         self.rounds.set_fixing(fix is not None)
 
+    def show_stack(self, stack: StackState | None) -> None:
+        """See `ChatView`."""
+        self.stack.show_stack(stack)
+
     def show_busy(self, text: str, done: int = 0, steps: int = 0) -> None:
         """See `ChatView`."""
         self.busy.show_busy(text, done, steps)
@@ -163,6 +188,12 @@ class ChatPanel(CancellablePanel):
         """See `ChatView`."""
         self.question.restore(text)
 
+    def ask_names(self, title: str, rows: Sequence[NameRow]) -> None:
+        """See `ChatView`."""
+        self._naming = NamingDialog(title, rows, self)
+        self._naming.named.connect(relay(self.names_chosen))
+        self._naming.open()
+
     def focus_question(self) -> None:
         """See `ChatView`."""
         self.question.line.setFocus()
@@ -171,7 +202,8 @@ class ChatPanel(CancellablePanel):
 _SIGNALS = (
     "question_asked", "question_edited", "cancel_asked", "project_chosen", "image_chosen", "volume_chosen",
     "plane_chosen", "follow_chosen", "modality_chosen", "window_chosen", "action_chosen", "reference_chosen",
-    "device_chosen",
+    "device_chosen", "free_text_chosen",
     "step_chosen", "mask_chosen", "mask_hovered", "tool_chosen", "reason_chosen",
+    "stack_chosen", "run_step_chosen", "masks_given", "layer_given",
 )  # fmt: skip
 """What the parts say to the outside."""

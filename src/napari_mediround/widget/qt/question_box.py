@@ -8,13 +8,28 @@ from functools import partial
 from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QHBoxLayout, QLayoutItem, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLayoutItem,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QFlowLayout
 
 from napari_mediround.widget.chat.view import Chip, Suggestion
-from napari_mediround.widget.qt.cards import ChipButton
+from napari_mediround.widget.qt.chips import ChipButton
 from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.wrapping import make_label, plain_caption, plain_tip
+
+FREE_TEXT_HINT = (
+    "Let the language model answer what draws nothing. It does not see the image, and its replies are marked "
+    "as unverified. Off, such a question gets a fixed answer."
+)
 
 
 class QuestionEdit(QLineEdit):
@@ -48,6 +63,8 @@ class QuestionBox(QWidget):
     question_edited = Signal(str)
     reference_chosen = Signal(str, object)
     mask_hovered = Signal(int)
+    stack_chosen = Signal(bool)
+    free_text_chosen = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,15 +73,27 @@ class QuestionBox(QWidget):
         self.chips, self.suggestions = _row(), _row()
         self.line = QuestionEdit()
         self.line.setPlaceholderText("Segment the liver")
+        self.line.setAcceptDrops(False)  # a dropped file is for the dock
         self.line.setToolTip("Enter asks, arrow up brings back earlier questions, Esc cancels")
         self.line.returnPressed.connect(self._on_return)
         self.line.textChanged.connect(self.question_edited.emit)
+        self.scope = QComboBox()
+        self.scope.addItems(("plane", "stack"))
+        self.scope.setToolTip(
+            "plane: the mask is drawn on the plane above. stack: it is then propagated through all planes. "
+            "Words such as “from plane 10 to 40” count more."
+        )
+        self.scope.setAccessibleName("What a question is about")
+        self.scope.currentIndexChanged.connect(lambda index: self.stack_chosen.emit(index == 1))
+        self.scope.hide()
         self._ask = QPushButton("Ask")
         self._ask.setObjectName("ask")
         self._ask.clicked.connect(self._on_return)
         row = QHBoxLayout()
         row.addWidget(self.line, stretch=1)
+        row.addWidget(self.scope)
         row.addWidget(self._ask)
+        row.addWidget(self._make_more())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(5)
@@ -72,13 +101,34 @@ class QuestionBox(QWidget):
         column.addWidget(self.suggestions)
         column.addLayout(row)
 
+    def show_planes(self, planes: int) -> None:
+        """Offer the stack where there is one; an image of one plane has none."""
+        self.scope.setVisible(planes > 1)
+        if planes == 1:
+            self.scope.setCurrentIndex(0)
+
+    def _make_more(self) -> QToolButton:
+        more, menu = QToolButton(), QMenu(self)
+        menu.setToolTipsVisible(True)
+        self.free_text = menu.addAction("Free text of the language model")
+        self.free_text.setCheckable(True)
+        self.free_text.setToolTip(plain_tip(FREE_TEXT_HINT))
+        self.free_text.toggled.connect(self.free_text_chosen.emit)
+        more.setText("⋯")
+        more.setObjectName("chip")
+        more.setToolTip("How questions are answered")
+        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        more.setMenu(menu)
+        return more
+
     def show_chips(self, chips: Sequence[Chip], problem: str) -> None:
         """See `ChatView`."""
         row = self.chips.layout()
         while row.count():
             _remove(row.takeAt(0))
         for chip in chips:
-            button = ChipButton(chip, "What the question points at. Click to choose another mask.")
+            tip = "What the question points at." if chip.phrase else "What I understood."
+            button = ChipButton(chip, f"{tip} Click to change it." if chip.choices else tip)
             button.chosen.connect(relay(self.reference_chosen))
             button.hovered.connect(relay(self.mask_hovered))
             row.addWidget(button)

@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_mediround.widget.qt.mask_doors import MasksButton
+from napari_mediround.widget.qt.relay import relay
 from napari_mediround.widget.qt.wrapping import breakable, make_label, make_short_label, plain_tip
 
 PLANE_WIDTH = 84
@@ -37,6 +39,8 @@ class Choices(QWidget):
     modality_chosen = Signal(int)
     window_chosen = Signal(int)
     learning_asked = Signal()
+    masks_given = Signal(object)
+    layer_given = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +63,7 @@ class Choices(QWidget):
         self._form.setSpacing(4)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._form.addRow("Project", self._make_project())
-        self._form.addRow("Image", self._images)
+        self._form.addRow("Image", self._make_images())
         self._form.addRow("Volume", self._make_volume())
         self._form.addRow("Plane", self._make_plane())
         self._form.addRow("Modality", self._modalities)
@@ -80,6 +84,15 @@ class Choices(QWidget):
         row.addWidget(self._project, stretch=1)
         row.addWidget(button)
         row.addWidget(learn)
+        return row
+
+    def _make_images(self) -> QHBoxLayout:
+        masks = MasksButton()
+        masks.masks_given.connect(relay(self.masks_given))
+        masks.layer_given.connect(relay(self.layer_given))
+        row = QHBoxLayout()
+        row.addWidget(self._images, stretch=1)
+        row.addWidget(masks)
         return row
 
     def _make_volume(self) -> QHBoxLayout:

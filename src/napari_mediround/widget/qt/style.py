@@ -41,6 +41,10 @@ QLabel, QCheckBox {{ background: transparent; }}
 #need[met="true"]::chunk {{ background: {good}; }}
 #quality::chunk {{ background: {good}; border-radius: 3px; }}
 #quality[low="true"]::chunk {{ background: {caution}; }}
+Ribbon {{
+    qproperty-accepted: {good}; qproperty-fixed: {info}; qproperty-doubtful: {caution};
+    qproperty-proposed: {muted}; qproperty-unseen: {background}; qproperty-mark: {text};
+}}
 """
 
 

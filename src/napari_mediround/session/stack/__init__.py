@@ -1,0 +1,1 @@
+"""Structures on several planes: how they are joined, followed through the stack, and what each plane is."""
