@@ -13,6 +13,7 @@ from PIL import Image
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, WEIGHTS, save_trained
+from napari_mediround.model.finder import Finder
 from napari_mediround.training.data.disguise import disguise, move, window
 from napari_mediround.training.data.pictures import (
     Picture,
@@ -22,7 +23,13 @@ from napari_mediround.training.data.pictures import (
     known_structures,
     read_pictures,
 )
-from napari_mediround.training.stages.finding import Album, FindingSettings, finding_loss, train_finder
+from napari_mediround.training.stages.finding import (
+    Album,
+    FindingSettings,
+    begin_from,
+    finding_loss,
+    train_finder,
+)
 from napari_mediround.training.stages.run import main
 
 ANATOMY = load_anatomy()
@@ -167,6 +174,21 @@ def test_a_run_that_was_stopped_goes_on_and_learns(album: Album, tmp_path) -> No
     finder = train_finder(tmp_path, tmp_path / "run", replace(settings, steps=5))
     assert finder.names == tuple(album.names)
     assert torch.load(tmp_path / "run/finder.pt", weights_only=True)["step"] == 5
+
+
+def test_a_run_begins_with_the_mean_weights_of_another_by_name(album: Album, tmp_path) -> None:
+    settings = FindingSettings(steps=2, batch=2, size=64, workers=0)
+    before = train_finder(tmp_path, tmp_path / "first", settings)
+    file = tmp_path / "first/finder.pt"
+    saved = torch.load(file, weights_only=True)
+    saved["mean"]["module.query.weight"] = saved["mean"]["module.query.weight"].flip(0)
+    torch.save(saved | {"names": saved["names"][::-1]}, file)  # the same weights in another order of names
+    after = Finder(album.names, size=64, norms=True)
+    begin_from(after, file)
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    goes_on = train_finder(tmp_path, tmp_path / "second", replace(settings, begin=str(file), steps=1))
+    assert torch.load(tmp_path / "second/finder.pt", weights_only=True)["step"] == 1
+    assert goes_on.names == before.names
 
 
 def test_a_recipe_of_the_finder_alone_leaves_the_other_weights_as_they_were(album: Album, tmp_path) -> None:

@@ -49,6 +49,8 @@ class FindingSettings:
     workers : int
         Processes that draw planes.
     seed : int
+    begin : str
+        Checkpoint of an earlier run, ``…/finder.pt``, whose mean weights a new run begins with; "" for none.
     """
 
     steps: int = 12000
@@ -61,6 +63,7 @@ class FindingSettings:
     without: tuple[str, ...] = ()
     workers: int = 1
     seed: int = 0
+    begin: str = ""
 
 
 class Album(IterableDataset):
@@ -170,7 +173,6 @@ def train_finder(
     out: Path,
     settings: FindingSettings,
     device: torch.device | str = "cpu",
-    begin: Path | None = None,
 ) -> Finder:
     """Train on the planes in `folder`, going on from ``out/finder.pt`` where there is one of these names.
 
@@ -180,8 +182,6 @@ def train_finder(
         Where the planes are, and where checkpoints and the log go.
     settings : FindingSettings
     device : device
-    begin : Path, optional
-        Checkpoint of an earlier run whose mean weights a new run begins with.
 
     Returns
     -------
@@ -192,8 +192,8 @@ def train_finder(
     torch.manual_seed(settings.seed)
     album = Album(folder, settings)
     finder = Finder(album.names, size=settings.size, norms=True)
-    if begin:
-        begin_from(finder, begin)
+    if settings.begin:
+        begin_from(finder, Path(settings.begin))
     finder = finder.to(device, memory_format=torch.channels_last)
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.mean)
     mean = torch.optim.swa_utils.AveragedModel(finder, multi_avg_fn=average, use_buffers=True)
