@@ -13,6 +13,7 @@ from PIL import Image
 from napari_mediround.domain.anatomy import load_anatomy
 from napari_mediround.model.build import build_mediround
 from napari_mediround.model.checkpoint import CARD, WEIGHTS, save_trained
+from napari_mediround.model.finder import Finder
 from napari_mediround.training.data.disguise import disguise, move, window
 from napari_mediround.training.data.pictures import (
     Picture,
@@ -22,7 +23,13 @@ from napari_mediround.training.data.pictures import (
     known_structures,
     read_pictures,
 )
-from napari_mediround.training.stages.finding import Album, FindingSettings, finding_loss, train_finder
+from napari_mediround.training.stages.finding import (
+    Album,
+    FindingSettings,
+    begin_from,
+    finding_loss,
+    train_finder,
+)
 from napari_mediround.training.stages.run import main
 
 ANATOMY = load_anatomy()
@@ -63,21 +70,24 @@ def test_a_disguised_image_lies_under_its_labels(seed: int) -> None:
 
 def test_a_flip_swaps_the_sides_of_names_and_nothing_else(album: Album) -> None:
     picture = album.sets["ts_ct_abdomen"][0]
-    assert album.called(picture, mirrored=True) == {
+    assert album.called(picture, picture.structures, mirrored=True) == {
         "left kidney": (1,),
         "right kidney": (2,),
         "kidney": (1, 2),
         "spleen": (3,),
     }
-    assert set(album.called(replace(picture, sided=False), mirrored=False)) == {"kidney", "spleen"}
+    assert set(album.called(replace(picture, sided=False), picture.structures, mirrored=False)) == {
+        "kidney",
+        "spleen",
+    }
 
 
 def test_the_right_kidney_is_on_the_left_however_the_plane_is_moved(album: Album) -> None:
     picture, rng = album.sets["ts_ct_abdomen"][0], np.random.default_rng(1)
     seen, flips = 0, set()
     for _ in range(60):
-        _, labels, mirrored = disguise(picture, rng, 64)
-        called = album.called(picture, mirrored)
+        _, labels, mirrored, known = disguise(picture, rng, 64)
+        called = album.called(picture, known, mirrored)
         flips.add(mirrored)
         right, left = (np.isin(labels, called[f"{side} kidney"]) for side in ("right", "left"))
         if min(right.sum(), left.sum()) > 60:
@@ -94,8 +104,9 @@ def test_what_a_set_does_not_label_is_never_asked(album: Album) -> None:
         names = [album.names[row] for row in rows[known]]
         asked |= set(names)
         filled = {n for n, m in zip(names, masks[known], strict=True) if m.any()}
-        assert filled <= {"right kidney", "left kidney", "kidney"}
-    assert asked == {"right kidney", "left kidney", "kidney", "spleen", "polyp"}  # polyps lie far off: absent
+        assert filled <= {"right kidney", "left kidney", "kidney", "kidney tumour"}  # painted
+    far, painted = {"polyp"}, {"kidney tumour"}
+    assert asked == {"right kidney", "left kidney", "kidney", "spleen"} | far | painted
     _, rows, _, known = album.draw(album.sets["polyp_endoscopy_kvasir"][0], rng)
     assert "kidney" not in {album.names[row] for row in rows[known]}
 
@@ -163,6 +174,21 @@ def test_a_run_that_was_stopped_goes_on_and_learns(album: Album, tmp_path) -> No
     finder = train_finder(tmp_path, tmp_path / "run", replace(settings, steps=5))
     assert finder.names == tuple(album.names)
     assert torch.load(tmp_path / "run/finder.pt", weights_only=True)["step"] == 5
+
+
+def test_a_run_begins_with_the_mean_weights_of_another_by_name(album: Album, tmp_path) -> None:
+    settings = FindingSettings(steps=2, batch=2, size=64, workers=0)
+    before = train_finder(tmp_path, tmp_path / "first", settings)
+    file = tmp_path / "first/finder.pt"
+    saved = torch.load(file, weights_only=True)
+    saved["mean"]["module.query.weight"] = saved["mean"]["module.query.weight"].flip(0)
+    torch.save(saved | {"names": saved["names"][::-1]}, file)  # the same weights in another order of names
+    after = Finder(album.names, size=64, norms=True)
+    begin_from(after, file)
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    goes_on = train_finder(tmp_path, tmp_path / "second", replace(settings, begin=str(file), steps=1))
+    assert torch.load(tmp_path / "second/finder.pt", weights_only=True)["step"] == 1
+    assert goes_on.names == before.names
 
 
 def test_a_recipe_of_the_finder_alone_leaves_the_other_weights_as_they_were(album: Album, tmp_path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from napari_mediround.training.data.pictures import Picture, grey_to_hu
+from napari_mediround.training.data.planting import plant, plant_in_map
 from napari_mediround.training.data.sets import resize_grid, synthesise
 
 _AIR = -1024.0
@@ -23,7 +24,7 @@ _AIR = -1024.0
 
 def disguise(
     picture: Picture, rng: np.random.Generator, size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool, dict[str, tuple[int, ...]]]:
     """Return a plane as one step of training sees it.
 
     Parameters
@@ -42,13 +43,19 @@ def disguise(
         uint8 (size, size).
     mirrored : bool
         Left and right have changed places.
+    structures : dict
+        Name to label values, of painted lesions too.
     """
-    image = picture.image
+    image, labels, structures = picture.image, picture.labels, picture.structures
     if picture.synthesise:
-        named = {value: name for name, values in picture.structures.items() for value in values[:1]}
-        image = synthesise(picture.labels, named, rng)[..., 0]
+        labels, structures = plant_in_map(labels, structures, rng)
+        named = {values[0]: name for name, values in structures.items() if len(values) == 1}
+        image = synthesise(labels, named, rng)[..., 0]
     image = grey_to_hu(image) if picture.hounsfield else image.astype(np.float32)
-    image, labels, mirrored = move(image, picture.labels, rng, size, _AIR if picture.hounsfield else 0.0)
+    image, labels, mirrored = move(image, labels, rng, size, _AIR if picture.hounsfield else 0.0)
+    if image.ndim == 2 and not picture.synthesise:
+        brain = picture.subject.startswith("ms_lesion")
+        image, labels, structures = plant(image, labels, structures, rng, picture.hounsfield, brain)
     image = window(image, rng) if picture.hounsfield else image / 255
     colour = image.ndim == 3
     if picture.kind == "body":
@@ -56,7 +63,7 @@ def disguise(
     image = copy(expose(image, rng, picture.kind), rng)
     grey = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
     grey = grey if rng.random() > 0.15 else compress(grey, rng)
-    return (grey if colour else np.repeat(grey[..., None], 3, -1)), labels, mirrored
+    return (grey if colour else np.repeat(grey[..., None], 3, -1)), labels, mirrored, structures
 
 
 def move(

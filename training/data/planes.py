@@ -21,7 +21,7 @@ from napari_mediround.training.dialogues.draw import absent_names, foreign_names
 
 WHOLES = (
     *("lungs", "left lung", "right lung", "vertebra", "hippocampus", "left ribs", "right ribs"),
-    *("brain tumour", "breast lesion", "liver mass", "teeth", "intervertebral disc"),
+    *("brain tumour", "glioma", "breast lesion", "liver mass", "teeth", "intervertebral disc"),
 )
 """Structures that are the union of their parts, so that labels of the parts give the whole."""
 

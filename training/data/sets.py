@@ -302,10 +302,20 @@ _TISSUE = {
     "accumbens": 0.53,
     "diencephalon": 0.65,
 }
+_FLAIR = {
+    "white matter": 0.42,
+    "cortex": 0.52,
+    "ventricle": 0.08,
+    "cerebrospinal fluid": 0.08,
+    "brainstem": 0.45,
+    "oedema": 0.85,
+    "enhancing tumour": 0.8,
+}
+"""Mean greys of tissues where fluid is dark and swelling bright; of others any."""
 
 
 def synthesise(labels: NDArray, names: dict[int, str], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw an image from a label map, with T1-like, inverted or wholly random contrast.
+    """Draw an image from a label map, with T1-like, inverted, FLAIR-like or wholly random contrast.
 
     Parameters
     ----------
@@ -326,19 +336,20 @@ def synthesise(labels: NDArray, names: dict[int, str], rng: np.random.Generator)
     Billot et al., SynthSeg, Medical Image Analysis 2023: grey values drawn for each label, bias field,
     blur, noise.
     """
-    kind = rng.choice(["t1", "inverted", "random"], p=[0.5, 0.2, 0.3])
+    kind = rng.choice(["t1", "inverted", "flair", "random"], p=[0.35, 0.15, 0.25, 0.25])
+    greys = _FLAIR if kind == "flair" else _TISSUE
     pairs: dict[str, float] = {}
     image = np.zeros(labels.shape, np.float32)
     for value in np.unique(labels):
         name = names.get(int(value), "")
-        tissue = next((t for t in _TISSUE if t in name.lower()), "")
+        tissue = next((t for t in greys if t in name.lower()), "")
         base = name.replace("left ", "").replace("right ", "") or str(value)
         if value == 0:
             mean = rng.uniform(0, 0.05)
         elif kind == "random" or not tissue:
             mean = pairs.setdefault(base, rng.uniform(0.05, 0.95))
         else:
-            grey = _TISSUE[tissue] + rng.normal(0, 0.03)
+            grey = greys[tissue] + rng.normal(0, 0.05 if kind == "flair" else 0.03)
             mean = pairs.setdefault(base, 1 - grey if kind == "inverted" else grey)
         region = labels == value
         image[region] = mean + rng.normal(0, rng.uniform(0.005, 0.04), int(region.sum()))

@@ -19,6 +19,7 @@ from napari_mediround.model.finder import Finder
 from napari_mediround.training.data.disguise import disguise
 from napari_mediround.training.data.pictures import Picture, load_shares
 from napari_mediround.training.data.planes import kept_for_judging
+from napari_mediround.training.data.planting import PAINTED
 from napari_mediround.training.stages.loop import Loop, Memory, Schedule, half_precision, mean_dice
 from napari_mediround.training.stages.losses import dice_loss, iou
 
@@ -48,6 +49,8 @@ class FindingSettings:
     workers : int
         Processes that draw planes.
     seed : int
+    begin : str
+        Checkpoint of an earlier run, ``…/finder.pt``, whose mean weights a new run begins with; "" for none.
     """
 
     steps: int = 12000
@@ -60,6 +63,7 @@ class FindingSettings:
     without: tuple[str, ...] = ()
     workers: int = 1
     seed: int = 0
+    begin: str = ""
 
 
 class Album(IterableDataset):
@@ -90,7 +94,8 @@ class Album(IterableDataset):
             pictures = [p for p in pictures if (not few and kept_for_judging(p.subject)) == kept]
             if pictures:
                 self.sets[file.stem] = pictures
-        self.names = sorted({n for pictures in self.sets.values() for p in pictures for n in p.structures})
+        drawn = {n for pictures in self.sets.values() for p in pictures for n in p.structures}
+        self.names = sorted(drawn | set(PAINTED))
         self._rows = {name: row for row, name in enumerate(self.names)}
         self.shares = np.array([shares[name]["share"] for name in self.sets], float)
         self.shares /= self.shares.sum()
@@ -113,9 +118,9 @@ class Album(IterableDataset):
 
     def draw(self, picture: Picture, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return one disguised plane with its questions; see `__iter__`."""
-        image, labels, mirrored = disguise(picture, rng, self.settings.size)
+        image, labels, mirrored, known = disguise(picture, rng, self.settings.size)
         shown = set(np.unique(labels).tolist())
-        structures = self.called(picture, mirrored)
+        structures = self.called(picture, known, mirrored)
         here = [name for name, values in structures.items() if shown.intersection(values)]
         gone = [name for name in structures if name not in set(here)]
         far = [name for name in picture.foreign if name in self._rows]
@@ -133,13 +138,12 @@ class Album(IterableDataset):
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return pixels, torch.from_numpy(rows), torch.from_numpy(masks), torch.arange(ASKED) < len(chosen)
 
-    def called(self, picture: Picture, mirrored: bool) -> dict[str, tuple[int, ...]]:
+    def called(self, picture: Picture, known: dict, mirrored: bool) -> dict[str, tuple[int, ...]]:
         """Return name to label values of a plane, sides swapped where mirrored, none where not known."""
+        known = {name: values for name, values in known.items() if name in self._rows}
         if not picture.sided:
-            return {n: v for n, v in picture.structures.items() if n not in self.mirror}
-        if not mirrored:
-            return picture.structures
-        return {self.mirror.get(name, name): values for name, values in picture.structures.items()}
+            return {n: v for n, v in known.items() if n not in self.mirror}
+        return {self.mirror.get(n, n): values for n, values in known.items()} if mirrored else known
 
 
 def finding_loss(logits: Tensor, masks: Tensor, asked: Tensor) -> Tensor:
@@ -152,10 +156,32 @@ def finding_loss(logits: Tensor, masks: Tensor, asked: Tensor) -> Tensor:
     return (4 * pixel.mean(1) + 0.1 * worst + 0.3 * inside + present * dice_loss(logits, masks)).mean()
 
 
+def begin_from(finder: Finder, checkpoint: Path) -> None:
+    """Give a finder the mean weights of an earlier run; names that the run did not know stay as drawn."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = {k.removeprefix("module."): v for k, v in saved["mean"].items() if k.startswith("module.")}
+    rows = {name: row for row, name in enumerate(saved["names"])}
+    query = finder.query.weight.detach().clone()
+    for row, name in enumerate(finder.names):
+        if name in rows:
+            query[row] = state["query.weight"][rows[name]]
+    finder.load_state_dict(state | {"query.weight": query})
+
+
 def train_finder(
-    folder: Path, out: Path, settings: FindingSettings, device: torch.device | str = "cpu"
+    folder: Path,
+    out: Path,
+    settings: FindingSettings,
+    device: torch.device | str = "cpu",
 ) -> Finder:
     """Train on the planes in `folder`, going on from ``out/finder.pt`` where there is one of these names.
+
+    Parameters
+    ----------
+    folder, out : Path
+        Where the planes are, and where checkpoints and the log go.
+    settings : FindingSettings
+    device : device
 
     Returns
     -------
@@ -166,6 +192,8 @@ def train_finder(
     torch.manual_seed(settings.seed)
     album = Album(folder, settings)
     finder = Finder(album.names, size=settings.size, norms=True)
+    if settings.begin:
+        begin_from(finder, Path(settings.begin))
     finder = finder.to(device, memory_format=torch.channels_last)
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.mean)
     mean = torch.optim.swa_utils.AveragedModel(finder, multi_avg_fn=average, use_buffers=True)
