@@ -72,7 +72,7 @@ def test_only_the_split_asked_for_is_read(tmp_path):
 
 def test_a_label_map_on_another_grid_is_refused(tmp_path):
     write_set(tmp_path, label_shape=(10, 30))
-    with pytest.raises(UnreadableFileError, match="another grid"):
+    with pytest.raises(UnreadableFileError, match="the grid of the label map differs"):
         list(read_cases(tmp_path))
 
 

@@ -149,7 +149,7 @@ def test_each_format_is_read_in_again_with_names_and_codes(tmp_path, form):
         tmp_path / f"a{FORMATS[form].suffixes[0]}",
     )
     export(volume, path, form, Options(dicom=series))
-    if not FORMATS[form].placed:
+    if not FORMATS[form].placed or form == "dicom-sr":  # of a report the masks lie beside it
         return
     again = read_masks(path, grid)
     for before, after in zip(volume.segments, again.segments, strict=True):

@@ -24,7 +24,7 @@ class FakeExportView:
     """Remembers what it was shown and what was chosen."""
 
     export_asked, cancel_asked = Signal(), Signal()
-    masks_chosen, image_chosen, entered = Signal(), Signal(), Signal()
+    masks_chosen, image_chosen, entered, mend_asked = Signal(), Signal(), Signal(), Signal(object)
 
     def __init__(self) -> None:
         self.form, self.shown = ExportForm("", "", "nifti", ""), {}

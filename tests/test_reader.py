@@ -93,8 +93,9 @@ def test_the_manifest_is_valid_and_all_it_names_can_be_called():
     for command in manifest.contributions.commands:
         module, name = command.python_name.split(":")
         assert callable(getattr(import_module(module), name)), command.id
-    (item,) = manifest.contributions.menus["napari/layers/segment"]
-    assert item.command == manifest.contributions.widgets[0].command
+    commands = [item.command for item in manifest.contributions.menus["napari/layers/segment"]]
+    assert commands[0] == manifest.contributions.widgets[0].command
+    assert set(commands) <= {command.id for command in manifest.contributions.commands}
 
 
 def test_files_and_folders_find_the_reader(tmp_path):

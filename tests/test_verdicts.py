@@ -86,6 +86,9 @@ def overlapping():
     desk.ask("segment the liver")
     desk.press("J")
     desk.ask("segment the liver")
+    (both,) = [a.key for a in desk.view.entries[-1].actions if a.label == "Keep both"]
+    desk.view.action_chosen.emit(both)
+    desk.worker.run()
     return desk
 
 

@@ -166,7 +166,7 @@ def test_train_from_the_dock_cancel_train_again_goes_live_and_roll_back(
     wait(qtbot, dock)
     assert [step for step, _ in dock.view.loss.lines["Loss"]] == [1, 2, 3, 4], "it went on at step 4"
     assert "a002: Dice" in dock.view.message.text()
-    assert "It is live" in dock.view.message.text()
+    assert "The adapter is live" in dock.view.message.text()
     assert "liver, Dice" in dock.view.card.toPlainText()
     assert chat.segmenter.describe()["adapter"] == AdapterStore(project).live == "a002"
     assert "adapter a002" in chat.panel.status._status.text()
@@ -186,7 +186,7 @@ def test_one_that_lost_is_used_only_with_a_reason(open_docks, qtbot, tmp_path, d
     decide(False)
     dock.view.start.click()
     wait(qtbot, dock)
-    assert "kept and not live" in dock.view.message.text()
+    assert "is kept but is not live" in dock.view.message.text()
     assert dock.view.use.text() == "Use anyway"
     assert not dock.view.use.isEnabled()
     qtbot.keyClicks(dock.view.reason, "better on our scanner")

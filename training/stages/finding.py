@@ -224,13 +224,17 @@ def train_finder(
     ahead = {"prefetch_factor": 4} if settings.workers else {}
     batches = iter(DataLoader(album, settings.batch, num_workers=settings.workers, **ahead))
     for _ in loop:
-        pixels, rows, masks, asked = (part.to(device) for part in next(batches))
-        with half_precision(pixels.device, True):
-            features = finder(pixels.float().div(255).contiguous(memory_format=torch.channels_last))
-        logits = finder.ask(features, rows)
-        present = asked & (masks.amax((2, 3)) > 0.5)
-        found = iou(logits[present].detach(), masks[present] > 0.5)
-        measures = {"dice": mean_dice(found)} if present.any() else {}
-        loop.learn(finding_loss(logits, masks, asked), **measures)
+        _take_step(finder, loop, [part.to(device) for part in next(batches)])
         mean.update_parameters(finder)
     return mean.module.eval()
+
+
+def _take_step(finder: Finder, loop: Loop, batch: list[Tensor]) -> None:
+    pixels, rows, masks, asked = batch
+    with half_precision(pixels.device, True):
+        features = finder(pixels.float().div(255).contiguous(memory_format=torch.channels_last))
+    logits = finder.ask(features, rows)
+    present = asked & (masks.amax((2, 3)) > 0.5)
+    found = iou(logits[present].detach(), masks[present] > 0.5)
+    measures = {"dice": mean_dice(found)} if present.any() else {}
+    loop.learn(finding_loss(logits, masks, asked), **measures)

@@ -184,7 +184,10 @@ def _read_mask_number(
         rejected = bool(conversation.numbered(number))
         why = f"mask {number} was rejected" if rejected else f"there is no mask {number}"
         raise _fail(match[0], f"points at nothing: {why}", masks)
-    wanted = next((mask for mask in named if mask.round.plane == plane), named[0])
+    shown = (
+        tuple(mask for mask in named if mask.target.mask.area) or named
+    )  # one may have given way to others
+    wanted = next((mask for mask in shown if mask.round.plane == plane), shown[0])
     return _Mention(match.start(), match.end(), match[0], (wanted,))
 
 

@@ -43,7 +43,7 @@ from napari_mediround.io.export.dicom_seg import MAKER, NAME, write_dicom_seg
 from napari_mediround.io.export.dicom_source import DicomSource
 from napari_mediround.io.export.measurements import measure
 from napari_mediround.io.export.receipt import Check
-from napari_mediround.io.export.report_back import read_report
+from napari_mediround.io.export.report_back import read_report, read_study_uid
 
 SCHEME = "99MEDIROUND"
 REVIEW = Code("review", SCHEME, "Review of the segment")
@@ -200,8 +200,13 @@ def check_report(
 ) -> tuple[Check, ...]:
     """Compare a report, read again, with the masks, measured again; one check for each segment."""
     found, meant = read_report(path), volume.renumber()
-    checks = [Check("measurement groups", str(len(meant.segments)), str(len(found)),
-                    len(meant.segments) == len(found))]  # fmt: skip
+    study, named = volume.geometry.study_uid, read_study_uid(path)
+    checks = [
+        Check("study of the report", study, named, study == named),
+        Check(
+            "measurement groups", str(len(meant.segments)), str(len(found)), len(meant.segments) == len(found)
+        ),
+    ]
     uid = str(pydicom.dcmread(segmentation_path(path), stop_before_pixels=True).SOPInstanceUID)
     for number, (segment, group) in enumerate(zip(meant.segments, found, strict=False), 1):
         wanted = tuple(

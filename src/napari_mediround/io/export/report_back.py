@@ -42,6 +42,11 @@ def read_report(path: Path) -> tuple[Measured, ...]:
     return tuple(_measured(item) for item in _walk(dataset) if _concept(item) == GROUP)
 
 
+def read_study_uid(path: Path) -> str:
+    """Return the study that a report belongs to."""
+    return str(pydicom.dcmread(path).get("StudyInstanceUID", ""))
+
+
 def _walk(item: Dataset) -> Iterator[Dataset]:
     for child in item.get("ContentSequence") or ():
         yield child
