@@ -118,14 +118,15 @@ def test_the_corrector_leaves_new_structures_alone() -> None:
 
 
 @torch.no_grad()
-def test_what_the_finder_does_not_see_is_nothing_where_it_alone_knows_it() -> None:
+def test_what_the_finder_knows_and_does_not_see_is_nothing_and_no_corrector_brings_it_back() -> None:
     model = build_mediround("tiny")
     model.finder = tiny_finder().eval()
     model.finder.query.weight[:, :-1] = 0
     model.finder.query.weight[:, -1] = torch.tensor([-3.0, 0.0, -3.0])  # liver, left kidney, right kidney
     model.landmarks = Prototypes(("right kidney",), torch.randn(1, model.channels))
     features, vectors = model.encode_image(make_plane()), torch.randn(3, model.channels)
-    without = model.segment(features, vectors)
+    model.correction = CorrectionSettings(threshold=1.0, keep_better=False)
     found = model.segment(features, vectors, ("liver", "left kidney", "right kidney"))
-    assert [bool((mask == -CERTAIN).all()) for mask in found.logits] == [True, False, False]
-    assert torch.equal(found.logits[2], without.logits[2])
+    assert [bool((mask == -CERTAIN).all()) for mask in found.logits] == [True, False, True]
+    unknown = model.segment(features, vectors[2:], ("pancreas",)).logits
+    assert torch.equal(unknown, model.segment(features, vectors[2:]).logits)

@@ -34,9 +34,9 @@ from napari_mediround.model.vision import ClipVision, PooledVision, normalise_bo
 
 FOUND_GAIN, FOUND_MORE = 2.0, 1.0
 """What makes a mask prompt of the finder's logits: trained to be sure of little, they are too low for one."""
-FOUND_LEAST = -0.5
-"""Highest logit of the finder on a plane below which it does not see a structure: 98 of 100 present ones of
-subjects kept from training are above, four of five structures of other parts of the body below."""
+FOUND_LEAST = 0.0
+"""Highest logit of the finder on a plane below which the plane does not show a structure. Of subjects kept from
+training 96 of 100 structures that a plane shows are above, four of five of other parts of the body below."""
 
 _SAM_MEAN, _SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -327,7 +327,8 @@ class MediRound(nn.Module):
         settings, seen, names = self.correction, self.see(features), names or [""] * len(vectors)
         first = self.judged(vectors, features, self.decode(seen, vectors))
         first = self._found(first, seen, features, vectors, names)
-        doubtful = (first.quality <= settings.threshold).tolist()
+        absent = first.logits.flatten(1).amax(1) == -CERTAIN  # the finder said so; no vector brings a mask back
+        doubtful = ((first.quality <= settings.threshold) & ~absent).tolist()
         rows = [row for row, bad in enumerate(doubtful) if bad and not self.is_new(names[row])]
         if not settings.enabled or not rows:
             return first
@@ -348,8 +349,8 @@ class MediRound(nn.Module):
         """Replace masks by those decoded from the finder's logits if these are judged better.
 
         They are decoded without the SEG vector, which leads astray on images unlike those that it learned,
-        and the finder's own logits stay in them. What never had a vector is always the finder's, and nothing
-        where it sees nothing.
+        and the finder's own logits stay in them. What never had a vector is always the finder's. Where the
+        finder sees nothing of a structure that it knows, the mask is empty.
         """
         known = [row for row, name in enumerate(names) if self.finder is not None and name in self.finder]
         if not known:
@@ -365,7 +366,7 @@ class MediRound(nn.Module):
         there = found.flatten(1).amax(1) >= FOUND_LEAST
         better = first.take_better(rows, other, there & (new | (other.quality > first.quality[rows])))
         nothing = replace(better, logits=torch.full_like(better.logits, -CERTAIN))
-        return better.take_better(rows, nothing.take(rows), new & ~there)
+        return better.take_better(rows, nothing.take(rows), ~there)
 
     def is_new(self, name: str) -> bool:
         """Whether the finder alone knows a structure, so that its SEG vector means nothing."""
