@@ -35,8 +35,8 @@ from napari_mediround.model.vision import ClipVision, PooledVision, normalise_bo
 FOUND_GAIN, FOUND_MORE = 2.0, 1.0
 """What makes a mask prompt of the finder's logits: trained to be sure of little, they are too low for one."""
 FOUND_LEAST = 0.0
-"""Highest logit of the finder on a plane below which the plane does not show a structure. Of subjects kept from
-training 96 of 100 structures that a plane shows are above, four of five of other parts of the body below."""
+"""Highest logit of the finder on a plane below which the plane does not show a structure. Of subjects kept
+from training 96 of 100 structures that a plane shows are above, four of five of other body parts below."""
 
 _SAM_MEAN, _SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -327,7 +327,7 @@ class MediRound(nn.Module):
         settings, seen, names = self.correction, self.see(features), names or [""] * len(vectors)
         first = self.judged(vectors, features, self.decode(seen, vectors))
         first = self._found(first, seen, features, vectors, names)
-        absent = first.logits.flatten(1).amax(1) == -CERTAIN  # the finder said so; no vector brings a mask back
+        absent = first.logits.flatten(1).amax(1) == -CERTAIN  # the finder said so: it stays so
         doubtful = ((first.quality <= settings.threshold) & ~absent).tolist()
         rows = [row for row, bad in enumerate(doubtful) if bad and not self.is_new(names[row])]
         if not settings.enabled or not rows:
