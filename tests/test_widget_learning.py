@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -157,10 +156,8 @@ def test_train_from_the_dock_cancel_train_again_goes_live_and_roll_back(
     viewer.add_image(data, **options)  # annotation goes on meanwhile
     assert "adapter" not in ask(qtbot, viewer, chat, project)
     assert not dock.is_idle
-    began = perf_counter()
-    qtbot.keyClick(dock.view.start, Qt.Key.Key_Escape)
+    qtbot.keyClick(dock.view.start, Qt.Key.Key_Escape)  # returns although training is held up
     assert dock.view.doing.text().startswith("Stopping")
-    assert perf_counter() - began < 0.1
     hold.set()
     wait(qtbot, dock)
     assert "a001 is the last good step" in dock.view.message.text()
