@@ -8,15 +8,15 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mediround.session.facts import AxisLine
-from napari_mediround.widget.layers.drawing import Drawing
 from napari_mediround.widget.layers.layer_geometry import Grid
+from napari_mediround.widget.layers.line_layer import LineLayer
 
 NAME = "measurement"
 WIDTH = 1 / 250
 """Of the lines, as a share of the plane's longer side."""
 
 
-class Calipers(Drawing):
+class Calipers(LineLayer):
     """Measured lines with their lengths."""
 
     def show(self, image: Image, grid: Grid, lines: Sequence[tuple[int, AxisLine]]) -> None:

@@ -7,15 +7,15 @@ from napari.layers import Image
 from numpy.typing import NDArray
 from skimage.measure import find_contours
 
-from napari_mediround.widget.layers.drawing import Drawing
 from napari_mediround.widget.layers.layer_geometry import Grid
+from napari_mediround.widget.layers.line_layer import LineLayer
 
 NAME = "current mask"
 WIDTH = 1 / 300
 """Of the line, as a share of the plane's longer side."""
 
 
-class Outline(Drawing):
+class Outline(LineLayer):
     """The outline of one mask.
 
     Parameters

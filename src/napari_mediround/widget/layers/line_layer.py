@@ -11,7 +11,7 @@ from napari_mediround.widget.layers.layer_geometry import IMAGE_KEY, Grid
 from napari_mediround.widget.layers.mask_layer import SHARED, follow
 
 
-class Drawing:
+class LineLayer:
     """A layer of lines that lies on its image; it is in the viewer only while there are some.
 
     Parameters
